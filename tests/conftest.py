@@ -1,0 +1,25 @@
+"""Hypothesis profiles, and settings that every test shares.
+
+    HYPOTHESIS_PROFILE=thorough python -m pytest     # dev, ci or thorough; without it ci where CI is set, else dev
+
+`ci` draws the same examples in every run; `dev` and `thorough` draw fresh ones and keep failures in .hypothesis.
+"""
+
+import os
+from pathlib import Path
+
+from hypothesis import HealthCheck, settings
+
+ROOT = Path(__file__).resolve().parent.parent
+
+os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", str(ROOT / ".hypothesis"))  # wherever pytest was started
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+# No verdict may depend on the speed of the machine: no deadline, no health check of slowness.
+untimed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("dev", untimed, max_examples=50)
+settings.register_profile("ci", untimed, max_examples=100, derandomize=True, database=None, print_blob=True)
+settings.register_profile("thorough", untimed, max_examples=2000)
+
+in_ci = os.environ.get("CI", "").lower() not in ("", "0", "false")
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if in_ci else "dev"))

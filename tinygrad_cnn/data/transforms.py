@@ -1,0 +1,43 @@
+"""Random changes to images that leave their labels true."""
+
+import operator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def random_shift(images: NDArray[Any], pixels: int, generator: np.random.Generator) -> NDArray[Any]:
+    """Move each image by its own whole number of rows and columns, each drawn from -pixels to pixels.
+
+    (n c h w) -> (n c h w), a new array of the same dtype; what moves in from outside is zero
+
+    All channels of an image move together.
+    """
+    if not isinstance(images, np.ndarray):
+        raise TypeError(
+            f"random_shift: images are of type {type(images).__name__}; it needs an array; give images.numpy()"
+        )
+    if images.ndim != 4:
+        raise ValueError(
+            f"random_shift: images have shape {images.shape}; it needs (n, c, h, w); "
+            "add the missing axes, as in images[:, None]"
+        )
+    if not isinstance(generator, np.random.Generator):
+        raise TypeError(
+            f"random_shift: generator is of type {type(generator).__name__}; "
+            "it needs a numpy.random.Generator; give numpy.random.default_rng(seed)"
+        )
+    if isinstance(pixels, bool) or not hasattr(pixels, "__index__"):
+        raise TypeError(f"random_shift: pixels={pixels!r}; it needs a whole number")
+    reach = operator.index(pixels)
+    if reach < 0:
+        raise ValueError(f"random_shift: pixels={reach}; it needs 0 or more, the largest shift to either side")
+
+    n, c, h, w = images.shape
+    padded = np.zeros((n, c, h + 2 * reach, w + 2 * reach), images.dtype)
+    padded[:, :, reach : reach + h, reach : reach + w] = images
+    top, left = generator.integers(0, 2 * reach, size=(2, n), endpoint=True)
+    # (n c 2p+1 2p+1 h w) -> (n c h w): window (top, left) of each image
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (h, w), axis=(2, 3))
+    return windows[np.arange(n), :, top, left]
