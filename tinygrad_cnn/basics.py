@@ -1,0 +1,56 @@
+"""The four ops that the engine itself needs: to add up gradients, to undo broadcasting, to keep each input's dtype."""
+
+from typing import Any
+
+import numpy as np
+
+from .graph import op
+from .kernels.reduce import sum_pairwise
+
+
+@op(operator="add", method=True, broadcast=True, numpy=np.add)
+def add(x: Any, y: Any, /) -> Any:
+    """x + y, elementwise with broadcasting."""
+    return x + y
+
+
+@op
+def sum_to(x: Any, /, shape: tuple[int, ...]) -> Any:
+    """Sum away the axes that broadcasting from `shape` to the shape of x added or stretched."""
+    lead = x.ndim - len(shape)
+    axes = tuple(range(lead)) + tuple(i + lead for i, n in enumerate(shape) if n == 1)
+    return sum_pairwise(x, axes, keepdims=True).reshape(shape)
+
+
+@op
+def broadcast_to(x: Any, /, shape: tuple[int, ...]) -> Any:
+    """x stretched to `shape`, as a read-only view."""
+    return np.broadcast_to(x, shape)
+
+
+@op
+def cast(x: Any, /, dtype: Any) -> Any:
+    """x converted to `dtype`; its gradient is converted back."""
+    return x.astype(dtype)
+
+
+add.vjp(x=lambda g: g, y=lambda g: g)
+sum_to.vjp(x=lambda g, x_shape: broadcast_to(g, x_shape))
+broadcast_to.vjp(x=lambda g, x_shape: sum_to(g, x_shape))
+cast.vjp(x=lambda g: g)
+
+
+@sum_to.sample
+def _(draw: Any) -> Any:
+    return (draw.array(2, 3, 4),), {"shape": draw.choice([(3, 1), (1, 4), (2, 1, 4), (2, 3, 4), ()])}
+
+
+@broadcast_to.sample
+def _(draw: Any) -> Any:
+    shape = draw.choice([(3, 1), (1, 4), (2, 1, 4), ()])
+    return (draw.array(*shape),), {"shape": (2, 3, 4)}
+
+
+@cast.sample
+def _(draw: Any) -> Any:
+    return (draw.array(2, 3),), {"dtype": np.dtype(np.float64)}

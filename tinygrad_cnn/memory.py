@@ -1,0 +1,65 @@
+"""Which memory was changed in place, and when.
+
+Everything that changes a Tensor's memory calls `mark_changed`. Nodes and changes are numbered by one
+clock, so a Node that keeps an array whose memory carries a later number knows that its value is gone.
+The identity of memory is the ndarray at the end of the chain of `.base`: views, `.data` and
+`detach()` share it by construction, and ops pay nothing for the check.
+"""
+
+import weakref
+from itertools import count
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+tick = count(1).__next__
+latest = [0]  # the number of the newest change, in a list so that other modules see it move
+
+_changes: dict[int, tuple[weakref.ref[Array], int, str]] = {}
+_shared: dict[int, weakref.ref[Array]] = {}
+
+
+def owner(array: Array) -> Array:
+    """The ndarray at the end of the chain of bases: two arrays overlap only if they share it."""
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    return array
+
+
+def mark_changed(array: Array, by: str) -> None:
+    """Note that `by` ("add_", "x[i] = v", ...) changed the memory of `array`."""
+    root = owner(array)
+    key = id(root)
+    now = tick()
+    _changes[key] = (weakref.ref(root, lambda _: _changes.pop(key, None)), now, by)
+    latest[0] = max(latest[0], now)
+
+
+def changed_since(array: Array, time: int) -> str | None:
+    """What changed the memory of `array` after `time`, or None."""
+    change = _changes.get(id(owner(array)))
+    return change[2] if change is not None and change[1] > time else None
+
+
+def mark_shared(array: Array) -> None:
+    """Note that the memory of `array` belongs to somebody else, who may write to it unseen."""
+    root = owner(array)
+    key = id(root)
+    _shared[key] = weakref.ref(root, lambda _: _shared.pop(key, None))
+
+
+def is_shared(array: Array) -> bool:
+    """Whether the memory came in through from_numpy or DLPack."""
+    return id(owner(array)) in _shared
+
+
+def freeze(value: Any) -> Any:
+    """A value that later writes cannot reach: arrays are copied unless read-only and owning their memory."""
+    if isinstance(value, np.ndarray):
+        return value if value.flags.owndata and not value.flags.writeable else value.copy()
+    if isinstance(value, (tuple, list)):
+        return type(value)(map(freeze, value)) if type(value) in (tuple, list) else value
+    return value

@@ -1,0 +1,96 @@
+"""Whether ops record what they do: `no_grad` and `enable_grad`."""
+
+import functools
+import inspect
+from collections.abc import Callable, Generator
+from contextvars import ContextVar, Token
+from types import TracebackType
+from typing import Any, Self
+
+recording: ContextVar[bool] = ContextVar("recording", default=True)
+
+
+def is_grad_enabled() -> bool:
+    """Whether an op on a Tensor that requires grad would be recorded here and now."""
+    return recording.get()
+
+
+class _Mode:
+    """A context manager and decorator that sets the recording mode of this thread and async task."""
+
+    _value: bool
+
+    def __new__(cls, function: Callable[..., Any] | None = None) -> Any:
+        mode = super().__new__(cls)
+        mode._tokens = []
+        return mode if function is None else mode(function)
+
+    _tokens: list[Token[bool]]
+
+    def __enter__(self) -> Self:
+        self._tokens.append(recording.set(self._value))
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        recording.reset(self._tokens.pop())
+
+    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Run `function` (plain, generator or async) in this mode; a generator's caller keeps its own."""
+        mode = type(self)
+        if inspect.isgeneratorfunction(function):
+
+            @functools.wraps(function)
+            def resumed(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
+                return _run_resumed(mode, function(*args, **kwargs))
+
+            return resumed
+        if inspect.iscoroutinefunction(function):
+
+            @functools.wraps(function)
+            async def awaited(*args: Any, **kwargs: Any) -> Any:
+                with mode():
+                    return await function(*args, **kwargs)
+
+            return awaited
+
+        @functools.wraps(function)
+        def called(*args: Any, **kwargs: Any) -> Any:
+            with mode():
+                return function(*args, **kwargs)
+
+        return called
+
+
+def _run_resumed(mode: type[_Mode], generator: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
+    resume: Callable[[], Any] = functools.partial(next, generator)
+    while True:
+        try:
+            with mode():
+                item = resume()
+        except StopIteration as stop:
+            return stop.value
+        try:
+            sent = yield item
+        except GeneratorExit:
+            with mode():
+                generator.close()
+            raise
+        except BaseException as error:
+            resume = functools.partial(generator.throw, error)
+        else:
+            resume = functools.partial(generator.send, sent)
+
+
+class no_grad(_Mode):
+    """Compute without recording: `with no_grad():`, or `@no_grad()` on a function, generator or coroutine.
+
+    Holds for this thread and async task only, and is restored when an exception leaves the block.
+    """
+
+    _value = False
+
+
+class enable_grad(_Mode):
+    """Record again inside a `no_grad` block. Same forms as `no_grad`."""
+
+    _value = True

@@ -1,0 +1,397 @@
+"""Elementwise ops. The engine promotes dtypes and undoes broadcasting, so no rule mentions either."""
+
+from typing import Any
+
+import numpy as np
+
+from ..basics import add
+from ..graph import Tensor, method, op
+
+__all__ = [
+    "abs",
+    "add",
+    "clamp",
+    "clip",
+    "cos",
+    "div",
+    "equal",
+    "exp",
+    "greater",
+    "greater_equal",
+    "isfinite",
+    "isnan",
+    "less",
+    "less_equal",
+    "log",
+    "maximum",
+    "minimum",
+    "mul",
+    "neg",
+    "not_equal",
+    "pow",
+    "relu",
+    "sigmoid",
+    "sign",
+    "sin",
+    "sqrt",
+    "square",
+    "sub",
+    "tanh",
+    "where",
+]
+
+
+@op(operator="sub", method=True, broadcast=True, numpy=np.subtract)
+def sub(x: Any, y: Any, /) -> Any:
+    """x - y. Raises TypeError for booleans."""
+    return x - y
+
+
+sub.vjp(x=lambda g: g, y=lambda g: -g)
+
+
+@op(operator="mul", method=True, broadcast=True, numpy=np.multiply)
+def mul(x: Any, y: Any, /) -> Any:
+    """x * y."""
+    return x * y
+
+
+mul.vjp(x=lambda g, y: g * y, y=lambda g, x: g * x)
+
+
+@op(operator="truediv", method=True, broadcast=True, floating=True, numpy=np.true_divide)
+def div(x: Any, y: Any, /) -> Any:
+    """x / y; x/0 is +-inf and 0/0 nan, as IEEE 754 has it. Integers become float32."""
+    return x / y
+
+
+div.vjp(x=lambda g, y: g / y, y=lambda g, out, y: -g * out / y)
+
+
+@div.sample
+def _(draw: Any) -> Any:
+    x, y = draw.broadcastable(2)
+    return (x, draw.positive_like(y)), {}
+
+
+@op(operator="neg", method=True, numpy=np.negative)
+def neg(x: Any, /) -> Any:
+    """-x. Raises TypeError for booleans."""
+    return -x
+
+
+neg.vjp(x=lambda g: -g)
+
+
+@op(operator="pow", method=True, broadcast=True, numpy=np.power)
+def pow(x: Any, y: Any, /) -> Any:
+    """x ** y, with 0 ** 0 = 1; a negative base under a fractional exponent is nan."""
+    return x**y
+
+
+def _pow_base_gradient(g: Any, x: Any, y: Any) -> Any:
+    """g * y * x ** (y - 1), and 0 where y is 0 (there x ** y is constant, also at x = 0)."""
+    if isinstance(y, (int, float)):
+        return g * (y * x ** (y - 1)) if y else mask(g, False)
+    zero = array_of(y) == 0
+    return g * where(zero, 0.0, y * pow(x, where(zero, 1.0, y - 1.0)))
+
+
+def _pow_exponent_gradient(g: Any, out: Any, x: Any) -> Any:
+    """g * out * log(x), and 0 where the base is 0 (0 ** y stays 0 for every y > 0)."""
+    zero = array_of(x) == 0
+    return g * where(zero, 0.0, out * log(where(zero, 1.0, x)))
+
+
+pow.vjp(x=_pow_base_gradient, y=_pow_exponent_gradient)
+
+
+@pow.sample
+def _(draw: Any) -> Any:
+    x, y = draw.broadcastable(2)
+    return (draw.positive_like(x), y), {}
+
+
+@op(method=True, floating=True, numpy=np.exp)
+def exp(x: Any, /) -> Any:
+    """e ** x."""
+    return np.exp(x)
+
+
+exp.vjp(x=lambda g, out: g * out)
+
+
+@op(method=True, floating=True, numpy=np.log)
+def log(x: Any, /) -> Any:
+    """The natural logarithm; -inf at 0, nan below."""
+    return np.log(x)
+
+
+log.vjp(x=lambda g, x: g / x)
+
+
+@log.sample
+def _(draw: Any) -> Any:
+    return (draw.positive(*draw.shape()),), {}
+
+
+@op(method=True, floating=True, numpy=np.sqrt)
+def sqrt(x: Any, /) -> Any:
+    """The square root; nan below 0. Its gradient at 0 is +inf: no epsilon is hidden in it."""
+    return np.sqrt(x)
+
+
+sqrt.vjp(x=lambda g, out: g / (out * 2.0))
+
+
+@sqrt.sample
+def _(draw: Any) -> Any:
+    return (draw.positive(*draw.shape()),), {}
+
+
+@op(method=True, numpy=np.square)
+def square(x: Any, /) -> Any:
+    """x * x."""
+    return x * x
+
+
+square.vjp(x=lambda g, x: g * (x * 2.0))
+
+
+@op(method=True, floating=True, numpy=np.sin)
+def sin(x: Any, /) -> Any:
+    """The sine of x, in radians."""
+    return np.sin(x)
+
+
+sin.vjp(x=lambda g, x: g * cos(x))
+
+
+@op(method=True, floating=True, numpy=np.cos)
+def cos(x: Any, /) -> Any:
+    """The cosine of x, in radians."""
+    return np.cos(x)
+
+
+cos.vjp(x=lambda g, x: -g * sin(x))
+
+
+@op(method=True, numpy=np.absolute)
+def abs(x: Any, /) -> Any:
+    """|x|, with gradient 0 at 0."""
+    return np.abs(x)
+
+
+abs.vjp(x=lambda g, x: g * sign(x))
+Tensor.__abs__ = abs  # type: ignore[attr-defined]
+
+
+@op(method=True, numpy=np.sign)
+def sign(x: Any, /) -> Any:
+    """-1, 0 or 1; nan stays. Its gradient is 0."""
+    return np.sign(x)
+
+
+sign.vjp(x=lambda g: g * 0.0)
+
+
+@op(method=True, broadcast=True, numpy=np.maximum)
+def maximum(x: Any, y: Any, /) -> Any:
+    """The larger of x and y; nan where either is. A tie splits the gradient in halves."""
+    return np.maximum(x, y)
+
+
+maximum.vjp(x=lambda g, x, y: g * _share(x, y), y=lambda g, x, y: g * _share(y, x))
+
+
+@op(method=True, broadcast=True, numpy=np.minimum)
+def minimum(x: Any, y: Any, /) -> Any:
+    """The smaller of x and y; nan where either is. A tie splits the gradient in halves."""
+    return np.minimum(x, y)
+
+
+minimum.vjp(x=lambda g, x, y: g * _share(y, x), y=lambda g, x, y: g * _share(x, y))
+
+
+def _share(x: Any, y: Any) -> Any:
+    """1 where x > y, 1/2 where they are equal, 0 elsewhere: a constant array in their float dtype."""
+    x, y = array_of(x), array_of(y)
+    return ((x > y) + (x >= y)).astype(np.result_type(x, y)) * 0.5
+
+
+@op
+def clip(x: Any, /, min: Any = None, max: Any = None) -> Any:
+    """x limited to min <= x <= max (max wins if they cross); nan stays. The gradient is 1 at both bounds."""
+    if min is None and max is None:
+        raise ValueError("clip: neither min nor max was given; give at least one")
+    low = -np.inf if min is None else min
+    high = np.inf if max is None else max
+    return np.minimum(np.maximum(x, low), high).astype(x.dtype, copy=False)
+
+
+clip.vjp(x=lambda g, x, min, max: mask(g, inside(array_of(x), min, max)))
+
+
+def inside(x: Any, low: Any, high: Any) -> Any:
+    """Where low <= x <= high, as booleans."""
+    return (x >= (-np.inf if low is None else low)) & (x <= (np.inf if high is None else high))
+
+
+clamp = clip
+Tensor.clip = Tensor.clamp = clip  # type: ignore[attr-defined]
+
+
+@clip.sample
+def _(draw: Any) -> Any:
+    low, high = draw.choice([(-0.35, 0.4), (None, 0.1), (-0.1, None)])
+    return (draw.array(*draw.shape()),), {"min": low, "max": high}
+
+
+@op
+def mask(x: Any, /, keep: Any) -> Any:
+    """x where `keep` is true, 0 elsewhere, whatever x holds there: an infinity that is masked stays out."""
+    return np.where(keep, x, x.dtype.type(0))
+
+
+mask.vjp(x=lambda g, keep: mask(g, keep))
+
+
+@mask.sample
+def _(draw: Any) -> Any:
+    x = draw.array(2, 3)
+    return (x,), {"keep": draw.booleans(2, 3)}
+
+
+@op(broadcast=True)
+def select(x: Any, y: Any, /, condition: Any) -> Any:
+    """x where `condition` holds, else y."""
+    return np.where(condition, x, y)
+
+
+def _select_gradient(g: Any, condition: Any) -> Any:
+    return mask(g, condition)
+
+
+select.vjp(x=_select_gradient, y=lambda g, condition: mask(g, ~condition))
+
+
+@select.sample
+def _(draw: Any) -> Any:
+    x, y = draw.broadcastable(2)
+    return (x, y), {"condition": draw.booleans(*np.broadcast_shapes(x.shape, y.shape)[-1:])}
+
+
+def where(condition: Any, x: Any, y: Any) -> Any:
+    """x where `condition` holds, else y, all three broadcast together.
+
+    The gradient is 0 where a branch was not taken, but 0 * inf is nan: for sqrt or log of values that the
+    condition excludes, put where on the inside as well: where(x > 0, sqrt(where(x > 0, x, 1)), 0).
+    """
+    condition = np.asarray(array_of(condition))
+    if condition.dtype != np.bool_:
+        raise TypeError(f"where: the condition is {condition.dtype}; it must be bool, as in x > 0")
+    return select(x, y, condition=condition)
+
+
+@op(method=True, floating=True)
+def sigmoid(x: Any, /) -> Any:
+    """1 / (1 + exp(-x)), computed from exp(-|x|) so that nothing overflows."""
+    e = np.exp(-np.abs(x))
+    return np.where(x >= 0, 1, e).astype(x.dtype, copy=False) / (1 + e)
+
+
+sigmoid.vjp(x=lambda g, out: g * (out * (1.0 - out)))
+
+
+@op(method=True, floating=True, numpy=np.tanh)
+def tanh(x: Any, /) -> Any:
+    """The hyperbolic tangent."""
+    return np.tanh(x)
+
+
+tanh.vjp(x=lambda g, out: g * (1.0 - out * out))
+
+
+@op(method=True)
+def relu(x: Any, /) -> Any:
+    """max(x, 0); nan stays. The gradient is 0 at 0 and at nan, and 0 below 0 even where g is inf or nan."""
+    return np.maximum(x, 0)
+
+
+relu.vjp(x=lambda g, out: mask(g, array_of(out) > 0))
+
+
+@op(operator="gt", method=("gt", "greater"), numpy=np.greater, broadcast=True)
+def greater(x: Any, y: Any, /) -> Any:
+    """x > y, as booleans."""
+    return np.greater(x, y)
+
+
+@op(method=("ge", "greater_equal"), numpy=np.greater_equal, broadcast=True)
+def greater_equal(x: Any, y: Any, /) -> Any:
+    """x >= y, as booleans."""
+    return np.greater_equal(x, y)
+
+
+@op(method=("lt", "less"), numpy=np.less, broadcast=True)
+def less(x: Any, y: Any, /) -> Any:
+    """x < y, as booleans."""
+    return np.less(x, y)
+
+
+@op(method=("le", "less_equal"), numpy=np.less_equal, broadcast=True)
+def less_equal(x: Any, y: Any, /) -> Any:
+    """x <= y, as booleans."""
+    return np.less_equal(x, y)
+
+
+@op(method="eq", numpy=np.equal, broadcast=True)
+def equal(x: Any, y: Any, /) -> Any:
+    """x == y, elementwise, as booleans."""
+    return np.equal(x, y)
+
+
+@op(method=("ne", "not_equal"), numpy=np.not_equal, broadcast=True)
+def not_equal(x: Any, y: Any, /) -> Any:
+    """x != y, elementwise, as booleans."""
+    return np.not_equal(x, y)
+
+
+@op(method=True, numpy=np.isnan)
+def isnan(x: Any, /) -> Any:
+    """Where x is nan, as booleans."""
+    return np.isnan(x)
+
+
+@op(method=True, numpy=np.isfinite)
+def isfinite(x: Any, /) -> Any:
+    """Where x is neither nan nor infinite, as booleans."""
+    return np.isfinite(x)
+
+
+for _comparison in (greater, greater_equal, less, less_equal, equal, not_equal):
+    _comparison.vjp(x=None, y=None)
+isnan.vjp(x=None)
+isfinite.vjp(x=None)
+
+Tensor.__gt__, Tensor.__ge__, Tensor.__lt__, Tensor.__le__ = greater, greater_equal, less, less_equal  # type: ignore[attr-defined]
+
+
+def array_of(x: Any) -> Any:
+    """The bare array of a Tensor, for what is constant in it: masks, signs, counts."""
+    return x.array if isinstance(x, Tensor) else x
+
+
+def _comparable(x: Any) -> bool:
+    return isinstance(x, (Tensor, np.ndarray, np.generic, bool, int, float))
+
+
+@method("__eq__")
+def _eq(x: Tensor, y: object) -> Any:
+    return equal(x, y) if _comparable(y) else NotImplemented
+
+
+@method("__ne__")
+def _ne(x: Tensor, y: object) -> Any:
+    return not_equal(x, y) if _comparable(y) else NotImplemented
+

@@ -1,0 +1,114 @@
+"""Reading by index, and its adjoint: adding at an index, where duplicates accumulate."""
+
+from typing import Any
+
+import numpy as np
+
+from ..graph import Tensor, method, op
+
+__all__ = ["getitem", "take_along_axis"]
+
+
+@op
+def getitem(x: Any, /, index: Any) -> Any:
+    """x[index]: integers, slices, None, ..., boolean masks, integer arrays, or a tuple of them, as in NumPy.
+
+    A basic index gives a view of the same memory. Raises IndexError where x does not reach.
+    """
+    return x[index]
+
+
+@op
+def add_at(g: Any, /, index: Any, shape: tuple[int, ...]) -> Any:
+    """The adjoint of getitem: zeros of `shape` with g added at `index`; an index that occurs twice adds twice."""
+    out = np.zeros(shape, g.dtype)
+    if _is_basic(index):
+        out[index] = g
+    else:
+        np.add.at(out, index, g)
+    return out
+
+
+def _is_basic(index: Any) -> bool:
+    """Whether no element can be meant twice."""
+    parts = index if type(index) is tuple else (index,)
+    return all(isinstance(part, (int, slice, type(None), type(Ellipsis), np.integer)) for part in parts)
+
+
+getitem.vjp(x=lambda g, x_shape, index: add_at(g, index, x_shape))
+add_at.vjp(g=lambda h, index: getitem(h, index))
+
+_INDICES = [
+    1,
+    -1,
+    slice(None, None, -2),
+    (slice(1, 3), 0),
+    (None, Ellipsis, 2),
+    (Ellipsis, slice(0, 0)),
+    np.array([2, 0, 2, -1]),
+    (np.array([[0, 2], [2, 2]]), slice(None), np.array([1, 0])),
+    np.array([True, False, True, True]),
+    (slice(None), np.array([False, True, True])),
+]
+
+
+@getitem.sample
+def _(draw: Any) -> Any:
+    return (draw.array(4, 3, 5),), {"index": draw.choice(_INDICES)}
+
+
+@add_at.sample
+def _(draw: Any) -> Any:
+    index = draw.choice(_INDICES)
+    shape = np.zeros((4, 3, 5), np.bool_)[index].shape
+    return (draw.array(*shape),), {"index": index, "shape": (4, 3, 5)}
+
+
+@method("__getitem__")
+def _getitem(x: Tensor, index: Any) -> Any:
+    """x[index]; Tensors and lists in the index are taken as integer or boolean arrays."""
+    return getitem(x, _plain(index))
+
+
+def _plain(index: Any) -> Any:
+    if type(index) is tuple:
+        return tuple(map(_plain, index))
+    if isinstance(index, Tensor):
+        index = index.array
+    elif isinstance(index, list):
+        index = np.asarray(index) if index else np.zeros(0, np.int64)
+    if isinstance(index, (float, np.floating)) or isinstance(index, np.ndarray) and index.dtype.kind not in "biu":
+        kind = index.dtype if isinstance(index, np.ndarray) else type(index).__name__
+        raise IndexError(f"getitem: an index is {kind}; integers, slices, ..., None and boolean masks are possible")
+    return index
+
+
+@op(numpy=np.take_along_axis)
+def take_along_axis(x: Any, /, indices: Any, axis: int) -> Any:
+    """out[..., i, ...] = x[..., indices[..., i, ...], ...] along `axis`; the other axes broadcast."""
+    return np.take_along_axis(x, indices, axis)
+
+
+@op
+def add_along_axis(g: Any, /, indices: Any, axis: int, shape: tuple[int, ...]) -> Any:
+    """The adjoint of take_along_axis: zeros of `shape` with g added at `indices`, duplicates accumulating."""
+    out = np.zeros(shape, g.dtype)
+    grids: list[Any] = list(np.ogrid[tuple(map(slice, g.shape))])
+    grids[axis] = indices
+    np.add.at(out, tuple(grids), g)
+    return out
+
+
+take_along_axis.vjp(x=lambda g, x_shape, indices, axis: add_along_axis(g, indices, axis, x_shape))
+add_along_axis.vjp(g=lambda h, indices, axis: take_along_axis(h, indices, axis))
+
+
+@take_along_axis.sample
+def _(draw: Any) -> Any:
+    return (draw.array(3, 4),), {"indices": np.array([[3, 0, 3], [1, 1, 1], [0, 2, 3]]), "axis": draw.choice([1, -1])}
+
+
+@add_along_axis.sample
+def _(draw: Any) -> Any:
+    indices = np.array([[2, 0, 2, 1], [0, 0, 1, 2]])
+    return (draw.array(2, 4),), {"indices": indices, "axis": 0, "shape": (3, 4)}

@@ -1,0 +1,264 @@
+"""Ops that move values without changing them. Where it can, the result is a view of the input's memory."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..basics import broadcast_to, cast, sum_to
+from ..graph import Tensor, method, op
+from ..shapes import ShapeError, concat_shape, normalize_axes, reshape_shape
+from .index import getitem
+
+__all__ = [
+    "broadcast_to",
+    "cast",
+    "cat",
+    "concat",
+    "expand",
+    "flatten",
+    "flip",
+    "pad",
+    "permute",
+    "reshape",
+    "squeeze",
+    "stack",
+    "sum_to",
+    "transpose",
+    "unsqueeze",
+]
+
+
+@op(numpy=np.reshape)
+def reshape(x: Any, /, shape: Any) -> Any:
+    """x with another shape of the same size; one length may be -1. Raises ShapeError if the sizes differ."""
+    return x.reshape(reshape_shape(x.shape, shape))
+
+
+reshape.vjp(x=lambda g, x_shape: reshape(g, x_shape))
+
+
+@reshape.sample
+def _(draw: Any) -> Any:
+    return (draw.array(2, 6),), {"shape": draw.choice([(3, 4), (4, -1), (12,), (-1, 1, 3)])}
+
+
+def _sizes(sizes: tuple[Any, ...]) -> tuple[int, ...]:
+    """(2, 3) from f(2, 3) and from f((2, 3))."""
+    if len(sizes) == 1 and isinstance(sizes[0], (tuple, list)):
+        return tuple(sizes[0])
+    return sizes
+
+
+@method("reshape")
+def _reshape(x: Tensor, *shape: Any) -> Any:
+    """x.reshape(2, -1) or x.reshape((2, -1))."""
+    return reshape(x, _sizes(shape))
+
+
+@method("view")
+def _view(x: Tensor, *shape: Any) -> Any:
+    """As reshape: any layout is accepted, and a copy is made where a view cannot be."""
+    return reshape(x, _sizes(shape))
+
+
+@method
+def flatten(x: Any, start_dim: int = 0, end_dim: int = -1) -> Any:
+    """Join the axes from start_dim to end_dim, both included, into one."""
+    if x.ndim == 0:
+        return reshape(x, (1,))
+    first, last = (normalize_axes(d, x.ndim, "flatten")[0] for d in (start_dim, end_dim))
+    if first > last:
+        raise ValueError(f"flatten: start_dim {start_dim} comes after end_dim {end_dim} in shape {tuple(x.shape)}")
+    joined = int(np.prod(x.shape[first : last + 1]))
+    return reshape(x, (*x.shape[:first], joined, *x.shape[last + 1 :]))
+
+
+@method
+def squeeze(x: Any, dim: int | Sequence[int] | None = None) -> Any:
+    """Drop the axes of length one, all of them or those in `dim`; an axis that is longer stays."""
+    axes = normalize_axes(None if dim is None else dim, x.ndim, "squeeze")
+    return reshape(x, tuple(n for i, n in enumerate(x.shape) if n != 1 or i not in axes))
+
+
+@method
+def unsqueeze(x: Any, dim: int) -> Any:
+    """Put in an axis of length one at `dim`."""
+    (axis,) = normalize_axes(dim, x.ndim + 1, "unsqueeze")
+    return reshape(x, (*x.shape[:axis], 1, *x.shape[axis:]))
+
+
+@op
+def permute(x: Any, /, dims: Any) -> Any:
+    """The axes in another order: axis i of the result is axis dims[i] of x."""
+    axes = normalize_axes(tuple(dims), x.ndim, "permute")
+    if len(axes) != x.ndim:
+        raise ShapeError(f"permute: dims {tuple(dims)} for shape {x.shape}; every one of its {x.ndim} axes must be named")
+    return x.transpose(axes)
+
+
+permute.vjp(x=lambda g, dims: permute(g, _inverse(dims)))
+
+
+def _inverse(dims: Sequence[int]) -> tuple[int, ...]:
+    return tuple(int(i) for i in np.argsort([d % len(dims) for d in dims]))
+
+
+@permute.sample
+def _(draw: Any) -> Any:
+    return (draw.array(2, 3, 4),), {"dims": draw.choice([(2, 0, 1), (1, 0, 2), (-1, 0, 1), (0, -1, -2)])}
+
+
+@method("permute")
+def _permute(x: Tensor, *dims: Any) -> Any:
+    """x.permute(0, 2, 3, 1) or x.permute((0, 2, 3, 1))."""
+    return permute(x, _sizes(dims))
+
+
+@method
+def transpose(x: Any, dim0: int, dim1: int) -> Any:
+    """Swap two axes, as PyTorch does (`permute` reorders them all)."""
+    dims = list(range(x.ndim))
+    a, b = (normalize_axes(d, x.ndim, "transpose")[0] for d in (dim0, dim1))
+    dims[a], dims[b] = b, a
+    return permute(x, tuple(dims))
+
+
+Tensor.mT = property(lambda x: transpose(x, -2, -1), doc="The last two axes swapped.")  # type: ignore[attr-defined]
+Tensor.T = property(lambda x: permute(x, tuple(range(x.ndim))[::-1]), doc="The axes in reverse order.")  # type: ignore[attr-defined]
+
+
+@method
+def expand(x: Any, *sizes: Any) -> Any:
+    """x stretched to `sizes` by broadcasting, as a read-only view; -1 keeps a length."""
+    target = _sizes(sizes)
+    lead = len(target) - x.ndim
+    if lead < 0 or -1 in target[:lead]:
+        raise ShapeError(f"expand: sizes {target} for shape {tuple(x.shape)}; there must be one for every axis, -1 only for those")
+    shape = tuple(x.shape[i - lead] if n == -1 else n for i, n in enumerate(target))
+    if any(n not in (1, shape[i + lead]) for i, n in enumerate(x.shape)):
+        raise ShapeError(f"expand: shape {tuple(x.shape)} does not stretch to {shape}; only axes of length 1 do")
+    return broadcast_to(x, shape)
+
+
+@op
+def pad(x: Any, /, widths: Any, value: float = 0.0) -> Any:
+    """x with `value` around it: widths is one (before, after) pair per axis, first axis first, none negative.
+
+    `nn.functional.pad` takes PyTorch's flat list, last axis first. In an integer array -inf stands for the
+    smallest integer.
+    """
+    if len(widths) != x.ndim or any(len(pair) != 2 or pair[0] < 0 or pair[1] < 0 for pair in widths):
+        raise ShapeError(f"pad: widths {widths} for shape {x.shape}; {x.ndim} pairs (before, after) >= 0 are needed")
+    if x.dtype.kind in "iu" and np.isinf(value):
+        value = np.iinfo(x.dtype).min if value < 0 else np.iinfo(x.dtype).max
+    return np.pad(x, widths, constant_values=value)
+
+
+pad.vjp(
+    x=lambda g, x_shape, widths: getitem(
+        g, tuple(slice(before, before + n) for n, (before, _) in zip(x_shape, widths, strict=True))
+    )
+)
+
+
+@pad.sample
+def _(draw: Any) -> Any:
+    widths = draw.choice([((1, 2), (0, 1)), ((0, 0), (3, 0)), ((0, 0), (0, 0))])
+    return (draw.array(2, 3),), {"widths": widths, "value": draw.choice([0.0, -1.5])}
+
+
+@op(numpy=np.flip)
+def flip(x: Any, /, axis: Any) -> Any:
+    """x with the order along `axis` (an int or several) reversed."""
+    return np.flip(x, normalize_axes(axis, x.ndim, "flip"))
+
+
+flip.vjp(x=lambda g, axis: flip(g, axis))
+
+
+@flip.sample
+def _(draw: Any) -> Any:
+    return (draw.array(2, 3, 4),), {"axis": draw.choice([0, (1, 2), -1, (0, -2)])}
+
+
+@method("flip")
+def _flip(x: Tensor, *dims: Any) -> Any:
+    """x.flip(2, 3) or x.flip((2, 3))."""
+    return flip(x, _sizes(dims))
+
+
+@op(broadcast=True)
+def concatenate(*xs: Any, axis: int = 0) -> Any:
+    """Arrays joined along an axis that they have."""
+    concat_shape([x.shape for x in xs], axis)
+    return np.concatenate(xs, axis)
+
+
+def _concatenate_gradient(g: Any, xs_shape: Any, needs: tuple[bool, ...], axis: int) -> list[Any]:
+    """Each input's own stretch of g."""
+    gradients, start = [], 0
+    axis %= g.ndim
+    for shape, needed in zip(xs_shape, needs, strict=True):
+        stop = start + shape[axis]
+        gradients.append(getitem(g, (slice(None),) * axis + (slice(start, stop),)) if needed else None)
+        start = stop
+    return gradients
+
+
+concatenate.vjp_all(_concatenate_gradient)
+
+
+@concatenate.sample
+def _(draw: Any) -> Any:
+    axis = draw.choice([0, 1, -1])
+    lengths = [draw.size(0, 3) for _ in range(draw.size(1, 3))]
+    return tuple(draw.array(*((n, 2) if axis == 0 else (2, n))) for n in lengths), {"axis": axis}
+
+
+@op(broadcast=True)
+def stacked(*xs: Any, axis: int = 0) -> Any:
+    """Arrays of one shape side by side along a new axis."""
+    if any(x.shape != xs[0].shape for x in xs):
+        raise ShapeError(f"stack: shapes {', '.join(str(x.shape) for x in xs[:8])}; they must all be the same")
+    return np.stack(xs, normalize_axes(axis, xs[0].ndim + 1, "stack")[0])
+
+
+def _stacked_gradient(g: Any, needs: tuple[bool, ...], axis: int) -> list[Any]:
+    at = (slice(None),) * (axis % g.ndim)
+    return [getitem(g, (*at, i)) if needed else None for i, needed in enumerate(needs)]
+
+
+stacked.vjp_all(_stacked_gradient)
+
+
+@stacked.sample
+def _(draw: Any) -> Any:
+    return tuple(draw.array(2, 3) for _ in range(draw.size(1, 3))), {"axis": draw.choice([0, 1, 2, -1, -2])}
+
+
+def cat(tensors: Sequence[Any], dim: int = 0) -> Any:
+    """Join Tensors along an axis that they have; they may differ in its length only.
+
+    Different dtypes are promoted. Raises ValueError for an empty list and ShapeError if other axes differ.
+    """
+    return concatenate(*_several(tensors, "cat"), axis=dim)
+
+
+concat = cat
+
+
+def stack(tensors: Sequence[Any], dim: int = 0) -> Any:
+    """Put Tensors of one shape side by side along a new axis at `dim`.
+
+    Raises ValueError for an empty list and ShapeError if shapes differ.
+    """
+    return stacked(*_several(tensors, "stack"), axis=dim)
+
+
+def _several(tensors: Any, name: str) -> Any:
+    if isinstance(tensors, (Tensor, np.ndarray)):
+        raise TypeError(f"{name}: a list of Tensors is needed, not one of shape {tuple(tensors.shape)}")
+    if not len(tensors):
+        raise ValueError(f"{name}: the list of Tensors is empty; it needs at least one")
+    return tensors

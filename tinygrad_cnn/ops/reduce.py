@@ -1,0 +1,205 @@
+"""Reductions. `axis` may be None (all axes), an int, or a tuple; () reduces nothing. dim/keepdim are accepted too."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..graph import Tensor, method, op
+from ..kernels.reduce import sum_pairwise
+from ..shapes import normalize_axes
+from .elementwise import array_of, exp, maximum, minimum
+from .index import take_along_axis
+from .layout import reshape
+
+__all__ = ["amax", "amin", "argmax", "argmin", "logsumexp", "max", "mean", "min", "sum", "var"]
+
+
+def _restored(g: Any, x_shape: tuple[int, ...], axis: Any) -> Any:
+    """g with the reduced axes put back at length one."""
+    axes = normalize_axes(axis, len(x_shape), "reduction")
+    return reshape(g, tuple(1 if i in axes else n for i, n in enumerate(x_shape)))
+
+
+def _spread(g: Any, x_shape: tuple[int, ...], axis: Any) -> Any:
+    """g copied to every element that was reduced into it."""
+    from ..basics import broadcast_to
+
+    return broadcast_to(_restored(g, x_shape, axis), x_shape)
+
+
+def _count(x_shape: tuple[int, ...], axis: Any) -> int:
+    """How many elements are reduced into one."""
+    n = 1
+    for i in normalize_axes(axis, len(x_shape), "reduction"):
+        n *= x_shape[i]
+    return n
+
+
+def _wide(x: Any) -> Any:
+    """Half precision is summed in float32 and rounded once."""
+    return x.astype(np.float32) if x.dtype == np.float16 else x
+
+
+@op(method=True, numpy=np.sum)
+def sum(x: Any, /, axis: Any = None, keepdims: bool = False) -> Any:
+    """The sum over `axis`; 0 for none. Booleans and small integers are counted in int64."""
+    axes = normalize_axes(axis, x.ndim, "sum")
+    return sum_pairwise(x, axes, keepdims)
+
+
+sum.vjp(x=_spread)
+
+
+def _axis_sample(draw: Any) -> Any:
+    axis = draw.choice([None, 0, 1, -1, (0, 2), (-1, 0), (1,), ()])
+    return (draw.array(*draw.choice([(2, 3, 4), (3, 1, 2)])),), {"axis": axis, "keepdims": draw.choice([False, True])}
+
+
+sum.sample(_axis_sample)
+
+
+@op(method=True, numpy=np.mean)
+def mean(x: Any, /, axis: Any = None, keepdims: bool = False) -> Any:
+    """The arithmetic mean over `axis`; nan over nothing. Raises TypeError for integers."""
+    if x.dtype.kind in "biu":
+        raise TypeError(f"mean: the input is {x.dtype}, its mean need not be; convert it first, as with .float()")
+    axes = normalize_axes(axis, x.ndim, "mean")
+    return (sum_pairwise(_wide(x), axes, keepdims) / np.asarray(_count(x.shape, axis), _wide(x).dtype)).astype(x.dtype)
+
+
+mean.vjp(x=lambda g, x_shape, axis: _spread(g / float(_count(x_shape, axis)), x_shape, axis))
+mean.sample(_axis_sample)
+
+
+@op(method=True)
+def var(x: Any, /, axis: Any = None, correction: float = 1, keepdims: bool = False) -> Any:
+    """The variance over `axis`: sum (x - mean)^2 / (n - correction), in two passes; nan where n <= correction.
+
+    correction: 1 for the unbiased estimate (PyTorch's default), 0 for NumPy's.
+    """
+    if x.dtype.kind in "biu":
+        raise TypeError(f"var: the input is {x.dtype}; convert it first, as with .float()")
+    axes, n = normalize_axes(axis, x.ndim, "var"), _count(x.shape, axis)
+    wide = _wide(x)
+    with np.errstate(all="ignore"):
+        centred = wide - sum_pairwise(wide, axes, True) / wide.dtype.type(n)
+        squares = sum_pairwise(centred * centred, axes, keepdims)
+        return (squares / wide.dtype.type(np.maximum(n - correction, 0))).astype(x.dtype)
+
+
+def _var_gradient(g: Any, x: Any, x_shape: tuple[int, ...], axis: Any, correction: float) -> Any:
+    """2 (x - mean) / (n - correction) for every element."""
+    free = np.maximum(_count(x_shape, axis) - correction, 0)
+    scale = 2.0 / float(free) if free else np.inf
+    return _restored(g, x_shape, axis) * ((x - mean(x, axis, True)) * scale)
+
+
+var.vjp(x=_var_gradient)
+
+
+@var.sample
+def _(draw: Any) -> Any:
+    (x,), params = _axis_sample(draw)
+    axis = draw.choice([None, 0, -1, (0, 2)])
+    return (draw.array(3, 2, 4),), {**params, "axis": axis, "correction": draw.choice([0, 1])}
+
+
+@op(method=True, numpy=np.amax)
+def amax(x: Any, /, axis: Any = None, keepdims: bool = False) -> Any:
+    """The largest value over `axis`; ties share the gradient evenly. Raises ValueError over no elements."""
+    return np.max(x, axis=normalize_axes(axis, x.ndim, "amax"), keepdims=keepdims)
+
+
+@op(method=True, numpy=np.amin)
+def amin(x: Any, /, axis: Any = None, keepdims: bool = False) -> Any:
+    """The smallest value over `axis`; ties share the gradient evenly. Raises ValueError over no elements."""
+    return np.min(x, axis=normalize_axes(axis, x.ndim, "amin"), keepdims=keepdims)
+
+
+def _extremum_gradient(g: Any, x: Any, x_shape: tuple[int, ...], out: Any, axis: Any) -> Any:
+    values, best = array_of(x), _restored(array_of(out), x_shape, axis)
+    winners = (values == best) | (np.isnan(values) & np.isnan(best))
+    share = winners / winners.sum(axis=normalize_axes(axis, values.ndim, "amax"), keepdims=True)
+    return _restored(g, x_shape, axis) * share.astype(values.dtype)
+
+
+amax.vjp(x=_extremum_gradient)
+amin.vjp(x=_extremum_gradient)
+amax.sample(_axis_sample)
+amin.sample(_axis_sample)
+
+
+class ValuesIndices(NamedTuple):
+    """What max, min along one axis give: the values, and where they stood."""
+
+    values: Any
+    indices: Any
+
+
+def _argbest(best: Any) -> Any:
+    def index(x: Any, /, axis: int | None = None, keepdims: bool = False) -> Any:
+        if axis is not None:
+            normalize_axes(axis, x.ndim, best.__name__)
+        return best(x, axis=axis, keepdims=keepdims)
+
+    index.__name__ = best.__name__
+    index.__doc__ = f"""The index of the {"largest" if best is np.argmax else "smallest"} value along `axis`
+    (of the flattened Tensor without one), the first at ties, as int64."""
+    return index
+
+
+argmax = op(_argbest(np.argmax), method=True, numpy=np.argmax)
+argmin = op(_argbest(np.argmin), method=True, numpy=np.argmin)
+argmax.vjp(x=None)
+argmin.vjp(x=None)
+
+
+def _best_along(x: Any, axis: int, keepdims: bool, arg: Any) -> ValuesIndices:
+    indices = arg(x, axis, True)
+    values = take_along_axis(x, array_of(indices), axis)
+    if not keepdims:
+        shape = values.shape
+        axis = normalize_axes(axis, len(shape), "max")[0]
+        shape = shape[:axis] + shape[axis + 1 :]
+        values, indices = reshape(values, shape), reshape(indices, shape)
+    return ValuesIndices(values, indices)
+
+
+@method
+def max(x: Any, dim: Any = None, keepdim: bool = False, *, axis: Any = None, keepdims: bool = False) -> Any:
+    """PyTorch's max: without `dim` the largest value; with it (values, indices), the first index at ties.
+
+    `axis=` gives values alone, ties sharing the gradient; a Tensor for `dim` gives the elementwise maximum.
+    """
+    if isinstance(dim, Tensor):
+        return maximum(x, dim)
+    return amax(x, axis, keepdims) if dim is None else _best_along(x, dim, keepdim, argmax)
+
+
+@method
+def min(x: Any, dim: Any = None, keepdim: bool = False, *, axis: Any = None, keepdims: bool = False) -> Any:
+    """PyTorch's min: without `dim` the smallest value; with it (values, indices), the first index at ties.
+
+    `axis=` gives values alone, ties sharing the gradient; a Tensor for `dim` gives the elementwise minimum.
+    """
+    if isinstance(dim, Tensor):
+        return minimum(x, dim)
+    return amin(x, axis, keepdims) if dim is None else _best_along(x, dim, keepdim, argmin)
+
+
+@op(method=True, floating=True)
+def logsumexp(x: Any, /, axis: Any = None, keepdims: bool = False) -> Any:
+    """log(sum(exp(x))) over `axis`, shifted by the maximum so that nothing overflows; -inf over nothing."""
+    axes = normalize_axes(axis, x.ndim, "logsumexp")
+    wide = _wide(x)
+    top = np.max(wide, axis=axes, keepdims=True, initial=-np.inf)
+    top = np.where(np.isfinite(top), top, wide.dtype.type(0))
+    with np.errstate(all="ignore"):
+        total = np.log(sum_pairwise(np.exp(wide - top), axes, True)) + top
+    return (total if keepdims else total.squeeze(axes)).astype(x.dtype, copy=False)
+
+
+logsumexp.vjp(
+    x=lambda g, x, x_shape, out, axis: _restored(g, x_shape, axis) * exp(x - _restored(out, x_shape, axis)),
+)
+logsumexp.sample(_axis_sample)
