@@ -1,0 +1,1 @@
+"""Arrays in, arrays out: the loops under the ops. Nothing here knows a Tensor; parameters arrive normalised."""
