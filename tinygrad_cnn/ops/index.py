@@ -67,12 +67,12 @@ def _(draw: Any) -> Any:
 @method("__getitem__")
 def _getitem(x: Tensor, index: Any) -> Any:
     """x[index]; Tensors and lists in the index are taken as integer or boolean arrays."""
-    return getitem(x, _plain(index))
+    return getitem(x, plain_index(index))
 
 
-def _plain(index: Any) -> Any:
+def plain_index(index: Any) -> Any:
     if type(index) is tuple:
-        return tuple(map(_plain, index))
+        return tuple(map(plain_index, index))
     if isinstance(index, Tensor):
         index = index.array
     elif isinstance(index, list):

@@ -1,0 +1,142 @@
+"""Changing a Tensor's memory: `x += y`, `x[i] = v`, and the methods that end in an underscore.
+
+No gradient flows through a change in place. Where no side requires grad, or under `no_grad`, the memory
+is changed, and a graph that still needs the old values says so at backward. While recording, `h += skip`
+means `h = h + skip`; everything else that would lose a gradient is refused with the functional way.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from . import memory
+from .graph import Tensor, method
+from .modes import recording
+from .ops.elementwise import add, array_of, div, mul, pow, sub
+from .ops.index import plain_index
+
+
+def _needs_grad(*sides: Any) -> bool:
+    return recording.get() and any(isinstance(side, Tensor) and side.node is not None for side in sides)
+
+
+def _refuse(x: Tensor, by: str, instead: str) -> RuntimeError:
+    if x.node is not None and x.is_leaf:
+        what = "a leaf that requires grad"
+        remedy = "to update it without a gradient, use `with no_grad():`; otherwise compute a new Tensor"
+    else:
+        what = "a Tensor in a recorded computation"
+        remedy = "compute a new Tensor"
+    return RuntimeError(f"{by}: {what} (shape {x.shape}) cannot be changed in place while recording; {remedy}: {instead}")
+
+
+def _value_for(x: Tensor, value: Any, by: str) -> Any:
+    """`value` as an array or number that fits into x's dtype without loss of kind, and a memory to write to."""
+    value = array_of(value)
+    if isinstance(value, np.generic):
+        value = value.item()
+    if not isinstance(value, (np.ndarray, bool, int, float)):
+        if not isinstance(value, (list, tuple)):
+            raise TypeError(f"{by}: the value is a {type(value).__name__}; a Tensor, an ndarray or a number is needed")
+        value = np.asarray(value)
+    kind = value.dtype if isinstance(value, np.ndarray) else type(value)
+    if not np.can_cast(kind, x.dtype, "same_kind"):
+        raise TypeError(f"{by}: {np.dtype(kind)} values do not fit into a {x.dtype} Tensor; convert one of them first")
+    if not x.array.flags.writeable:
+        raise ValueError(f"{by}: the memory of this Tensor is read-only (a stretched view, or borrowed); clone() it first")
+    return value
+
+
+def _apply(ufunc: np.ufunc, x: Tensor, value: Any, by: str) -> Tensor:
+    """x.array = ufunc(x.array, value), in x's own memory. Nothing is written if the shapes do not fit."""
+    value = _value_for(x, value, by)
+    with np.errstate(all="ignore"):
+        ufunc(x.array, value, out=x.array, casting="same_kind")
+    memory.mark_changed(x.array, by)
+    return x
+
+
+def _install(name: str, symbol: str, ufunc: np.ufunc, function: Callable[..., Any], scaled: bool = False) -> None:
+    """Give Tensor the operator `x symbol= y` and the method `name_`; `scaled` ones take PyTorch's alpha."""
+
+    def operator(x: Tensor, y: Any) -> Any:
+        by = f"x {symbol}= ..."
+        if not _needs_grad(x, y):
+            return _apply(ufunc, x, y, by)
+        if x.node is not None and x.is_leaf:
+            raise _refuse(x, by, f"x = x {symbol} ...")
+        return function(x, y)
+
+    def underscore(x: Tensor, other: Any, alpha: float = 1) -> Tensor:
+        if alpha != 1 and not scaled:
+            raise TypeError(f"{name}_ has no alpha; add_ and sub_ have one")
+        if _needs_grad(x, other):
+            raise _refuse(x, f"{name}_", f"x = x {symbol} ...")
+        return _apply(ufunc, x, other if alpha == 1 else array_of(other) * alpha, f"{name}_")
+
+    times = "alpha * " if scaled else ""
+    underscore.__name__, underscore.__doc__ = f"{name}_", f"x {symbol}= {times}other, in place; returns x."
+    setattr(Tensor, f"__i{'truediv' if name == 'div' else name}__", operator)
+    setattr(Tensor, f"{name}_", underscore)
+
+
+_install("add", "+", np.add, add, scaled=True)
+_install("sub", "-", np.subtract, sub, scaled=True)
+_install("mul", "*", np.multiply, mul)
+_install("div", "/", np.true_divide, div)
+_install("pow", "**", np.power, pow)
+
+
+@method
+def copy_(x: Tensor, source: Any) -> Tensor:
+    """Overwrite x with `source`, broadcast to its shape and converted to its dtype; returns x."""
+    if _needs_grad(x, source):
+        raise _refuse(x, "copy_", "x = source.clone()")
+    value = _value_for(x, source, "copy_")
+    np.copyto(x.array, value, casting="same_kind")
+    memory.mark_changed(x.array, "copy_")
+    return x
+
+
+@method
+def fill_(x: Tensor, value: float) -> Tensor:
+    """Overwrite every element of x with one number; returns x."""
+    if _needs_grad(x):
+        raise _refuse(x, "fill_", "x = Tensor(np.full(x.shape, value))")
+    if np.ndim(array_of(value)) != 0:
+        raise ValueError(f"fill_: the value has shape {np.shape(array_of(value))}; one number is needed (copy_ takes arrays)")
+    x.array[...] = _value_for(x, value, "fill_")
+    memory.mark_changed(x.array, "fill_")
+    return x
+
+
+@method
+def zero_(x: Tensor) -> Tensor:
+    """Overwrite x with zeros; returns x."""
+    return fill_(x, 0)
+
+
+@method
+def clamp_(x: Tensor, min: float | None = None, max: float | None = None) -> Tensor:
+    """Limit x to min <= x <= max in place; returns x."""
+    if min is None and max is None:
+        raise ValueError("clamp_: neither min nor max was given; give at least one")
+    if _needs_grad(x):
+        raise _refuse(x, "clamp_", "x = x.clamp(min, max)")
+    bounds = [None if bound is None else _value_for(x, bound, "clamp_") for bound in (min, max)]
+    if bounds[0] is not None:
+        np.maximum(x.array, bounds[0], out=x.array)
+    if bounds[1] is not None:
+        np.minimum(x.array, bounds[1], out=x.array)
+    memory.mark_changed(x.array, "clamp_")
+    return x
+
+
+@method("__setitem__")
+def _setitem(x: Tensor, index: Any, value: Any) -> None:
+    """x[index] = value, in place, where no gradient is lost by it."""
+    if _needs_grad(x, value):
+        raise _refuse(x, "x[i] = v", "tinygrad_cnn.where(condition, v, x), or stack and cat the parts")
+    x.array[plain_index(index)] = _value_for(x, value, "x[i] = v")
+    memory.mark_changed(x.array, "x[i] = v")

@@ -1,0 +1,179 @@
+"""How a Tensor takes part in Python's and NumPy's protocols.
+
+NumPy's functions on a Tensor record the op that means the same, or raise a TypeError that names them: a
+graph is never lost silently.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from .graph import Array, Tensor, method, numpy_ops
+from .ops import elementwise, layout, reduce
+
+
+@method("__len__")
+def _len(x: Tensor) -> int:
+    if not x.ndim:
+        raise TypeError("len: a 0-d Tensor has no length")
+    return x.shape[0]
+
+
+@method("__iter__")
+def _iter(x: Tensor) -> Iterator[Any]:
+    if not x.ndim:
+        raise TypeError("iter: a 0-d Tensor cannot be iterated over; .item() is its value")
+    return (layout.getitem(x, i) for i in range(x.shape[0]))
+
+
+@method("__contains__")
+def _contains(x: Tensor, value: Any) -> bool:
+    return bool(np.any(x.array == elementwise.array_of(value)))
+
+
+@method
+def item(x: Tensor) -> Any:
+    """The value of a one-element Tensor as a Python number. Raises ValueError for any other."""
+    if x.array.size != 1:
+        raise ValueError(f"item: only a one-element Tensor is one number; this one has shape {x.shape}; use tolist()")
+    return x.array.item()
+
+
+@method
+def tolist(x: Tensor) -> Any:
+    """The values as nested Python lists, or as a number for a 0-d Tensor."""
+    return x.array.tolist()
+
+
+@method("__bool__")
+def _bool(x: Tensor) -> bool:
+    if x.array.size != 1:
+        raise ValueError(f"bool: the truth of a Tensor of shape {x.shape} is ambiguous; reduce it to one element first")
+    return bool(x.array.item())
+
+
+@method("__float__")
+def _float(x: Tensor) -> float:
+    return float(item(x))
+
+
+@method("__int__")
+def _int(x: Tensor) -> int:
+    return int(item(x))
+
+
+@method("__index__")
+def _index(x: Tensor) -> int:
+    if x.dtype.kind not in "iu" or x.array.size != 1:
+        raise TypeError(f"index: a {x.dtype} Tensor of shape {x.shape} cannot be an index; one integer can")
+    return int(x.array.item())
+
+
+@method("__format__")
+def _format(x: Tensor, spec: str) -> str:
+    return format(item(x), spec) if spec and x.array.size == 1 else format(repr(x), spec)
+
+
+@method
+def size(x: Tensor, dim: int | None = None) -> Any:
+    """The shape, or the length of axis `dim`."""
+    return x.shape if dim is None else x.shape[dim]
+
+
+@method
+def dim(x: Tensor) -> int:
+    """The number of axes."""
+    return x.ndim
+
+
+@method
+def numel(x: Tensor) -> int:
+    """The number of elements."""
+    return x.array.size
+
+
+@method("__array__")
+def _array(x: Tensor, dtype: Any = None, copy: bool | None = None) -> Array:
+    """np.asarray(x): a read-only view, or a copy where one is asked for or the dtype differs."""
+    if x.node is not None:
+        raise RuntimeError(
+            "np.asarray: this Tensor requires grad and an ndarray has no graph; "
+            "say so with .detach().numpy() or .numpy()"
+        )
+    if copy is False and dtype is not None and np.dtype(dtype) != x.dtype:
+        raise ValueError(f"np.asarray: {x.dtype} values as {np.dtype(dtype)} need a copy")
+    if copy or dtype is not None and np.dtype(dtype) != x.dtype:
+        return np.array(x.array, dtype=dtype)
+    return x.numpy()
+
+
+@method("__array_ufunc__")
+def _array_ufunc(x: Tensor, ufunc: np.ufunc, call: str, *inputs: Any, **options: Any) -> Any:
+    """np.exp(x), array * x: the op that means the same."""
+    name = f"np.{ufunc.__name__}"
+    if options.get("out") is not None:
+        raise TypeError(f"{name}: a Tensor cannot be written into an ndarray (arr += tensor); use arr = arr + tensor")
+    if call != "__call__" or options or ufunc not in numpy_ops:
+        what = name if call == "__call__" else f"{name}.{call}"
+        raise TypeError(f"{what} with {sorted(options)} has no op here, so a gradient would be lost; use .numpy() for values"
+                        if options else f"{what} has no op here, so a gradient would be lost; use .numpy() for values")
+    return numpy_ops[ufunc](*inputs)
+
+
+@method("__array_function__")
+def _array_function(x: Tensor, function: Any, types: Any, args: Any, options: Any) -> Any:
+    """np.sum(x, axis=0): the op that means the same, with NumPy's defaults."""
+    known = _FUNCTIONS.get(function) or numpy_ops.get(function)
+    if known is None:
+        raise TypeError(
+            f"np.{function.__name__} has no op here, so a gradient would be lost; use .numpy() for the values"
+        )
+    return known(*args, **options)
+
+
+def _ndim(x: Any) -> int:
+    return len(x.shape)
+
+
+def _var(x: Any, axis: Any = None, *, ddof: float = 0, keepdims: bool = False) -> Any:
+    return reduce.var(x, axis, ddof, keepdims)
+
+
+def _transpose(x: Any, axes: Any = None) -> Any:
+    return layout.permute(x, tuple(range(x.ndim))[::-1] if axes is None else axes)
+
+
+def _flip(x: Any, axis: Any = None) -> Any:
+    return layout.flip(x, tuple(range(x.ndim)) if axis is None else axis)
+
+
+def _clip(x: Any, a_min: Any = None, a_max: Any = None) -> Any:
+    return elementwise.clip(x, a_min, a_max)
+
+
+def _concatenate(xs: Any, axis: int = 0) -> Any:
+    return layout.cat(xs, axis)
+
+
+def _stack(xs: Any, axis: int = 0) -> Any:
+    return layout.stack(xs, axis)
+
+
+_FUNCTIONS: dict[Any, Any] = {  # where NumPy's signature or default differs from the op's
+    np.shape: lambda x: x.shape,
+    np.ndim: _ndim,
+    np.size: lambda x: x.array.size,
+    np.max: reduce.amax,
+    np.min: reduce.amin,
+    np.var: _var,
+    np.transpose: _transpose,
+    np.flip: _flip,
+    np.clip: _clip,
+    np.concatenate: _concatenate,
+    np.stack: _stack,
+    np.where: elementwise.where,
+    np.broadcast_to: layout.broadcast_to,
+    np.squeeze: layout.squeeze,
+    np.expand_dims: layout.unsqueeze,
+}
