@@ -362,6 +362,14 @@ def test_the_order_of_a_pass_depends_on_seed_and_epoch_alone(seed, epoch):
     assert rows_of(arange_loader(50, shuffle=True, seed=seed + 1)) != orders[0]
 
 
+@pytest.mark.parametrize("epoch", [0, 1, 5])
+def test_the_order_is_numpy_s_permutation_for_the_seed_and_the_epoch_as_spawn_key(epoch):
+    loader = arange_loader(50, shuffle=True, seed=11)
+    loader.epoch = epoch
+    source = np.random.default_rng(np.random.SeedSequence(11, spawn_key=(epoch,)))
+    assert rows_of(loader) == source.permutation(50).tolist()
+
+
 @pytest.mark.parametrize("hash_seed", ["0", "1"])
 def test_the_order_is_the_same_in_every_process(hash_seed):
     program = (
