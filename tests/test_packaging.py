@@ -98,7 +98,19 @@ def test_warnings_are_errors():
     assert PYPROJECT["tool"]["pytest"]["ini_options"]["filterwarnings"] == ["error"]
 
 
-OPTIONAL = ["graphviz", "matplotlib", "mpi4py", "numba", "onnx", "onnxruntime", "pooch", "resvg_py", "torch", "tqdm"]
+OPTIONAL = [
+    "graphviz",
+    "hypothesis",
+    "matplotlib",
+    "mpi4py",
+    "numba",
+    "onnx",
+    "onnxruntime",
+    "pooch",
+    "resvg_py",
+    "torch",
+    "tqdm",
+]
 
 
 @pytest.mark.parametrize("module", ["tinygrad_cnn", "tinygrad_cnn.data"])
