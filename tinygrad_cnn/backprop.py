@@ -5,6 +5,7 @@ each Node's rules run once, on the sum of all that reaches it.
 """
 
 import itertools
+import os
 import threading
 from collections import deque
 from collections.abc import Iterable, Sequence
@@ -20,6 +21,16 @@ from .modes import enable_grad
 
 _by_order = attrgetter("order")
 _commit = threading.Lock()  # two threads may run backward into the same leaves
+
+
+def _unlock_child() -> None:
+    """A process forked while another thread held the lock would wait for it forever."""
+    global _commit
+    _commit = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_unlock_child)
 
 
 @method
@@ -52,8 +63,12 @@ def backward(
     wanted = None
     if inputs is not None:
         wanted = {_node_of(x, i, "backward") for i, x in enumerate([inputs] if isinstance(inputs, Tensor) else inputs)}
+        if not wanted:
+            raise ValueError(
+                "backward: inputs is empty; name the Tensors that collect a gradient, or leave it out for all"
+            )
     found = backprop([(self.node, _cotangent(self, gradient, "backward").array)], wanted, retain=retain_graph)
-    with _commit:
+    with _commit, np.errstate(all="ignore"):
         watches, sums = [], []
         for node, g in found.items():
             watch = node.watched()
@@ -87,7 +102,9 @@ def grad(
     else:
         cotangents = list(grad_outputs)
         if len(cotangents) != len(outs):
-            raise ValueError(f"grad: {len(cotangents)} grad_outputs for {len(outs)} outputs; there must be one for each")
+            raise ValueError(
+                f"grad: {len(cotangents)} grad_outputs for {len(outs)} outputs; there must be one for each"
+            )
     roots = []
     for i, (out, g) in enumerate(zip(outs, cotangents, strict=True)):
         node = _node_of(out, i, "grad", "outputs")
@@ -120,7 +137,9 @@ def _node_of(x: Any, i: int, caller: str, what: str = "inputs") -> Node:
     if not isinstance(x, Tensor):
         raise TypeError(f"{caller}: {what}[{i}] is a {type(x).__name__}; a Tensor is needed")
     if x.node is None:
-        raise RuntimeError(f"{caller}: {what}[{i}] (shape {x.shape}) does not require grad, so there is no gradient for it")
+        raise RuntimeError(
+            f"{caller}: {what}[{i}] (shape {x.shape}) does not require grad, so there is no gradient for it"
+        )
     return x.node
 
 
@@ -150,17 +169,19 @@ def backprop(
     they run on arrays; the results are fresh arrays that nothing else refers to.
     """
     grads: dict[Node, Any] = {}
-    for node, g in roots:
-        grads[node] = grads[node] + g if node in grads else g
+    with np.errstate(all="ignore"):
+        for node, g in roots:
+            grads[node] = grads[node] + g if node in grads else g
     order, needed = _schedule(list(grads), targets)
     found: dict[Node, Any] = {}
     ours: set[Node] = set()  # nodes whose gradient is a sum made here, safe to add to in place
     latest = memory.latest
     pop = grads.pop
-    node = None
+    current: Node | None = None
     try:
         with np.errstate(all="ignore"):
             for node in order:
+                current = node
                 g = pop(node, None)
                 if g is None:
                     continue
@@ -168,7 +189,7 @@ def backprop(
                 if watch is not None:
                     g = _run_hooks(node, g, create)
                 if (targets is None and watch is not None and watch.keep) if targets is None else node in targets:
-                    found[node] = g if create or node in ours and plan is None else np.array(g, order="C")
+                    found[node] = g if create or (node in ours and plan is None) else np.array(g, order="C")
                 if plan is None:
                     continue
                 saved = node.saved
@@ -177,24 +198,24 @@ def backprop(
                 if latest[0] > node.order:
                     _check_unchanged(node, plan, saved)
                 if create:
-                    saved = [_linked(node, args, links) for args, links in zip(saved, plan.links, strict=True)]
+                    saved = tuple(_linked(node, args, links) for args, links in zip(saved, plan.links, strict=True))
                 if plan.joint is not None:
                     results = _joint_results(plan, g, saved[0])
                 elif needed is None:
-                    results = [rule(g, *args) for rule, args in zip(plan.rules, saved)]
+                    results = [rule(g, *args) for rule, args in zip(plan.rules, saved, strict=False)]
                 else:
                     wanted = zip(plan.rules, saved, node.parents, strict=True)
                     results = [rule(g, *args) if parent in needed else None for rule, args, parent in wanted]
                 i = 0
-                for parent, d in zip(node.parents, results):
+                for parent, d in zip(node.parents, results, strict=False):
                     if needed is not None and parent not in needed:
                         i += 1
                         continue
                     try:
-                        if d.dtype is not parent.dtype or d.shape != parent.shape:
-                            d = _fit(d, parent, plan, i)
+                        if d.dtype is not parent.dtype or d.shape != parent.shape or create:
+                            d = _fit(d, parent, plan, i, create)
                     except AttributeError:
-                        d = _fit(d, parent, plan, i)
+                        d = _fit(d, parent, plan, i, create)
                     if parent not in grads:
                         grads[parent] = d
                     elif create:
@@ -210,8 +231,8 @@ def backprop(
                     if node.params:
                         node.params = {name: _outline(value) for name, value in node.params.items()}
     except Exception as error:
-        if node is not None and node.plan is not None:
-            error.add_note(f"in the gradient of {node.plan.op.name}, whose output has shape {node.shape}")
+        if current is not None and current.plan is not None:
+            error.add_note(f"in the gradient of {current.plan.op.name}, whose output has shape {current.shape}")
         raise
     return found
 
@@ -244,10 +265,12 @@ def _run_hooks(node: Node, g: Any, create: bool) -> Any:
         if not isinstance(result, Tensor):
             raise TypeError(f"hook {_name(hook)}: it returned a {type(result).__name__}; a Tensor or None is needed")
         if result.shape != node.shape:
-            raise ValueError(f"hook {_name(hook)}: it returned shape {result.shape} for a gradient of shape {node.shape}")
+            raise ValueError(
+                f"hook {_name(hook)}: it returned shape {result.shape} for a gradient of shape {node.shape}"
+            )
         if result.dtype != node.dtype:
             raise TypeError(f"hook {_name(hook)}: it returned {result.dtype} for a {node.dtype} gradient")
-        g = result if create else result.array
+        g = result if create else np.array(result.array)
     return g
 
 
@@ -270,18 +293,16 @@ def _check_unchanged(node: Node, plan: Plan, saved: Sequence[Sequence[Any]]) -> 
                     what = f"its {'output' if want == 'out' else f'input {want!r}'} of shape {array.shape}"
                     raise RuntimeError(
                         f"{plan.op.name}: {what} was changed in place ({by}) between forward and backward, "
-                        "and its gradient rule needs the old value; change a copy (.clone()), or change it after backward"
+                        "and its gradient rule needs the old value; change a copy (.clone()), or after backward"
                     )
 
 
 def _linked(node: Node, args: Sequence[Any], links: Sequence[Any]) -> list[Any]:
     """Kept values as Tensors at their places in the graph, so that rules on them are recorded."""
-    values = []
+    values: list[Any] = []
     for value, link in zip(args, links, strict=True):
         if isinstance(link, list):
-            values.append(
-                tuple(v if k is None else wrap(v, node.parents[k]) for v, k in zip(value, link, strict=True))
-            )
+            values.append(tuple(v if k is None else wrap(v, node.parents[k]) for v, k in zip(value, link, strict=True)))
         elif link is None:
             values.append(value)
         else:
@@ -295,16 +316,23 @@ def _joint_results(plan: Plan, g: Any, args: Sequence[Any]) -> list[Any]:
     gradients = plan.joint(g, *args)
     if not isinstance(gradients, (tuple, list)) or len(gradients) != plan.n_inputs:
         shown = len(gradients) if isinstance(gradients, (tuple, list)) else type(gradients).__name__
-        raise TypeError(f"{plan.op.name}: its joint rule must return {plan.n_inputs} gradients, one per input, not {shown}")
+        raise TypeError(
+            f"{plan.op.name}: its joint rule must return {plan.n_inputs} gradients, one per input, not {shown}"
+        )
     return [gradients[i] for i in plan.indices]
 
 
-def _fit(d: Any, parent: Node, plan: Plan, k: int) -> Any:
+def _fit(d: Any, parent: Node, plan: Plan, k: int, create: bool) -> Any:
     """A rule's gradient in its input's shape and dtype. Raises if the rule returned something else."""
     op, i = plan.op, plan.indices[k]
     name = f"{op.variadic}[{i}]" if op.variadic else op.inputs[i]
     if not isinstance(d, (np.ndarray, np.generic, Tensor)):
         raise TypeError(f"{op.name}: its gradient rule for {name!r} returned a {type(d).__name__}; an array is needed")
+    if create and not isinstance(d, Tensor):
+        raise RuntimeError(
+            f"{op.name}: its gradient rule for {name!r} left the graph (it returned an {type(d).__name__} for a "
+            "Tensor), so create_graph=True would lose its derivative; write the rule with ops and operators"
+        )
     if d.dtype != parent.dtype and d.dtype.kind != "f":
         raise TypeError(f"{op.name}: its gradient rule for {name!r} returned {d.dtype}; {parent.dtype} is needed")
     if d.shape != parent.shape:

@@ -28,7 +28,9 @@ def _refuse(x: Tensor, by: str, instead: str) -> RuntimeError:
     else:
         what = "a Tensor in a recorded computation"
         remedy = "compute a new Tensor"
-    return RuntimeError(f"{by}: {what} (shape {x.shape}) cannot be changed in place while recording; {remedy}: {instead}")
+    return RuntimeError(
+        f"{by}: {what} (shape {x.shape}) cannot be changed in place while recording; {remedy}: {instead}"
+    )
 
 
 def _value_for(x: Tensor, value: Any, by: str) -> Any:
@@ -44,7 +46,9 @@ def _value_for(x: Tensor, value: Any, by: str) -> Any:
     if not np.can_cast(kind, x.dtype, "same_kind"):
         raise TypeError(f"{by}: {np.dtype(kind)} values do not fit into a {x.dtype} Tensor; convert one of them first")
     if not x.array.flags.writeable:
-        raise ValueError(f"{by}: the memory of this Tensor is read-only (a stretched view, or borrowed); clone() it first")
+        raise ValueError(
+            f"{by}: the memory of this Tensor is read-only (a stretched view, or borrowed); clone() it first"
+        )
     return value
 
 
@@ -105,7 +109,9 @@ def fill_(x: Tensor, value: float) -> Tensor:
     if _needs_grad(x):
         raise _refuse(x, "fill_", "x = Tensor(np.full(x.shape, value))")
     if np.ndim(array_of(value)) != 0:
-        raise ValueError(f"fill_: the value has shape {np.shape(array_of(value))}; one number is needed (copy_ takes arrays)")
+        raise ValueError(
+            f"fill_: the value has shape {np.shape(array_of(value))}; one number is needed (copy_ takes arrays)"
+        )
     x.array[...] = _value_for(x, value, "fill_")
     memory.mark_changed(x.array, "fill_")
     return x

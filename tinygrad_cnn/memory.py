@@ -7,6 +7,7 @@ The identity of memory is the ndarray at the end of the chain of `.base`: views,
 """
 
 import weakref
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -18,6 +19,8 @@ Array = NDArray[Any]
 tick = count(1).__next__
 latest = [0]  # the number of the newest change, in a list so that other modules see it move
 
+# The callbacks of these weak references are dict.pop(key, reference) itself: no Python code, so that neither a
+# signal nor the end of the interpreter can strike inside one.
 _changes: dict[int, tuple[weakref.ref[Array], int, str]] = {}
 _shared: dict[int, weakref.ref[Array]] = {}
 
@@ -34,7 +37,7 @@ def mark_changed(array: Array, by: str) -> None:
     root = owner(array)
     key = id(root)
     now = tick()
-    _changes[key] = (weakref.ref(root, lambda _: _changes.pop(key, None)), now, by)
+    _changes[key] = (weakref.ref(root, partial(_changes.pop, key)), now, by)
     latest[0] = max(latest[0], now)
 
 
@@ -48,7 +51,7 @@ def mark_shared(array: Array) -> None:
     """Note that the memory of `array` belongs to somebody else, who may write to it unseen."""
     root = owner(array)
     key = id(root)
-    _shared[key] = weakref.ref(root, lambda _: _shared.pop(key, None))
+    _shared[key] = weakref.ref(root, partial(_shared.pop, key))
 
 
 def is_shared(array: Array) -> bool:

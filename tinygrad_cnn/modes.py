@@ -2,7 +2,7 @@
 
 import functools
 import inspect
-from collections.abc import Callable, Generator
+from collections.abc import AsyncGenerator, Callable, Generator
 from contextvars import ContextVar, Token
 from types import TracebackType
 from typing import Any, Self
@@ -31,11 +31,13 @@ class _Mode:
         self._tokens.append(recording.set(self._value))
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         recording.reset(self._tokens.pop())
 
     def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Run `function` (plain, generator or async) in this mode; a generator's caller keeps its own."""
+        """Run `function` (plain, generator, async or both) in this mode; a generator's caller keeps its own."""
         mode = type(self)
         if inspect.isgeneratorfunction(function):
 
@@ -44,6 +46,13 @@ class _Mode:
                 return _run_resumed(mode, function(*args, **kwargs))
 
             return resumed
+        if inspect.isasyncgenfunction(function):
+
+            @functools.wraps(function)
+            def streamed(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
+                return _run_streamed(mode, function(*args, **kwargs))
+
+            return streamed
         if inspect.iscoroutinefunction(function):
 
             @functools.wraps(function)
@@ -79,6 +88,26 @@ def _run_resumed(mode: type[_Mode], generator: Generator[Any, Any, Any]) -> Gene
             resume = functools.partial(generator.throw, error)
         else:
             resume = functools.partial(generator.send, sent)
+
+
+async def _run_streamed(mode: type[_Mode], generator: AsyncGenerator[Any, Any]) -> AsyncGenerator[Any, Any]:
+    resume: Callable[[], Any] = generator.__anext__
+    while True:
+        try:
+            with mode():
+                item = await resume()
+        except StopAsyncIteration:
+            return
+        try:
+            sent = yield item
+        except GeneratorExit:
+            with mode():
+                await generator.aclose()
+            raise
+        except BaseException as error:
+            resume = functools.partial(generator.athrow, error)
+        else:
+            resume = functools.partial(generator.asend, sent)
 
 
 class no_grad(_Mode):

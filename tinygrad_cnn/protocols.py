@@ -11,6 +11,7 @@ import numpy as np
 
 from .graph import Array, Tensor, method, numpy_ops
 from .ops import elementwise, layout, reduce
+from .ops.index import getitem
 
 
 @method("__len__")
@@ -24,7 +25,7 @@ def _len(x: Tensor) -> int:
 def _iter(x: Tensor) -> Iterator[Any]:
     if not x.ndim:
         raise TypeError("iter: a 0-d Tensor cannot be iterated over; .item() is its value")
-    return (layout.getitem(x, i) for i in range(x.shape[0]))
+    return (getitem(x, i) for i in range(x.shape[0]))
 
 
 @method("__contains__")
@@ -103,7 +104,7 @@ def _array(x: Tensor, dtype: Any = None, copy: bool | None = None) -> Array:
         )
     if copy is False and dtype is not None and np.dtype(dtype) != x.dtype:
         raise ValueError(f"np.asarray: {x.dtype} values as {np.dtype(dtype)} need a copy")
-    if copy or dtype is not None and np.dtype(dtype) != x.dtype:
+    if copy or (dtype is not None and np.dtype(dtype) != x.dtype):
         return np.array(x.array, dtype=dtype)
     return x.numpy()
 
@@ -116,8 +117,10 @@ def _array_ufunc(x: Tensor, ufunc: np.ufunc, call: str, *inputs: Any, **options:
         raise TypeError(f"{name}: a Tensor cannot be written into an ndarray (arr += tensor); use arr = arr + tensor")
     if call != "__call__" or options or ufunc not in numpy_ops:
         what = name if call == "__call__" else f"{name}.{call}"
-        raise TypeError(f"{what} with {sorted(options)} has no op here, so a gradient would be lost; use .numpy() for values"
-                        if options else f"{what} has no op here, so a gradient would be lost; use .numpy() for values")
+        with_options = f" with {', '.join(sorted(options))}" if options else ""
+        raise TypeError(
+            f"{what}{with_options} has no op here, so a gradient would be lost; use .numpy() for the values"
+        )
     return numpy_ops[ufunc](*inputs)
 
 

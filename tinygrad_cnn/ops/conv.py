@@ -56,7 +56,16 @@ def conv2d_input_grad(
 
     (n o oh ow), (o c/groups kh kw) -> (n c *size)
     """
-    at = _geometry("conv2d_input_grad", (g.shape[0], w.shape[1] * groups, *size), w.shape, g.shape, stride, padding, dilation, groups)
+    at = _geometry(
+        "conv2d_input_grad",
+        (g.shape[0], w.shape[1] * groups, *size),
+        w.shape,
+        g.shape,
+        stride,
+        padding,
+        dilation,
+        groups,
+    )
     return kernels.conv2d_input_grad(g, w, at.size, at.stride, at.padding, at.dilation, at.groups)
 
 
@@ -142,7 +151,9 @@ def conv_transpose2d(
         raise TypeError("conv_transpose2d: the image is bool; convert it first, as with .float()")
     at = conv_transpose2d_geometry(x.shape, w.shape, stride, padding, output_padding, groups, dilation)
     if b is not None and b.shape != (at.out_shape[1],):
-        raise ShapeError(f"conv_transpose2d: the bias has shape {b.shape}; it needs one value for each of {at.out_shape[1]} filters")
+        raise ShapeError(
+            f"conv_transpose2d: the bias has shape {b.shape}; it needs one value for each of {at.out_shape[1]} filters"
+        )
     y = kernels.conv2d_input_grad(x, w, at.out, at.stride, at.padding, at.dilation, at.groups)
     return y if b is None else np.add(y, b[:, None, None], out=y)
 

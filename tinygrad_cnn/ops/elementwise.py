@@ -40,6 +40,8 @@ __all__ = [
     "where",
 ]
 
+_ZEROS = {np.dtype(t): np.zeros((), t) for t in (np.float16, np.float32, np.float64)}  # 0.5 us faster than a Python 0
+
 
 @op(operator="sub", method=True, broadcast=True, numpy=np.subtract)
 def sub(x: Any, y: Any, /) -> Any:
@@ -164,26 +166,14 @@ def sin(x: Any, /) -> Any:
     return np.sin(x)
 
 
-sin.vjp(x=lambda g, x: g * cos(x))
-
-
 @op(method=True, floating=True, numpy=np.cos)
 def cos(x: Any, /) -> Any:
     """The cosine of x, in radians."""
     return np.cos(x)
 
 
+sin.vjp(x=lambda g, x: g * cos(x))
 cos.vjp(x=lambda g, x: -g * sin(x))
-
-
-@op(method=True, numpy=np.absolute)
-def abs(x: Any, /) -> Any:
-    """|x|, with gradient 0 at 0."""
-    return np.abs(x)
-
-
-abs.vjp(x=lambda g, x: g * sign(x))
-Tensor.__abs__ = abs  # type: ignore[attr-defined]
 
 
 @op(method=True, numpy=np.sign)
@@ -193,6 +183,16 @@ def sign(x: Any, /) -> Any:
 
 
 sign.vjp(x=lambda g: g * 0.0)
+
+
+@op(method=True, numpy=np.absolute)
+def abs(x: Any, /) -> Any:
+    """|x|, with gradient 0 at 0."""
+    return np.abs(x)
+
+
+abs.vjp(x=lambda g, x: g * sign(x))
+method("__abs__")(abs)
 
 
 @op(method=True, broadcast=True, numpy=np.maximum)
@@ -220,6 +220,21 @@ def _share(x: Any, y: Any) -> Any:
 
 
 @op
+def mask(x: Any, /, keep: Any) -> Any:
+    """x where `keep` is true, 0 elsewhere, whatever x holds there: an infinity that is masked stays out."""
+    return np.where(keep, x, _ZEROS.get(x.dtype, 0))
+
+
+mask.vjp(x=lambda g, keep: mask(g, keep))
+
+
+@mask.sample
+def _(draw: Any) -> Any:
+    x = draw.array(2, 3)
+    return (x,), {"keep": draw.booleans(2, 3)}
+
+
+@op
 def clip(x: Any, /, min: Any = None, max: Any = None) -> Any:
     """x limited to min <= x <= max (max wins if they cross); nan stays. The gradient is 1 at both bounds."""
     if min is None and max is None:
@@ -238,28 +253,14 @@ def inside(x: Any, low: Any, high: Any) -> Any:
 
 
 clamp = clip
-Tensor.clip = Tensor.clamp = clip  # type: ignore[attr-defined]
+method("clip")(clip)
+method("clamp")(clip)
 
 
 @clip.sample
 def _(draw: Any) -> Any:
     low, high = draw.choice([(-0.35, 0.4), (None, 0.1), (-0.1, None)])
     return (draw.array(*draw.shape()),), {"min": low, "max": high}
-
-
-@op
-def mask(x: Any, /, keep: Any) -> Any:
-    """x where `keep` is true, 0 elsewhere, whatever x holds there: an infinity that is masked stays out."""
-    return np.where(keep, x, x.dtype.type(0))
-
-
-mask.vjp(x=lambda g, keep: mask(g, keep))
-
-
-@mask.sample
-def _(draw: Any) -> Any:
-    x = draw.array(2, 3)
-    return (x,), {"keep": draw.booleans(2, 3)}
 
 
 @op(broadcast=True)
@@ -315,13 +316,13 @@ tanh.vjp(x=lambda g, out: g * (1.0 - out * out))
 @op(method=True)
 def relu(x: Any, /) -> Any:
     """max(x, 0); nan stays. The gradient is 0 at 0 and at nan, and 0 below 0 even where g is inf or nan."""
-    return np.maximum(x, 0)
+    return np.maximum(x, _ZEROS.get(x.dtype, 0))
 
 
 relu.vjp(x=lambda g, out: mask(g, array_of(out) > 0))
 
 
-@op(operator="gt", method=("gt", "greater"), numpy=np.greater, broadcast=True)
+@op(method=("gt", "greater"), numpy=np.greater, broadcast=True)
 def greater(x: Any, y: Any, /) -> Any:
     """x > y, as booleans."""
     return np.greater(x, y)
@@ -374,7 +375,8 @@ for _comparison in (greater, greater_equal, less, less_equal, equal, not_equal):
 isnan.vjp(x=None)
 isfinite.vjp(x=None)
 
-Tensor.__gt__, Tensor.__ge__, Tensor.__lt__, Tensor.__le__ = greater, greater_equal, less, less_equal  # type: ignore[attr-defined]
+for _name, _comparison in {"__gt__": greater, "__ge__": greater_equal, "__lt__": less, "__le__": less_equal}.items():
+    method(_name)(_comparison)
 
 
 def array_of(x: Any) -> Any:
@@ -394,4 +396,3 @@ def _eq(x: Tensor, y: object) -> Any:
 @method("__ne__")
 def _ne(x: Tensor, y: object) -> Any:
     return not_equal(x, y) if _comparable(y) else NotImplemented
-

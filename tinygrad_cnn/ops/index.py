@@ -77,7 +77,7 @@ def plain_index(index: Any) -> Any:
         index = index.array
     elif isinstance(index, list):
         index = np.asarray(index) if index else np.zeros(0, np.int64)
-    if isinstance(index, (float, np.floating)) or isinstance(index, np.ndarray) and index.dtype.kind not in "biu":
+    if isinstance(index, (float, np.floating)) or (isinstance(index, np.ndarray) and index.dtype.kind not in "biu"):
         kind = index.dtype if isinstance(index, np.ndarray) else type(index).__name__
         raise IndexError(f"getitem: an index is {kind}; integers, slices, ..., None and boolean masks are possible")
     return index

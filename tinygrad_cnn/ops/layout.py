@@ -93,7 +93,9 @@ def permute(x: Any, /, dims: Any) -> Any:
     """The axes in another order: axis i of the result is axis dims[i] of x."""
     axes = normalize_axes(tuple(dims), x.ndim, "permute")
     if len(axes) != x.ndim:
-        raise ShapeError(f"permute: dims {tuple(dims)} for shape {x.shape}; every one of its {x.ndim} axes must be named")
+        raise ShapeError(
+            f"permute: dims {tuple(dims)} for shape {x.shape}; every one of its {x.ndim} axes must be named"
+        )
     return x.transpose(axes)
 
 
@@ -124,8 +126,8 @@ def transpose(x: Any, dim0: int, dim1: int) -> Any:
     return permute(x, tuple(dims))
 
 
-Tensor.mT = property(lambda x: transpose(x, -2, -1), doc="The last two axes swapped.")  # type: ignore[attr-defined]
-Tensor.T = property(lambda x: permute(x, tuple(range(x.ndim))[::-1]), doc="The axes in reverse order.")  # type: ignore[attr-defined]
+method("mT")(property(lambda x: transpose(x, -2, -1), doc="The last two axes swapped."))
+method("T")(property(lambda x: permute(x, tuple(range(x.ndim))[::-1]), doc="The axes in reverse order."))
 
 
 @method
@@ -134,7 +136,9 @@ def expand(x: Any, *sizes: Any) -> Any:
     target = _sizes(sizes)
     lead = len(target) - x.ndim
     if lead < 0 or -1 in target[:lead]:
-        raise ShapeError(f"expand: sizes {target} for shape {tuple(x.shape)}; there must be one for every axis, -1 only for those")
+        raise ShapeError(
+            f"expand: sizes {target} for shape {tuple(x.shape)}; there must be one for every axis, -1 only for those"
+        )
     shape = tuple(x.shape[i - lead] if n == -1 else n for i, n in enumerate(target))
     if any(n not in (1, shape[i + lead]) for i, n in enumerate(x.shape)):
         raise ShapeError(f"expand: shape {tuple(x.shape)} does not stretch to {shape}; only axes of length 1 do")

@@ -92,7 +92,14 @@ def sum_pool2d(
 
 @op
 def sum_pool2d_input_grad(
-    g: Any, /, size: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False
+    g: Any,
+    /,
+    size: Any,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil_mode: bool = False,
 ) -> Any:
     """The adjoint of sum_pool2d: every g is added to all cells of its window.
 
@@ -148,7 +155,11 @@ def avg_pool2d(
 def _divisor(at: Pool2dGeometry, count_include_pad: bool, divisor_override: int | None) -> Any:
     if divisor_override is None:
         return kernels.pool_counts(at.size, at.kernel, at.stride, at.padding, at.dilation, at.out, count_include_pad)
-    if isinstance(divisor_override, bool) or not isinstance(divisor_override, (int, np.integer)) or not divisor_override:
+    if (
+        isinstance(divisor_override, bool)
+        or not isinstance(divisor_override, (int, np.integer))
+        or not divisor_override
+    ):
         raise ValueError(f"avg_pool2d: divisor_override={divisor_override!r}; it must be a non-zero integer")
     return np.asarray(divisor_override)
 
@@ -198,7 +209,9 @@ def _(draw: Any) -> Any:
 @sum_pool2d_input_grad.sample
 def _(draw: Any) -> Any:
     shape, params, dilation = _problem(draw)
-    out = pool2d_geometry(shape, params["kernel_size"], params["stride"], params["padding"], dilation, params["ceil_mode"])
+    out = pool2d_geometry(
+        shape, params["kernel_size"], params["stride"], params["padding"], dilation, params["ceil_mode"]
+    )
     return (draw.array(*out.out_shape),), {"size": shape[2:], **params, "dilation": dilation}
 
 
@@ -206,7 +219,11 @@ def _(draw: Any) -> Any:
 def _(draw: Any) -> Any:
     shape, params, _ = _problem(draw)
     divisor = draw.choice([None, None, 3])
-    return (draw.array(*shape),), {**params, "count_include_pad": draw.choice([True, False]), "divisor_override": divisor}
+    return (draw.array(*shape),), {
+        **params,
+        "count_include_pad": draw.choice([True, False]),
+        "divisor_override": divisor,
+    }
 
 
 _CELLS = np.array([[[[0, 5], [5, 11]]], [[[3, 3], [3, 0]]]])

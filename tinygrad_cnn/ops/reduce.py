@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..basics import broadcast_to
 from ..graph import Tensor, method, op
 from ..kernels.reduce import sum_pairwise
 from ..shapes import normalize_axes
@@ -22,8 +23,6 @@ def _restored(g: Any, x_shape: tuple[int, ...], axis: Any) -> Any:
 
 def _spread(g: Any, x_shape: tuple[int, ...], axis: Any) -> Any:
     """g copied to every element that was reduced into it."""
-    from ..basics import broadcast_to
-
     return broadcast_to(_restored(g, x_shape, axis), x_shape)
 
 
@@ -99,7 +98,7 @@ var.vjp(x=_var_gradient)
 
 @var.sample
 def _(draw: Any) -> Any:
-    (x,), params = _axis_sample(draw)
+    _, params = _axis_sample(draw)
     axis = draw.choice([None, 0, -1, (0, 2)])
     return (draw.array(3, 2, 4),), {**params, "axis": axis, "correction": draw.choice([0, 1])}
 
@@ -136,20 +135,22 @@ class ValuesIndices(NamedTuple):
     indices: Any
 
 
-def _argbest(best: Any) -> Any:
-    def index(x: Any, /, axis: int | None = None, keepdims: bool = False) -> Any:
-        if axis is not None:
-            normalize_axes(axis, x.ndim, best.__name__)
-        return best(x, axis=axis, keepdims=keepdims)
-
-    index.__name__ = best.__name__
-    index.__doc__ = f"""The index of the {"largest" if best is np.argmax else "smallest"} value along `axis`
-    (of the flattened Tensor without one), the first at ties, as int64."""
-    return index
+@op(method=True, numpy=np.argmax)
+def argmax(x: Any, /, axis: int | None = None, keepdims: bool = False) -> Any:
+    """The index of the largest value along `axis` (of the flattened Tensor without one), the first at ties: int64."""
+    if axis is not None:
+        normalize_axes(axis, x.ndim, "argmax")
+    return np.argmax(x, axis=axis, keepdims=keepdims)
 
 
-argmax = op(_argbest(np.argmax), method=True, numpy=np.argmax)
-argmin = op(_argbest(np.argmin), method=True, numpy=np.argmin)
+@op(method=True, numpy=np.argmin)
+def argmin(x: Any, /, axis: int | None = None, keepdims: bool = False) -> Any:
+    """The index of the smallest value along `axis` (of the flattened Tensor without one), the first at ties: int64."""
+    if axis is not None:
+        normalize_axes(axis, x.ndim, "argmin")
+    return np.argmin(x, axis=axis, keepdims=keepdims)
+
+
 argmax.vjp(x=None)
 argmin.vjp(x=None)
 
