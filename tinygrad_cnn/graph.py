@@ -20,7 +20,7 @@ Tensors, so that the gradient comes out differentiable.
 """
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
 from typing import cast as typed
 
@@ -860,17 +860,18 @@ def _bind(op: Op, args: tuple[Any, ...], params: dict[str, Any]) -> tuple[tuple[
     return args, params
 
 
-def _agree(op: Op, args: Iterable[Any], mask: int) -> tuple[list[Any], list[Node]]:
+def _agree(op: Op, args: Sequence[Any], mask: int) -> tuple[list[Any], list[Node]]:
     """The operands in one dtype: promoted for broadcasting ops, refused for the others if floats differ.
 
     Casting a Tensor records a step of its own, so gradients come back in the input's dtype.
     """
+    alone = not any(isinstance(a, (Tensor, np.ndarray)) for a in args)
     values: list[Any] = []
     for i, a in enumerate(args):
-        if isinstance(a, (Tensor, np.ndarray)) or a is None or isinstance(a, (bool, int, float)):
-            values.append(float(a) if isinstance(a, np.floating) else a)
-        elif isinstance(a, np.generic):
-            values.append(a.item())
+        if isinstance(a, np.generic):  # a 0-d result of NumPy's arithmetic; alone it keeps its dtype
+            values.append(np.asarray(a) if alone else a.item())
+        elif isinstance(a, (Tensor, np.ndarray)) or a is None or isinstance(a, (bool, int, float)):
+            values.append(a)
         elif hasattr(a, "numerator"):  # Fraction, in exact checks
             values.append(a)
         else:
