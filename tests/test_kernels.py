@@ -151,6 +151,17 @@ def test_H68_a_1x1_convolution_is_a_matrix_product(layout):
     assert np.array_equal(dw[:, :, 0, 0], np.einsum("nohw,nchw->oc", g, x))
 
 
+@pytest.mark.parametrize("padding", [((1, 0), (0, 0)), ((0, 0), (0, 1))])
+def test_H68_a_padded_1x1_convolution_of_a_square_image_equals_the_loops(padding):
+    x, w = whole((2, 3, 4, 4), 1), whole((5, 3, 1, 1), 2)
+    y = conv.conv2d(x, w, None, (1, 1), padding, (1, 1), 1)
+    assert np.array_equal(y, oracles.conv2d(x, w, None, (1, 1), padding))
+    g = whole(y.shape, 3)
+    dw = conv.conv2d_weight_grad(x, g, (1, 1), (1, 1), padding, (1, 1), 1)
+    dx = conv.conv2d_input_grad(g, w, (4, 4), (1, 1), padding, (1, 1), 1)
+    assert (dw * w).sum() == (dx * x).sum() == (y * g).sum()
+
+
 def test_H68_a_kernel_as_large_as_the_image_gives_one_number():
     x, w = whole((2, 3, 4, 5), 1), whole((6, 3, 4, 5), 2)
     y = conv.conv2d(x, w, None, (1, 1), NONE, (1, 1), 1)
@@ -265,6 +276,9 @@ def test_H76_steps_that_are_never_taken_may_be_huge():
     assert np.array_equal(y, oracles.conv2d(x, w, None, *params))
     assert conv.conv2d_input_grad(y, w, (3, 4), *params).shape == x.shape
     assert conv.conv2d_weight_grad(x, y, (3, 1), *params).shape == w.shape
+    x, w = x.swapaxes(2, 3), w.swapaxes(2, 3)
+    turned = conv.conv2d(x, w, None, (2**62, 2**62), NONE, (2**62, 1), 1)
+    assert np.array_equal(turned, y)
 
 
 def test_H77_convolution_is_cross_correlation():
@@ -287,8 +301,16 @@ def test_windows_are_read_only_and_never_leave_the_image():
     assert not windows(x, (3, 2), (2, 1), (1, 3), (2, 3)).flags.writeable
     with pytest.raises(ValueError, match=r"windows: \(3, 3\) windows of \(3, 2\) .* leave \(1, 5, 6, 2\)"):
         windows(x, (3, 2), (2, 1), (1, 3), (3, 3))
-    with pytest.raises(ValueError, match="leave"):
-        windows(x, (3, 2), (2, 1), (1, 3), (2, 4))
+    assert windows(x, (3, 2), (2, 2), (1, 3), (2, 2)).shape == (1, 2, 2, 3, 2, 2)
+    for kernel, stride, dilation, out in [
+        ((4, 2), (2, 1), (1, 3), (2, 3)),
+        ((3, 3), (2, 1), (1, 3), (2, 1)),
+        ((3, 2), (2, 1), (1, 3), (2, 4)),
+        ((3, 2), (3, 1), (1, 3), (2, 3)),
+        ((3, 2), (2, 1), (1, 4), (2, 3)),
+    ]:
+        with pytest.raises(ValueError, match="leave"):
+            windows(x, kernel, stride, dilation, out)
 
 
 @st.composite

@@ -248,7 +248,16 @@ def test_H76_huge_numbers_that_are_harmless_are_accepted():
             ],
         ),
         ((1, 1, 11, 12), {"stride": 2}, ["the last 1 of 12 columns are never read: ow = "]),
-        ((1, 1, 10, 15), {"stride": (1, 5), "padding": ((0, 0), (0, 1))}, ["the last 2 of 15 columns"]),
+        (
+            (1, 1, 10, 15),
+            {"stride": (1, 5), "padding": ((0, 0), (0, 1))},
+            [
+                "the last 2 of 15 columns",
+                "crop the image to 13 columns",
+                "pad the end by 3",
+                "use stride 4 (any of [1, 2, 3, 4])",
+            ],
+        ),
     ],
 )
 def test_strict_refuses_sizes_whose_last_pixels_no_window_reads(x, params, texts):
@@ -415,6 +424,12 @@ def test_H21_the_shapes_are_lined_up_and_the_axis_is_marked():
     ]
 
 
+def test_H21_columns_are_as_wide_as_the_longest_number():
+    with pytest.raises(ShapeError) as error:
+        broadcast_shape((9, 7), (100, 7))
+    assert str(error.value).splitlines()[1:4] == ["      9  7", "    100  7", "    ^^^"]
+
+
 def test_H21_a_vector_over_channels_is_shown_the_reshape_that_fits():
     with refused("line (3,) up with axis 1 by reshaping it to (3, 1, 1)"):
         broadcast_shape((2, 3, 4, 5), (3,), op="add")
@@ -453,6 +468,11 @@ def test_H48_matmul_has_the_shape_of_numpy(data):
 def test_H48_products_that_do_not_fit_are_refused(a, b, text):
     with refused(text):
         matmul_shape(a, b)
+
+
+def test_linear_proposes_only_what_would_fit():
+    with pytest.raises(ShapeError, match=r"use Linear\(7, 10\) or in_features=None$"):
+        linear_shape((32, 7), (10, 5))
 
 
 def test_linear_keeps_the_leading_axes():
