@@ -1,0 +1,314 @@
+"""Batch normalisation: training, its gradients as ops of a closed family, and evaluation with running statistics."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from .. import memory
+from ..graph import Tensor, op
+from ..kernels.reduce import sum_pairwise
+from ..shapes import ShapeError
+from .elementwise import array_of
+from .reduce import mean, sum, var
+
+__all__ = ["batch_norm"]
+
+BLOCK = 1 << 16  # elements worked on at once, so that what lies between two passes stays in the cache
+
+
+def _axes(ndim: int) -> tuple[int, ...]:
+    """All but the channels."""
+    return (0, *range(2, ndim))
+
+
+def _across(values: Any, ndim: int) -> Any:
+    """One number per channel, shaped to multiply images: (c) -> (1 c 1 1)."""
+    return values.reshape((1, -1) + (1,) * (ndim - 2))
+
+
+def _per_channel(x: Any) -> Any:
+    """The sum over all but the channels: (n c h w) -> (c)."""
+    return sum(x, _axes(x.ndim))
+
+
+def _wide(x: Any) -> Any:
+    """Half precision is computed in float32 and rounded once."""
+    return x.astype(np.promote_types(x.dtype, np.float32), copy=False)
+
+
+def _blocks(x: Any) -> Iterator[slice]:
+    """Runs of whole images of about BLOCK elements."""
+    step = max(1, BLOCK * len(x) // max(x.size, 1))
+    for start in range(0, len(x), step):
+        yield slice(start, start + step)
+
+
+def _check(x: Any, per_channel: dict[str, Any]) -> None:
+    if x.ndim < 2:
+        raise ShapeError(f"batch_norm: the input has shape {tuple(x.shape)}, needs (n, channels) or (n, channels, ...)")
+    for name, values in per_channel.items():
+        if values is not None and values.shape != (x.shape[1],):
+            raise ShapeError(
+                f"batch_norm: {name} has shape {tuple(values.shape)}, needs ({x.shape[1]},), one number for each "
+                f"channel of the input {tuple(x.shape)}"
+            )
+
+
+@op(floating=True, residual="statistics")
+def batch_norm_train(x: Any, w: Any = None, b: Any = None, /, eps: float = 1e-5) -> Any:
+    """w (x - mean) / sqrt(var + eps) + b, with the mean and the biased variance of each channel over the batch.
+
+    (n c ...), (c), (c) -> (n c ...)
+
+    The statistics are (mean, variance), float32 for half precision.
+    Source: Ioffe & Szegedy, Batch normalization (2015), algorithm 1.
+    """
+    _check(x, {"weight": w, "bias": b})
+    with np.errstate(all="ignore"):
+        wide, axes = _wide(x), _axes(x.ndim)
+        n = wide.dtype.type(x.size // max(x.shape[1], 1))
+        average = sum_pairwise(wide, axes, False) / n
+        centre = _across(average, x.ndim)
+        out = np.empty_like(wide)
+        squares = [np.zeros_like(average)]
+        for block in _blocks(wide):
+            c = np.subtract(wide[block], centre, out=out[block])
+            squares.append(sum_pairwise(c * c, axes, False))
+        variance = sum_pairwise(np.stack(squares), (0,), False) / n
+        scale = _across(_inverse_std(variance, eps) * (1 if w is None else _wide(w)), x.ndim)
+        shift = None if b is None else _across(_wide(b), x.ndim)
+        for block in _blocks(wide):
+            out[block] *= scale
+            if shift is not None:
+                out[block] += shift
+        return out.astype(x.dtype, copy=False), (average, variance)
+
+
+def _inverse_std(variance: Any, eps: float) -> Any:
+    return 1 / np.sqrt(variance + variance.dtype.type(eps))
+
+
+def _weighted_sum(g: Any, x: Any, average: Any, variance: Any, eps: float) -> Any:
+    """sum g (x - mean) / sqrt(var + eps) for each channel, of arrays, in the dtype of the statistics."""
+    centre, axes = _across(average, x.ndim), _axes(x.ndim)
+    sums = [np.zeros_like(average)]
+    for block in _blocks(x):
+        c = x[block] - centre
+        sums.append(sum_pairwise(np.multiply(c, g[block], out=c), axes, False))
+    return sum_pairwise(np.stack(sums), (0,), False) * _inverse_std(variance, eps)
+
+
+@op
+def batch_norm_weight_grad(g: Any, x: Any, /, statistics: tuple[Any, Any], eps: float) -> Any:
+    """sum g y for each channel, y the normalised x.
+
+    (n c ...), (n c ...) -> (c)
+
+    statistics: the mean and biased variance of x, which the rules take as functions of x.
+    """
+    with np.errstate(all="ignore"):
+        return _weighted_sum(g, x, *statistics, eps).astype(g.dtype, copy=False)
+
+
+@op
+def batch_norm_input_grad(
+    g: Any, x: Any, w: Any = None, /, statistics: Any = None, eps: float = 1e-5, sums: Any = None
+) -> Any:
+    """w r (g - mean(g) - y mean(g y)) with y = (x - mean(x)) r, r = 1 / sqrt(var(x) + eps).
+
+    (n c ...), (n c ...), (c) -> (n c ...)
+
+    statistics: the mean and biased variance of x; sums: sum g and sum g y for each channel. Both only save
+    computing them again: the rules take them as functions of g and x.
+    Source: Ioffe & Szegedy, Batch normalization (2015), sec. 3.
+    """
+    with np.errstate(all="ignore"):
+        average, variance = statistics
+        r = _inverse_std(variance, eps)
+        total, along = sums or (sum_pairwise(_wide(g), _axes(x.ndim), False), _weighted_sum(g, x, *statistics, eps))
+        n = average.dtype.type(x.size // max(x.shape[1], 1))
+        a = r if w is None else r * w
+        # a g + slope (x - mean(x)) + shift
+        rows = (average, a, -a * r * along / n, -a * total / n)
+        centre, a, slope, shift = (_across(row, x.ndim) for row in rows)
+        out = np.empty_like(x, average.dtype)
+        for block in _blocks(x):
+            o = np.subtract(x[block], centre, out=out[block])
+            o *= slope
+            o += g[block] * a
+            o += shift
+        return out.astype(x.dtype, copy=False)
+
+
+def _train_gradients(g: Any, x: Any, w: Any, statistics: Any, eps: float, needs: tuple[bool, ...]) -> Any:
+    """All three at once, because the sums that are the gradients of w and b are what the gradient of x needs."""
+    total = _per_channel(g) if needs[0] or needs[2] else None
+    weighted = batch_norm_weight_grad(g, x, statistics=statistics, eps=eps) if needs[0] or needs[1] else None
+    if not needs[0]:
+        return None, weighted, total
+    # Half precision may have overflowed in the sums, so there they are made again in float32.
+    sums = None if g.dtype == np.float16 else (array_of(total), array_of(weighted))
+    return batch_norm_input_grad(g, x, w, statistics=statistics, eps=eps, sums=sums), weighted, total
+
+
+batch_norm_train.vjp_all(_train_gradients)
+
+batch_norm_weight_grad.vjp(
+    g=lambda v, x, eps: batch_norm_train(x, v, eps=eps),
+    x=lambda v, g, x, statistics, eps: batch_norm_input_grad(g, x, v, statistics=statistics, eps=eps),
+)
+
+
+def _second_input_gradient(v: Any, g: Any, x: Any, w: Any, out: Any, statistics: Any, eps: float) -> Any:
+    """-(r / n) (y <v, out> + <g, y> G(v) + <v, y> G(g)), where G is batch_norm_input_grad and out is G(g)."""
+    r = (var(x, _axes(x.ndim), 0, True) + eps) ** -0.5
+    y = (x - mean(x, _axes(x.ndim), True)) * r
+    along_v = _across(_per_channel(v * y), x.ndim)
+    along_g = _across(_per_channel(g * y), x.ndim)
+    along_both = _across(_per_channel(v * out), x.ndim)
+    other = batch_norm_input_grad(v, x, w, statistics=statistics, eps=eps)
+    n = max(x.shape[0] * int(np.prod(x.shape[2:])), 1)
+    return (y * along_both + along_g * other + along_v * out) * r * (-1.0 / n)
+
+
+batch_norm_input_grad.vjp(
+    g=lambda v, x, w, statistics, eps: batch_norm_input_grad(v, x, w, statistics=statistics, eps=eps),
+    x=_second_input_gradient,
+    w=lambda v, g, x, statistics, eps: _per_channel(
+        v * batch_norm_input_grad(g, x, None, statistics=statistics, eps=eps)
+    ),
+)
+
+
+@op(floating=True)
+def batch_norm_eval(
+    x: Any, w: Any = None, b: Any = None, /, mean: Any = None, var: Any = None, eps: float = 1e-5
+) -> Any:
+    """w (x - mean) / sqrt(var + eps) + b with a given mean and variance for each channel.
+
+    (n c ...), (c), (c) -> (n c ...)
+    """
+    _check(x, {"running_mean": mean, "running_var": var, "weight": w, "bias": b})
+    with np.errstate(all="ignore"):
+        wide = np.promote_types(x.dtype, np.float32)
+        r = _running_inverse_std(var, eps, wide)
+        scale, centre = (_across(v.astype(wide, copy=False), x.ndim) for v in (r if w is None else r * w, mean))
+        out = np.empty_like(x, wide)
+        for block in _blocks(x):
+            o = np.subtract(x[block], centre, out=out[block])
+            o *= scale
+            if b is not None:
+                o += _across(b, x.ndim)
+        return out.astype(x.dtype, copy=False)
+
+
+def _running_inverse_std(var: Any, eps: float, dtype: Any) -> Any:
+    return _inverse_std(np.asarray(var, np.promote_types(dtype, np.float32)), eps)
+
+
+def _eval_input_gradient(g: Any, x_shape: tuple[int, ...], w: Any, var: Any, eps: float) -> Any:
+    r = _running_inverse_std(var, eps, g.dtype).astype(g.dtype, copy=False)
+    return g * _across(r if w is None else w * r, len(x_shape))
+
+
+def _eval_weight_gradient(g: Any, x: Any, mean: Any, var: Any, eps: float) -> Any:
+    centre = np.asarray(mean, g.dtype)
+    r = _running_inverse_std(var, eps, g.dtype).astype(g.dtype, copy=False)
+    return _per_channel(g * (x - _across(centre, x.ndim))) * r
+
+
+batch_norm_eval.vjp(x=_eval_input_gradient, w=_eval_weight_gradient, b=lambda g: _per_channel(g))
+
+
+def _sample(draw: Any) -> Any:
+    """Images with a variance of at least 0.1 in every channel."""
+    shape = draw.choice([(3, 2), (2, 3, 4), (3, 2, 1, 4), (1, 2, 3, 2)])
+    x = draw.array(*shape)
+    x = x / np.sqrt(np.maximum(x.var(_axes(x.ndim), keepdims=True), 0.01))
+    return x, draw.array(shape[1]), draw.array(shape[1])
+
+
+@batch_norm_train.sample
+def _(draw: Any) -> Any:
+    x, w, b = _sample(draw)
+    return draw.choice([(x, w, b), (x, w), (x, None, b), (x,)]), {"eps": draw.choice([1e-5, 0.3])}
+
+
+@batch_norm_eval.sample
+def _(draw: Any) -> Any:
+    x, w, b = _sample(draw)
+    running = {"mean": draw.array(x.shape[1]), "var": draw.positive(x.shape[1])}
+    return draw.choice([(x, w, b), (x, w), (x, None, b), (x,)]), {**running, "eps": draw.choice([1e-5, 0.3])}
+
+
+def batch_norm(
+    input: Any,
+    running_mean: Any,
+    running_var: Any,
+    weight: Any = None,
+    bias: Any = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Any:
+    """weight (input - mean) / sqrt(var + eps) + bias for each channel (axis 1).
+
+    (n c ...), (c), (c), (c), (c) -> (n c ...)
+
+    In training mean and variance are those of the batch, and the running ones, if given, move towards them in
+    place: running = (1 - momentum) running + momentum batch, with the unbiased variance, under no_grad too. Else
+    they are the running ones. A batch without images moves nothing.
+
+    Raises ValueError in training for a single value per channel and for eps <= 0, and without running statistics
+    outside training. If it raises, the running statistics are as before.
+    """
+    if (running_mean is None) != (running_var is None):
+        raise ValueError("batch_norm: one of running_mean and running_var is None; give both or neither")
+    x = array_of(input)
+    running = {
+        "running_mean": _running(running_mean, "running_mean"),
+        "running_var": _running(running_var, "running_var"),
+    }
+    if not training:
+        if running_mean is None:
+            raise ValueError("batch_norm: running_mean and running_var are None; outside training they are needed")
+        return batch_norm_eval(input, weight, bias, mean=running["running_mean"], var=running["running_var"], eps=eps)
+    if not eps > 0:
+        raise ValueError(f"batch_norm: eps is {eps}; in training it must be positive")
+    if isinstance(momentum, bool) or not isinstance(momentum, (int, float, np.floating)):
+        raise TypeError(
+            f"batch_norm: momentum is {momentum!r}; a number is needed (the layer computes cumulative averages)"
+        )
+    _check(x, running)
+    n = x.size // max(x.shape[1], 1)
+    if n == 1:
+        raise ValueError(
+            f"batch_norm: the input {tuple(x.shape)} has 1 value per channel, training needs at least 2; "
+            "use a larger batch, or eval()"
+        )
+    for name, array in running.items():
+        if array is not None and not array.flags.writeable:
+            raise ValueError(f"batch_norm: {name} is read-only, but training updates it in place; pass a copy")
+    out, (average, variance) = batch_norm_train.with_residual(input, weight, bias, eps=eps)
+    if n and running_mean is not None:
+        unbiased = variance * variance.dtype.type(n / (n - 1))
+        moved = [
+            (1.0 - momentum) * old + momentum * new.astype(old.dtype, copy=False)
+            for old, new in zip(running.values(), (average, unbiased), strict=True)
+        ]
+        for old, new in zip(running.values(), moved, strict=True):
+            old[...] = new
+            memory.mark_changed(old, "batch_norm's running statistics")
+    return out
+
+
+def _running(values: Any, name: str) -> Any:
+    """The array of running statistics, which is written to."""
+    if isinstance(values, Tensor) and values.requires_grad:
+        raise RuntimeError(f"batch_norm: {name} requires grad, but it is updated in place; pass {name}.detach()")
+    array = array_of(values)
+    if array is not None and (not isinstance(array, np.ndarray) or array.dtype.kind != "f"):
+        kind = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
+        raise TypeError(f"batch_norm: {name} is {kind}; a float Tensor or ndarray is needed")
+    return array
