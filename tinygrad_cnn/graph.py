@@ -870,10 +870,8 @@ def _agree(op: Op, args: Sequence[Any], mask: int) -> tuple[list[Any], list[Node
     for i, a in enumerate(args):
         if isinstance(a, np.generic):  # a 0-d result of NumPy's arithmetic; alone it keeps its dtype
             values.append(np.asarray(a) if alone else a.item())
-        elif isinstance(a, (Tensor, np.ndarray)) or a is None or isinstance(a, (bool, int, float)):
-            values.append(a)
-        elif hasattr(a, "numerator"):  # Fraction, in exact checks
-            values.append(a)
+        elif isinstance(a, (Tensor, np.ndarray, float)) or a is None or hasattr(a, "numerator"):
+            values.append(a)  # bool, int and Fraction (in exact checks) have a numerator
         else:
             name = op.variadic or op.inputs[i]
             raise TypeError(
