@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..basics import broadcast_to, cast
+from ..basics import cast
 from ..graph import Tensor, op
 from ..kernels.reduce import sum_pairwise
 from ..shapes import ShapeError
@@ -107,9 +107,7 @@ def _reduced(losses: Any, reduction: str, scale: float) -> Any:
 
 def _unreduced(g: Any, positions: tuple[int, ...], reduction: str, scale: float) -> Any:
     """The gradient of every position's loss from that of the reduced one."""
-    if reduction == "none":
-        return g
-    return broadcast_to(g if scale == 1.0 else g * scale, positions)
+    return g if reduction == "none" else g * np.full(positions, scale, g.dtype)
 
 
 @op(floating=True, residual="read")

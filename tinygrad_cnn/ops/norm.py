@@ -1,6 +1,6 @@
 """Batch normalisation: training, its gradients as ops of a closed family, and evaluation with running statistics."""
 
-from collections.abc import Iterator
+import math
 from typing import Any
 
 import numpy as np
@@ -14,12 +14,15 @@ from .reduce import mean, sum, var
 
 __all__ = ["batch_norm"]
 
-BLOCK = 1 << 16  # elements worked on at once, so that what lies between two passes stays in the cache
-
 
 def _axes(ndim: int) -> tuple[int, ...]:
     """All but the channels."""
     return (0, *range(2, ndim))
+
+
+def _count(shape: tuple[int, ...]) -> int:
+    """How many values one channel has."""
+    return math.prod(shape) // max(shape[1], 1)
 
 
 def _across(values: Any, ndim: int) -> Any:
@@ -35,13 +38,6 @@ def _per_channel(x: Any) -> Any:
 def _wide(x: Any) -> Any:
     """Half precision is computed in float32 and rounded once."""
     return x.astype(np.promote_types(x.dtype, np.float32), copy=False)
-
-
-def _blocks(x: Any) -> Iterator[slice]:
-    """Runs of whole images of about BLOCK elements."""
-    step = max(1, BLOCK * len(x) // max(x.size, 1))
-    for start in range(0, len(x), step):
-        yield slice(start, start + step)
 
 
 def _check(x: Any, per_channel: dict[str, Any]) -> None:
@@ -67,21 +63,14 @@ def batch_norm_train(x: Any, w: Any = None, b: Any = None, /, eps: float = 1e-5)
     _check(x, {"weight": w, "bias": b})
     with np.errstate(all="ignore"):
         wide, axes = _wide(x), _axes(x.ndim)
-        n = wide.dtype.type(x.size // max(x.shape[1], 1))
+        n = wide.dtype.type(_count(x.shape))
         average = sum_pairwise(wide, axes, False) / n
-        centre = _across(average, x.ndim)
-        out = np.empty_like(wide)
-        squares = [np.zeros_like(average)]
-        for block in _blocks(wide):
-            c = np.subtract(wide[block], centre, out=out[block])
-            squares.append(sum_pairwise(c * c, axes, False))
-        variance = sum_pairwise(np.stack(squares), (0,), False) / n
-        scale = _across(_inverse_std(variance, eps) * (1 if w is None else _wide(w)), x.ndim)
-        shift = None if b is None else _across(_wide(b), x.ndim)
-        for block in _blocks(wide):
-            out[block] *= scale
-            if shift is not None:
-                out[block] += shift
+        out = wide - _across(average, x.ndim)
+        variance = sum_pairwise(out * out, axes, False) / n
+        scale = _inverse_std(variance, eps)
+        out *= _across(scale if w is None else scale * w, x.ndim)
+        if b is not None:
+            out += _across(b, x.ndim)
         return out.astype(x.dtype, copy=False), (average, variance)
 
 
@@ -89,26 +78,33 @@ def _inverse_std(variance: Any, eps: float) -> Any:
     return 1 / np.sqrt(variance + variance.dtype.type(eps))
 
 
-def _weighted_sum(g: Any, x: Any, average: Any, variance: Any, eps: float) -> Any:
+def _statistics(x: Any) -> tuple[Any, Any]:
+    """The mean and the biased variance of each channel of an array."""
+    wide, axes = _wide(x), _axes(x.ndim)
+    n = wide.dtype.type(_count(x.shape))
+    average = sum_pairwise(wide, axes, False) / n
+    centred = wide - _across(average, x.ndim)
+    return average, sum_pairwise(centred * centred, axes, False) / n
+
+
+def _weighted_sum(g: Any, x: Any, statistics: tuple[Any, Any], eps: float) -> Any:
     """sum g (x - mean) / sqrt(var + eps) for each channel, of arrays, in the dtype of the statistics."""
-    centre, axes = _across(average, x.ndim), _axes(x.ndim)
-    sums = [np.zeros_like(average)]
-    for block in _blocks(x):
-        c = x[block] - centre
-        sums.append(sum_pairwise(np.multiply(c, g[block], out=c), axes, False))
-    return sum_pairwise(np.stack(sums), (0,), False) * _inverse_std(variance, eps)
+    average, variance = statistics
+    c = x - _across(average, x.ndim)
+    return sum_pairwise(np.multiply(c, g, out=c), _axes(x.ndim), False) * _inverse_std(variance, eps)
 
 
 @op
-def batch_norm_weight_grad(g: Any, x: Any, /, statistics: tuple[Any, Any], eps: float) -> Any:
-    """sum g y for each channel, y the normalised x.
+def batch_norm_weight_grad(g: Any, x: Any, /, statistics: Any = None, eps: float = 1e-5) -> Any:
+    """sum g y for each channel, with y = (x - mean(x)) / sqrt(var(x) + eps).
 
     (n c ...), (n c ...) -> (c)
 
-    statistics: the mean and biased variance of x, which the rules take as functions of x.
+    statistics: the mean and biased variance of x, which only save computing them again: the rules take them as
+    functions of x.
     """
     with np.errstate(all="ignore"):
-        return _weighted_sum(g, x, *statistics, eps).astype(g.dtype, copy=False)
+        return _weighted_sum(g, x, statistics or _statistics(x), eps).astype(g.dtype, copy=False)
 
 
 @op
@@ -124,20 +120,16 @@ def batch_norm_input_grad(
     Source: Ioffe & Szegedy, Batch normalization (2015), sec. 3.
     """
     with np.errstate(all="ignore"):
-        average, variance = statistics
+        average, variance = statistics = statistics or _statistics(x)
+        total, along = sums or (sum_pairwise(_wide(g), _axes(x.ndim), False), _weighted_sum(g, x, statistics, eps))
+        n = average.dtype.type(_count(x.shape))
         r = _inverse_std(variance, eps)
-        total, along = sums or (sum_pairwise(_wide(g), _axes(x.ndim), False), _weighted_sum(g, x, *statistics, eps))
-        n = average.dtype.type(x.size // max(x.shape[1], 1))
-        a = r if w is None else r * w
-        # a g + slope (x - mean(x)) + shift
-        rows = (average, a, -a * r * along / n, -a * total / n)
-        centre, a, slope, shift = (_across(row, x.ndim) for row in rows)
-        out = np.empty_like(x, average.dtype)
-        for block in _blocks(x):
-            o = np.subtract(x[block], centre, out=out[block])
-            o *= slope
-            o += g[block] * a
-            o += shift
+        scale = r if w is None else r * w
+        slope, shift = -scale * r * along / n, -scale * total / n
+        out = x - _across(average, x.ndim)
+        out *= _across(slope, x.ndim)
+        out += g * _across(scale, x.ndim)
+        out += _across(shift, x.ndim)
         return out.astype(x.dtype, copy=False)
 
 
@@ -168,8 +160,7 @@ def _second_input_gradient(v: Any, g: Any, x: Any, w: Any, out: Any, statistics:
     along_g = _across(_per_channel(g * y), x.ndim)
     along_both = _across(_per_channel(v * out), x.ndim)
     other = batch_norm_input_grad(v, x, w, statistics=statistics, eps=eps)
-    n = max(x.shape[0] * int(np.prod(x.shape[2:])), 1)
-    return (y * along_both + along_g * other + along_v * out) * r * (-1.0 / n)
+    return (y * along_both + along_g * other + along_v * out) * r * (-1.0 / max(_count(x.shape), 1))
 
 
 batch_norm_input_grad.vjp(
@@ -193,13 +184,10 @@ def batch_norm_eval(
     with np.errstate(all="ignore"):
         wide = np.promote_types(x.dtype, np.float32)
         r = _running_inverse_std(var, eps, wide)
-        scale, centre = (_across(v.astype(wide, copy=False), x.ndim) for v in (r if w is None else r * w, mean))
-        out = np.empty_like(x, wide)
-        for block in _blocks(x):
-            o = np.subtract(x[block], centre, out=out[block])
-            o *= scale
-            if b is not None:
-                o += _across(b, x.ndim)
+        scale = r if w is None else r * w
+        shift = -scale * mean if b is None else b - scale * mean
+        out = x * _across(scale.astype(wide, copy=False), x.ndim)
+        out += _across(shift.astype(wide, copy=False), x.ndim)
         return out.astype(x.dtype, copy=False)
 
 
@@ -233,6 +221,19 @@ def _sample(draw: Any) -> Any:
 def _(draw: Any) -> Any:
     x, w, b = _sample(draw)
     return draw.choice([(x, w, b), (x, w), (x, None, b), (x,)]), {"eps": draw.choice([1e-5, 0.3])}
+
+
+@batch_norm_weight_grad.sample
+def _(draw: Any) -> Any:
+    x, _, _ = _sample(draw)
+    return (draw.array(*x.shape), x), {"eps": draw.choice([1e-5, 0.3])}
+
+
+@batch_norm_input_grad.sample
+def _(draw: Any) -> Any:
+    x, w, _ = _sample(draw)
+    g = draw.array(*x.shape)
+    return draw.choice([(g, x, w), (g, x)]), {"eps": draw.choice([1e-5, 0.3])}
 
 
 @batch_norm_eval.sample
@@ -281,7 +282,7 @@ def batch_norm(
             f"batch_norm: momentum is {momentum!r}; a number is needed (the layer computes cumulative averages)"
         )
     _check(x, running)
-    n = x.size // max(x.shape[1], 1)
+    n = _count(x.shape)
     if n == 1:
         raise ValueError(
             f"batch_norm: the input {tuple(x.shape)} has 1 value per channel, training needs at least 2; "

@@ -24,7 +24,7 @@ def shifted_exp(x: Any, axes: tuple[int, ...]) -> tuple[Any, Any, Any]:
     The sum is at least 1, so its logarithm is at least 0. Runs under errstate: inf - inf is nan.
     """
     shifted = x.astype(np.promote_types(x.dtype, np.float32), copy=False)
-    shifted = shifted - np.max(shifted, axis=axes, keepdims=True, initial=-np.inf)
+    shifted = shifted - np.maximum.reduce(shifted, axes, keepdims=True, initial=-np.inf)
     e = np.exp(shifted)
     return shifted, e, sum_pairwise(e, axes, True)
 
