@@ -1,0 +1,154 @@
+"""Save and load named arrays in the safetensors format, so that no crash leaves half a file.
+
+The bytes go to a temporary file beside the target, are forced to the disk, and then take the target's name in one
+step; whoever reads sees the old file or the new one. Source: POSIX.1-2017, rename() and fsync().
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError, deserialize
+from safetensors import numpy as format
+
+from ..graph import Array, Tensor, wrap
+
+__all__ = ["CheckpointError", "load", "save"]
+
+_DTYPES = {
+    "F64": np.float64,
+    "F32": np.float32,
+    "F16": np.float16,
+    "I64": np.int64,
+    "I32": np.int32,
+    "I16": np.int16,
+    "I8": np.int8,
+    "U64": np.uint64,
+    "U32": np.uint32,
+    "U16": np.uint16,
+    "U8": np.uint8,
+    "BOOL": np.bool_,
+}
+
+_deserialize: Any = deserialize
+_saving = threading.Lock()  # one save at a time in this process: its temporary files carry the process id alone
+
+
+class CheckpointError(Exception):
+    """A file whose content cannot be read: cut off, damaged, of another format, or with a dtype unknown here."""
+
+
+def save(state_dict: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
+    """Write names and values (Tensors or arrays) to `path`, replacing a file there in one step.
+
+    If anything fails the old file stays and the temporary one is removed. What crashed processes left of earlier saves
+    to the same path is swept first.
+
+    Raises TypeError for a key that is no string or a value that is no number array, and OSError if the file cannot be
+    written.
+    """
+    content = format.save(_contiguous(state_dict))
+    target = Path(path)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    with _saving:
+        _sweep(target)
+        try:
+            with temporary.open("xb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(target)
+        except BaseException:
+            with suppress(OSError):
+                temporary.unlink()
+            raise
+        _sync_folder(target.parent)
+
+
+def load(path: str | os.PathLike[str]) -> dict[str, Tensor]:
+    """The names and values in a safetensors file, each Tensor in memory of its own.
+
+    Raises CheckpointError if the content cannot be read, and OSError if the file cannot.
+    """
+    content = Path(path).read_bytes()
+    try:
+        entries = _deserialize(content)
+    except SafetensorError as error:
+        raise CheckpointError(f"{path}: not a readable safetensors file of {len(content)} bytes: {error}") from error
+    del content
+    state: dict[str, Tensor] = {}
+    while entries:
+        name, entry = entries.pop()
+        if entry["dtype"] not in _DTYPES:
+            known = ", ".join(_DTYPES)
+            raise CheckpointError(
+                f"{path}: {name!r} has the dtype {entry['dtype']}, which NumPy lacks; known are {known}"
+            )
+        dtype = np.dtype(_DTYPES[entry["dtype"]]).newbyteorder("<")
+        try:
+            array = np.frombuffer(entry["data"], dtype).reshape(entry["shape"])
+        except ValueError as error:
+            raise CheckpointError(f"{path}: {name!r} cannot have the shape {entry['shape']}: {error}") from error
+        state[name] = wrap(array.astype(dtype.newbyteorder("=")))
+    return dict(sorted(state.items()))
+
+
+def _contiguous(state_dict: Mapping[Any, Any]) -> dict[str, Array]:
+    """Arrays as the format stores them: row-major, native byte order (the library swaps where that is big-endian)."""
+    if not isinstance(state_dict, Mapping):
+        remedy = "; pass its state_dict()" if hasattr(state_dict, "state_dict") else ""
+        raise TypeError(f"save: a {type(state_dict).__name__} was given; a dict of name -> Tensor is needed{remedy}")
+    arrays = {}
+    for name, value in state_dict.items():
+        array = value.array if isinstance(value, Tensor) else value
+        if not isinstance(name, str):
+            raise TypeError(f"save: the key {name!r} is a {type(name).__name__}; a string is needed")
+        if name == "__metadata__":
+            raise ValueError("save: the key '__metadata__' is reserved by the format; choose another name")
+        if not isinstance(array, (np.ndarray, np.generic)) or array.dtype.kind not in "biuf" or array.itemsize > 8:
+            kind = array.dtype if isinstance(array, (np.ndarray, np.generic)) else type(value).__name__
+            raise TypeError(f"save: {name!r} is {kind}; a Tensor or an array of numbers is needed")
+        arrays[name] = np.asarray(array, array.dtype.newbyteorder("="), order="C")
+    return arrays
+
+
+def _sweep(target: Path) -> None:
+    """Remove what processes that are gone, and earlier bearers of this process id, left of saves to `target`."""
+    pattern = re.compile(rf"\.{re.escape(target.name)}\.(\d+)\.tmp")
+    for file in target.parent.iterdir() if target.parent.is_dir() else ():
+        if (match := pattern.fullmatch(file.name)) and not _is_alive(int(match[1])):
+            with suppress(OSError):
+                file.unlink()
+
+
+def _is_alive(pid: int) -> bool:
+    """Whether another process with this id is running; where that cannot be asked, yes."""
+    if pid == os.getpid():
+        return False
+    if os.name != "posix":
+        return True
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _sync_folder(folder: Path) -> None:
+    """Force the new name to the disk; a folder cannot be opened for that on Windows."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

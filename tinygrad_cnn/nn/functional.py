@@ -1,0 +1,335 @@
+"""torch.nn.functional's spelling of the ops.
+
+Images are (n, c, h, w), or (c, h, w) for a single one, which comes back without the batch axis.
+"""
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import memory
+from ..graph import Tensor
+from ..modes import recording
+from ..ops import conv as _conv
+from ..ops import dropout as _dropout
+from ..ops import elementwise as _elementwise
+from ..ops import layout as _layout
+from ..ops import loss as _loss
+from ..ops import matmul as _matmul
+from ..ops import norm as _norm
+from ..ops import pool as _pool
+from ..ops import softmax as _softmax
+from ..ops.index import getitem
+from ..shapes import ShapeError
+
+__all__ = [
+    "avg_pool2d",
+    "batch_norm",
+    "conv2d",
+    "conv_transpose2d",
+    "cross_entropy",
+    "dropout",
+    "linear",
+    "log_softmax",
+    "max_pool2d",
+    "mse_loss",
+    "nll_loss",
+    "one_hot",
+    "pad",
+    "relu",
+    "sigmoid",
+    "softmax",
+    "sum_pool2d",
+    "tanh",
+]
+
+
+def _batched(function: Any, input: Any, *args: Any, **params: Any) -> Any:
+    """function(input, ...), a single image being made a batch of one and back."""
+    if getattr(input, "ndim", 4) != 3:
+        return function(input, *args, **params)
+    return _layout.reshape((y := function(_layout.unsqueeze(input, 0), *args, **params)), y.shape[1:])
+
+
+def conv2d(
+    input: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+    *,
+    flip: bool = False,
+    strict: bool = False,
+) -> Any:
+    """Cross-correlate images with filters; with `flip` convolve them, the kernel turned by 180 degrees.
+
+    (n c h w), (o c/groups kh kw), (o) -> (n o oh ow), oh = (h + padding - dilation*(kh - 1) - 1) // stride + 1
+
+    padding: an int, (height, width), ((top, bottom), (left, right)), 'valid', 'same', 'same_lower' or 'full'.
+    strict: refuse sizes whose last rows or columns no window reads.
+    Integers give the exact integer result, without a gradient. Errors as for `ops.conv.conv2d`.
+    """
+    if flip:
+        weight = _layout.flip(weight, (-2, -1))
+    return _batched(_conv.conv2d, input, weight, bias, stride, padding, dilation, groups, strict)
+
+
+def conv_transpose2d(
+    input: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    output_padding: Any = 0,
+    groups: int = 1,
+    dilation: Any = 1,
+) -> Any:
+    """The transpose of conv2d with the same weight.
+
+    (n c h w), (c o/groups kh kw), (o) -> (n o oh ow),
+    oh = (h - 1)*stride - 2*padding + dilation*(kh - 1) + output_padding + 1
+    """
+    return _batched(_conv.conv_transpose2d, input, weight, bias, stride, padding, output_padding, groups, dilation)
+
+
+def max_pool2d(
+    input: Any,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil_mode: bool = False,
+    *,
+    ties: str = "first",
+    strict: bool = False,
+) -> Any:
+    """The maximum of each window; padding is minus infinity, stride is kernel_size unless given.
+
+    ties: which of several equal cells takes the gradient: 'first' (row-major, as in PyTorch), 'last' or 'split'.
+    """
+    return _batched(_pool.max_pool2d, input, kernel_size, stride, padding, dilation, ceil_mode, ties, strict)
+
+
+def avg_pool2d(
+    input: Any,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+    *,
+    strict: bool = False,
+) -> Any:
+    """The mean of each window; the zeros of the padding count unless count_include_pad is False."""
+    return _batched(
+        _pool.avg_pool2d, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override, strict
+    )
+
+
+def sum_pool2d(
+    input: Any,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil_mode: bool = False,
+    *,
+    strict: bool = False,
+) -> Any:
+    """The sum of each window."""
+    return _batched(_pool.sum_pool2d, input, kernel_size, stride, padding, dilation, ceil_mode, strict)
+
+
+def linear(input: Any, weight: Any, bias: Any = None) -> Any:
+    """x w^T + b: (... i), (o i), (o) -> (... o)"""
+    return _matmul.linear(input, weight, bias)
+
+
+def relu(input: Any, inplace: bool = False) -> Any:
+    """max(x, 0). With `inplace` the Tensor `input` itself becomes the result."""
+    return _becomes(input, _elementwise.relu(input), "relu") if inplace else _elementwise.relu(input)
+
+
+def sigmoid(input: Any) -> Any:
+    """1 / (1 + exp(-x))"""
+    return _elementwise.sigmoid(input)
+
+
+def tanh(input: Any) -> Any:
+    """The hyperbolic tangent."""
+    return _elementwise.tanh(input)
+
+
+def softmax(input: Any, dim: int | None = None) -> Any:
+    """exp(x) / sum(exp(x)) along `dim`, which should be given: without it axis 0 or 1 is guessed, with a warning."""
+    return _softmax.softmax(input, _dim(input, dim, "softmax"))
+
+
+def log_softmax(input: Any, dim: int | None = None) -> Any:
+    """log(softmax(x)) along `dim`, which should be given: without it axis 0 or 1 is guessed, with a warning."""
+    return _softmax.log_softmax(input, _dim(input, dim, "log_softmax"))
+
+
+def _dim(input: Any, dim: int | None, name: str) -> int:
+    if dim is not None:
+        return dim
+    guess = 0 if input.ndim in (0, 1, 3) else 1
+    warnings.warn(
+        f"{name}: dim was not given, {guess} is guessed from {input.ndim} axes; pass dim={guess}", stacklevel=3
+    )
+    return guess
+
+
+def cross_entropy(
+    input: Any,
+    target: Any,
+    weight: Any = None,
+    *,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+) -> Any:
+    """-log softmax(logits)[label]: (n k), (n) -> (), or (n k ...), (n ...), or target as probabilities (n k ...)."""
+    return _loss.cross_entropy(
+        input,
+        target,
+        weight=weight,
+        ignore_index=ignore_index,
+        reduction=reduction,
+        label_smoothing=label_smoothing,
+    )
+
+
+def nll_loss(input: Any, target: Any, weight: Any = None, *, ignore_index: int = -100, reduction: str = "mean") -> Any:
+    """-input[label] for log-probabilities: (n k), (n) -> ()"""
+    return _loss.nll_loss(input, target, weight=weight, ignore_index=ignore_index, reduction=reduction)
+
+
+def mse_loss(input: Any, target: Any, *, reduction: str = "mean") -> Any:
+    """(input - target)^2, averaged, summed or as it is."""
+    return _loss.mse_loss(input, target, reduction=reduction)
+
+
+def dropout(
+    input: Any,
+    p: float = 0.5,
+    training: bool = True,
+    inplace: bool = False,
+    *,
+    generator: np.random.Generator | None = None,
+) -> Any:
+    """Zeros with probability p, the rest divided by 1 - p; the input itself unless `training`.
+
+    generator: where the choice is drawn; the package's default generator unless given.
+    """
+    output = _dropout.dropout(input, p, training, generator)
+    return _becomes(input, output, "dropout") if inplace and output is not input else output
+
+
+def batch_norm(
+    input: Any,
+    running_mean: Any,
+    running_var: Any,
+    weight: Any = None,
+    bias: Any = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Any:
+    """(x - mean) / sqrt(var + eps) * weight + bias for each channel: (n c ...) -> (n c ...)
+
+    In training mean and var are the batch's, and running_mean and running_var, if given, move towards them in place
+    by `momentum` (the variance by its unbiased estimate); otherwise they are the running ones.
+    """
+    return _norm.batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)
+
+
+def pad(input: Any, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Any:
+    """`input` with cells around it: pad is [before, after] of the last axis, then of the one before it, and so on.
+
+    mode: 'constant' (`value`, 0 unless given), 'reflect' (without repeating the edge), 'replicate', 'circular'.
+    A negative number crops. Raises ShapeError for an odd list, too long a list, or more than the axis can give.
+    """
+    widths = list(pad)
+    if not all(isinstance(n, (int, np.integer)) and not isinstance(n, bool) for n in widths):
+        raise TypeError(f"pad: {widths!r} is not a list of integers")
+    if len(widths) % 2 or len(widths) > 2 * input.ndim:
+        raise ShapeError(
+            f"pad: {len(widths)} numbers {widths} for shape {tuple(input.shape)}; "
+            f"two for each axis are needed, last axis first, at most {2 * input.ndim}"
+        )
+    if mode not in ("constant", *_MODES):
+        raise ValueError(f"pad: mode={mode!r}; it can be 'constant', {', '.join(map(repr, _MODES))}")
+    if mode != "constant" and value is not None:
+        raise ValueError(f"pad: value={value} has no meaning in mode {mode!r}; leave it out")
+    pairs = [(0, 0)] * (input.ndim - len(widths) // 2) + list(zip(widths[-2::-2], widths[::-2], strict=True))
+    for n, (before, after) in zip(input.shape, pairs, strict=True):
+        if n + min(before, 0) + min(after, 0) < 0:
+            raise ShapeError(f"pad: {widths} crops more than there is of shape {tuple(input.shape)}")
+    if any(n < 0 for pair in pairs for n in pair):
+        spans = zip(input.shape, pairs, strict=True)
+        input = getitem(input, tuple(slice(max(0, -before), n - max(0, -after)) for n, (before, after) in spans))
+        pairs = [(max(0, before), max(0, after)) for before, after in pairs]
+    if mode == "constant":
+        return _layout.pad(input, tuple(pairs), 0.0 if value is None else value)
+    for axis, (before, after) in enumerate(pairs):
+        if before or after:
+            rows = _rows(input.shape[axis], before, after, mode)
+            input = getitem(input, (slice(None),) * axis + (rows,))
+    return input
+
+
+_MODES = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}  # PyTorch's names -> NumPy's
+
+
+def _rows(n: int, before: int, after: int, mode: str) -> Any:
+    """Which row of an axis of length n each padded row repeats."""
+    most = {"reflect": n - 1, "circular": n}.get(mode)
+    if (most is not None and max(before, after) > most) or n == 0:
+        raise ShapeError(
+            f"pad: ({before}, {after}) cells in mode {mode!r} for an axis of length {n}; at most {most or 0} are there"
+        )
+    return np.pad(np.arange(n), (before, after), mode=_MODES[mode])  # type: ignore[call-overload]
+
+
+def one_hot(labels: Any, num_classes: int = -1) -> Tensor:
+    """1 at the label and 0 elsewhere, as int64: (...) -> (... num_classes); the largest label + 1 classes unless given.
+
+    Raises TypeError unless the labels are integers, and IndexError for a label below 0 or beyond the last class.
+    """
+    values = labels.array if isinstance(labels, Tensor) else np.asarray(labels)
+    if values.dtype.kind not in "iu":
+        raise TypeError(f"one_hot: the labels are {values.dtype}; integers are needed")
+    if num_classes == -1:
+        if values.size == 0:
+            raise ValueError("one_hot: no labels to count the classes from; give num_classes")
+        num_classes = int(values.max()) + 1
+    if values.size and not (values.min() >= 0 and values.max() < num_classes):
+        worst = values.min() if values.min() < 0 else values.max()
+        raise IndexError(f"one_hot: label {worst} is outside the {num_classes} classes 0 to {num_classes - 1}")
+    return Tensor((values[..., None] == np.arange(num_classes)).astype(np.int64))
+
+
+def _becomes(input: Any, output: Any, by: str) -> Any:
+    """`input` with the values, and while recording the graph, of `output`.
+
+    Nodes hold arrays, not Tensors: a recorded Tensor takes the new array and Node, and what older Nodes keep stays.
+    """
+    if not isinstance(input, Tensor):
+        raise TypeError(f"{by}: inplace=True needs a Tensor, not a {type(input).__name__}")
+    if recording.get() and input.node is not None:
+        if input.is_leaf:
+            raise RuntimeError(
+                f"{by}: a leaf that requires grad (shape {input.shape}) cannot be changed in place while recording; "
+                "leave inplace=True out"
+            )
+        input.array, input.node = output.array, output.node
+    else:
+        input.array[...] = output.array
+        memory.mark_changed(input.array, f"{by}(inplace=True)")
+    return input

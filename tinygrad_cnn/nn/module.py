@@ -1,0 +1,466 @@
+"""Module: a tree of parameters, buffers and other modules, under PyTorch's names.
+
+A Module keeps no registry beside its attributes. Its parameters are the attributes that are `Parameter`s, its children
+those that are `Module`s, its buffers the ones named by `register_buffer`, each in the order of first assignment.
+"""
+
+from __future__ import annotations
+
+import operator
+import sys
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from itertools import pairwise, repeat
+from types import FrameType
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+
+from .. import memory
+from ..graph import Array, Tensor, wrap
+
+_assign: Any = operator.setitem
+
+
+class Parameter(Tensor):
+    """A Tensor that a Module trains: a leaf that requires grad, found by `parameters()` when it is an attribute.
+
+    data is copied, as by Tensor.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, data: Any, requires_grad: bool = True, dtype: Any = None) -> None:
+        super().__init__(data, requires_grad, dtype)
+
+    def __repr__(self) -> str:
+        return "Parameter" + super().__repr__().removeprefix("Tensor").replace("\n", "\n   ")
+
+
+class UninitializedParameter(Parameter):
+    """A Parameter whose shape is known in part: an axis of length 0 stands for a length still to come.
+
+    `materialize` makes it a Parameter, so that whoever holds it holds the real one.
+    """
+
+    __slots__ = ()
+
+    def materialize(self, values: Array) -> None:
+        """Become a Parameter with these values. Raises ValueError if their shape contradicts what is known."""
+        if not self.admits(values.shape):
+            raise ValueError(f"materialize: values of shape {values.shape} for a parameter of shape {_lengths(self)}")
+        self.data = wrap(values.astype(self.dtype))
+        self.__class__ = Parameter  # type: ignore[assignment]
+
+    def admits(self, shape: tuple[int, ...]) -> bool:
+        """Whether `shape` agrees with the lengths that are known."""
+        return len(shape) == self.ndim and all(n in (0, m) for n, m in zip(self.shape, shape, strict=True))
+
+    def __repr__(self) -> str:
+        return f"UninitializedParameter(shape={_lengths(self)}, dtype={self.dtype})"
+
+
+def _lengths(p: Tensor) -> str:
+    """The shape of a parameter, with "?" for a length still to come."""
+    if not isinstance(p, UninitializedParameter):
+        return str(p.shape)
+    return f"({', '.join('?' if n == 0 else str(n) for n in p.shape)}{',' if p.ndim == 1 else ''})"
+
+
+class IncompatibleKeys(NamedTuple):
+    """What `load_state_dict(strict=False)` passed over."""
+
+    missing_keys: list[str]
+    unexpected_keys: list[str]
+
+
+class Module:
+    """Base of all layers and models: define `__init__` (after `super().__init__()`) and `forward`, call the object."""
+
+    training: bool
+    _buffers: dict[str, bool]  # name -> whether state_dict holds it
+
+    def __init__(self) -> None:
+        self._buffers = {}
+        self.training = True
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """What the module computes. Every subclass defines its own."""
+        raise NotImplementedError(f"{type(self).__name__} has no forward; define forward(self, x) in the class")
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run forward; an exception that leaves it carries the path of the innermost module as a note."""
+        try:
+            return self.forward(*args, **kwargs)
+        except Exception as error:
+            _note_path(self, error)
+            raise
+
+    # Attributes
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if isinstance(value, (Parameter, Module)):
+            if "_buffers" not in self.__dict__:
+                raise RuntimeError(
+                    f"{type(self).__name__}: {name!r} was assigned before Module.__init__ ran; "
+                    "call super().__init__() first in __init__"
+                )
+            self._buffers.pop(name, None)
+        elif isinstance(value, (list, tuple, dict, set)):
+            if kind := _held(value):
+                raise TypeError(_hidden(type(self).__name__, name, value, kind))
+        elif isinstance(value, Tensor) and isinstance(self.__dict__.get(name), Parameter):
+            raise TypeError(
+                f"{type(self).__name__}: {name!r} is a Parameter and a Tensor was assigned to it; "
+                "assign nn.Parameter(value), or write the values with load_state_dict or init"
+            )
+        if name in self.__dict__.get("_buffers", ()) and not isinstance(value, Tensor | None):
+            raise TypeError(f"{type(self).__name__}: {name!r} is a buffer; a Tensor or None is needed, not {value!r}")
+        object.__setattr__(self, name, value)
+
+    def register_parameter(self, name: str, parameter: Parameter | None) -> None:
+        """Set an attribute that is a Parameter, or None where an optional one is absent."""
+        self._check_free(name, "register_parameter")
+        if not isinstance(parameter, Parameter | None):
+            raise TypeError(f"register_parameter: {name!r} is a {type(parameter).__name__}; a Parameter is needed")
+        setattr(self, name, parameter)
+
+    def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
+        """Set an attribute that is state but not trained; state_dict holds it if `persistent`."""
+        self._check_free(name, "register_buffer")
+        if not isinstance(tensor, Tensor | None) or isinstance(tensor, Parameter):
+            raise TypeError(f"register_buffer: {name!r} is a {type(tensor).__name__}; a Tensor is needed")
+        self._buffers[name] = persistent
+        setattr(self, name, tensor)
+
+    def add_module(self, name: str, module: Module | None) -> None:
+        """Set an attribute that is a child module, under a name that need not be an identifier ("0")."""
+        self._check_free(name, "add_module")
+        if not isinstance(module, Module | None):
+            raise TypeError(f"add_module: {name!r} is a {type(module).__name__}; a Module is needed")
+        setattr(self, name, module)
+
+    register_module = add_module
+
+    def _check_free(self, name: str, caller: str) -> None:
+        if "_buffers" not in self.__dict__:
+            raise RuntimeError(
+                f"{caller}: {name!r} was registered before Module.__init__ ran; "
+                "call super().__init__() first in __init__"
+            )
+        if not isinstance(name, str):
+            raise TypeError(f"{caller}: the name is {name!r}; a string is needed")
+        if not name or "." in name:
+            raise ValueError(
+                f"{caller}: the name is {name!r}; it must not be empty or contain a dot, which separates levels"
+            )
+        if hasattr(type(self), name) or name in ("_buffers", "training"):
+            raise ValueError(f"{caller}: {type(self).__name__} has an attribute {name!r} already; choose another name")
+
+    def __delattr__(self, name: str) -> None:
+        object.__delattr__(self, name)
+        self._buffers.pop(name, None)
+
+    # Walks
+
+    def named_children(self) -> Iterator[tuple[str, Module]]:
+        """The modules that are attributes, each once."""
+        seen = set()
+        for name, value in list(vars(self).items()):
+            if isinstance(value, Module) and value not in seen:
+                seen.add(value)
+                yield name, value
+
+    def children(self) -> Iterator[Module]:
+        """The modules that are attributes, each once."""
+        return (module for _, module in self.named_children())
+
+    def named_modules(self, prefix: str = "", remove_duplicate: bool = True) -> Iterator[tuple[str, Module]]:
+        """This module under the name `prefix` and all below it, parents first. A module used twice comes once."""
+        seen: set[Module] = set()
+        stack: list[tuple[str, Module]] = [(prefix, self)]
+        while stack:
+            path, module = stack.pop()
+            if remove_duplicate:
+                if module in seen:
+                    continue
+                seen.add(module)
+            yield path, module
+            below = [(_join(path, name), value) for name, value in vars(module).items() if isinstance(value, Module)]
+            stack.extend(reversed(below))
+
+    def modules(self) -> Iterator[Module]:
+        """This module and all below it, each once."""
+        return (module for _, module in self.named_modules())
+
+    def named_parameters(
+        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, Parameter]]:
+        """("features.0.weight", parameter), ...; a parameter that two modules share comes once.
+
+        Raises TypeError for a parameter or module hidden in a list, tuple, dict or set.
+        """
+        seen = set()
+        for path, module in self._walk(prefix, recurse, remove_duplicate):
+            for name, value in list(vars(module).items()):
+                if isinstance(value, Parameter):
+                    if not remove_duplicate or id(value) not in seen:
+                        seen.add(id(value))
+                        yield _join(path, name), value
+                elif isinstance(value, (list, tuple, dict, set)) and (kind := _held(value)):
+                    raise TypeError(_hidden(type(module).__name__, name, value, kind))
+
+    def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
+        """Every parameter of this module and those below it, once."""
+        return (parameter for _, parameter in self.named_parameters(recurse=recurse))
+
+    def named_buffers(
+        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, Tensor]]:
+        """("bn1.running_mean", buffer), ..., those left out of state_dict included."""
+        seen = set()
+        for path, module in self._walk(prefix, recurse, remove_duplicate):
+            for name in module._buffers:
+                value = vars(module)[name]
+                if value is not None and not (remove_duplicate and id(value) in seen):
+                    seen.add(id(value))
+                    yield _join(path, name), value
+
+    def buffers(self, recurse: bool = True) -> Iterator[Tensor]:
+        """Every buffer of this module and those below it, once."""
+        return (buffer for _, buffer in self.named_buffers(recurse=recurse))
+
+    def _walk(self, prefix: str, recurse: bool, remove_duplicate: bool) -> Iterator[tuple[str, Module]]:
+        return self.named_modules(prefix, remove_duplicate) if recurse else iter([(prefix, self)])
+
+    def apply(self, function: Callable[[Module], Any]) -> Self:
+        """Call `function` on every module, in order, children before their parents; returns self."""
+        for child in self.children():
+            child.apply(function)
+        function(self)
+        return self
+
+    # Modes and conversions
+
+    def train(self, mode: bool = True) -> Self:
+        """Set `training` here and below: batch norm uses the batch, dropout drops. Returns self."""
+        if not isinstance(mode, bool):
+            raise ValueError(f"train: mode is {mode!r}; True or False is needed")
+        for module in self.modules():
+            module.training = mode
+        return self
+
+    def eval(self) -> Self:
+        """train(False)."""
+        return self.train(False)
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Drop every parameter's gradient, or make it zeros."""
+        for parameter in self.parameters():
+            clear_grad(parameter, set_to_none)
+
+    def requires_grad_(self, requires_grad: bool = True) -> Self:
+        """Start or stop training every parameter here and below; returns self."""
+        for parameter in self.parameters():
+            parameter.requires_grad_(requires_grad)
+        return self
+
+    def to(self, dtype: Any) -> Self:
+        """Convert every float parameter (with its gradient) and float buffer to `dtype`; returns self.
+
+        Graphs recorded earlier keep the old values. Raises TypeError for a dtype that is not float.
+        """
+        if dtype == "cpu":
+            return self
+        wanted = np.dtype(dtype)
+        if wanted.kind != "f":
+            raise TypeError(f"to: {wanted} parameters could not be trained; float16, float32 or float64 is needed")
+        tensors = [t for t in [*self.parameters(), *self.buffers()] if t.dtype.kind == "f" and t.dtype != wanted]
+        with np.errstate(all="ignore"):
+            arrays = [t.array.astype(wanted) for t in tensors]
+            grads = [None if t.grad is None else wrap(t.grad.array.astype(wanted)) for t in tensors]
+        for tensor, array, grad in zip(tensors, arrays, grads, strict=True):
+            trained = tensor.requires_grad
+            tensor.requires_grad_(False)
+            tensor.array = array
+            tensor.requires_grad_(trained)
+            if trained:
+                tensor.grad = grad
+        return self
+
+    def float(self) -> Self:
+        """to(float32)."""
+        return self.to(np.float32)
+
+    def double(self) -> Self:
+        """to(float64)."""
+        return self.to(np.float64)
+
+    def half(self) -> Self:
+        """to(float16)."""
+        return self.to(np.float16)
+
+    # State
+
+    def state_dict(self, prefix: str = "") -> dict[str, Tensor]:
+        """Parameters and persistent buffers by path, under PyTorch's keys, sharing the module's memory.
+
+        Raises RuntimeError if a lazy layer does not know its shape yet.
+        """
+        state = self._named_state(prefix)
+        for name, value in state.items():
+            if isinstance(value, UninitializedParameter):
+                raise RuntimeError(
+                    f"state_dict: {name!r} has no values yet, its shape is {_lengths(value)}; "
+                    "run one batch through the model first, or give in_features"
+                )
+        return {name: value.detach() for name, value in state.items()}
+
+    def _named_state(self, prefix: str = "") -> dict[str, Tensor]:
+        """The live Tensors that state_dict describes; one that occurs twice stands under both names."""
+        state: dict[str, Tensor] = {}
+        for path, module in self.named_modules(prefix.removesuffix("."), remove_duplicate=False):
+            for name, parameter in module.named_parameters(path, recurse=False, remove_duplicate=False):
+                state[name] = parameter
+            for name, persistent in module._buffers.items():
+                if persistent and (buffer := vars(module)[name]) is not None:
+                    state[_join(path, name)] = buffer
+        return state
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True) -> IncompatibleKeys:
+        """Copy values (Tensors or arrays) into the parameters and buffers of the same names: all of them or none.
+
+        With `strict` every name must occur on both sides; without it the others are returned. Shapes and dtypes must
+        be the same in any case. A lazy parameter takes the shape that it is given.
+
+        Raises ValueError that lists every difference, and TypeError for a value that is no array; nothing is changed.
+        """
+        if not isinstance(state_dict, Mapping):
+            raise TypeError(
+                f"load_state_dict: a {type(state_dict).__name__} was given; a dict of name -> Tensor is needed"
+            )
+        ours = self._named_state()
+        missing = [name for name in ours if name not in state_dict]
+        unexpected = [name for name in state_dict if name not in ours]
+        found = {name: _given_array(name, state_dict[name]) for name in ours if name in state_dict}
+        problems = [difference for name, value in found.items() if (difference := _difference(name, ours[name], value))]
+        if strict:
+            problems += [f"{name}: missing; {type(self).__name__} has it as {_kind(ours[name])}" for name in missing]
+            problems += [f"{name!s}: not in {type(self).__name__}" for name in unexpected]
+        if problems:
+            shown = "\n  ".join(problems)
+            raise ValueError(
+                f"load_state_dict: {len(problems)} difference{'s' * (len(problems) > 1)} from {type(self).__name__}, "
+                f"nothing was changed:\n  {shown}"
+            )
+        values = [np.array(value) for value in found.values()]  # copies: a value may be memory of this very module
+        for name, value in zip(found, values, strict=True):
+            target = ours[name]
+            if isinstance(target, UninitializedParameter):
+                target.materialize(value)
+        targets = [ours[name].array for name in found]
+        # The last call runs no Python code between the first copy and the last: all of them or none.
+        for array in targets:
+            memory.mark_changed(array, "load_state_dict")
+        deque(map(_assign, targets, repeat(Ellipsis), values), maxlen=0)
+        return IncompatibleKeys(missing, unexpected)
+
+    # Text
+
+    def extra_repr(self) -> str:
+        """What stands between the parentheses of the repr, beside the children."""
+        return ""
+
+    def __repr__(self) -> str:
+        extra = self.extra_repr()
+        lines = extra.split("\n") if extra else []
+        children = [
+            f"({name}): " + repr(value).replace("\n", "\n  ")
+            for name, value in vars(self).items()
+            if isinstance(value, Module)
+        ]
+        if not children and len(lines) <= 1:
+            return f"{type(self).__name__}({extra})"
+        return f"{type(self).__name__}(\n  " + "\n  ".join(lines + children) + "\n)"
+
+
+def clear_grad(tensor: Tensor, set_to_none: bool) -> None:
+    """Drop the gradient of a Tensor, or make it zeros."""
+    if (grad := tensor.grad) is not None:
+        tensor.grad = None if set_to_none else wrap(np.zeros_like(grad.array))
+
+
+def _join(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
+
+
+def _held(values: Any) -> str | None:
+    """The kind of the first Parameter or Module in nested containers, or None."""
+    stack = [values]
+    while stack:
+        value = stack.pop()
+        if isinstance(value, Parameter):
+            return "Parameter"
+        if isinstance(value, Module):
+            return "Module"
+        if isinstance(value, dict):
+            stack.extend(value.values())
+        elif isinstance(value, (list, tuple, set)):
+            stack.extend(value)
+    return None
+
+
+def _hidden(owner: str, name: str, value: Any, kind: str) -> str:
+    remedy = (
+        "use nn.Sequential or nn.ModuleList, or give each module its own name with add_module"
+        if kind == "Module"
+        else "give each one its own name with register_parameter"
+    )
+    return (
+        f"{owner}: {name!r} is a {type(value).__name__} that holds a {kind}, which parameters() and state_dict() "
+        f"do not look into; {remedy}"
+    )
+
+
+def _kind(tensor: Tensor) -> str:
+    return f"{tensor.dtype} {_lengths(tensor)}"
+
+
+def _given_array(name: str, value: Any) -> Any:
+    if isinstance(value, UninitializedParameter) or not isinstance(value, (Tensor, np.ndarray, np.generic)):
+        raise TypeError(f"load_state_dict: {name!r} is a {type(value).__name__}; a Tensor or an ndarray is needed")
+    return value.array if isinstance(value, Tensor) else np.asarray(value)
+
+
+def _difference(name: str, target: Tensor, value: Any) -> str | None:
+    """Why `value` cannot be copied into `target`, or None."""
+    fits = target.admits(value.shape) if isinstance(target, UninitializedParameter) else target.shape == value.shape
+    if not fits or target.dtype != value.dtype:
+        return f"{name}: {value.dtype} {value.shape} is given, {_kind(target)} is needed"
+    if not target.array.flags.writeable:
+        return f"{name}: its memory is read-only"
+    return None
+
+
+def _note_path(module: Module, error: Exception) -> None:
+    """Name the module whose forward raised, by its path from the outermost module that is running."""
+    step = error.__traceback__
+    while step is not None and (step := step.tb_next) is not None:
+        if step.tb_frame.f_code is _CALL:
+            return  # a module further in has done it
+    # The failing frame itself is not asked: f_locals would hold `error` there, and close a reference cycle.
+    running = [module]
+    frame: FrameType | None = sys._getframe(2)
+    while frame is not None:
+        if frame.f_code is _CALL:
+            running.append(frame.f_locals["self"])
+        frame = frame.f_back
+    path = ""
+    for outer, inner in pairwise(reversed(running)):
+        name = next((name for name, part in outer.named_modules() if part is inner), type(inner).__name__)
+        path = _join(path, name)
+    kind = type(module).__name__
+    error.add_note(f"in {path} ({kind})" if path else f"in {kind}")
+
+
+_CALL = Module.__call__.__code__
