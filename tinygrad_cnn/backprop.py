@@ -16,7 +16,7 @@ import numpy as np
 
 from . import memory
 from .basics import add, cast, sum_to
-from .graph import Array, Node, Plan, Tensor, method, wrap
+from .graph import Array, Node, Plan, Tensor, Watch, method, wrap
 from .modes import enable_grad
 
 _by_order = attrgetter("order")
@@ -187,9 +187,13 @@ def backprop(
                     continue
                 plan, watch = node.plan, node.watch
                 if watch is not None:
-                    g = _run_hooks(node, g, create)
-                if (targets is None and watch is not None and watch.keep) if targets is None else node in targets:
-                    found[node] = g if create or (node in ours and plan is None) else np.array(g, order="C")
+                    if watch.hooks:
+                        g = _run_hooks(node, watch, g, create)
+                        ours.discard(node)
+                    if watch.keep and targets is None:
+                        found[node] = _own(g, plan is None and node in ours)
+                if targets is not None and node in targets:
+                    found[node] = g if create else _own(g, plan is None and node in ours)
                 if plan is None:
                     continue
                 saved = node.saved
@@ -199,18 +203,13 @@ def backprop(
                     _check_unchanged(node, plan, saved)
                 if create:
                     saved = tuple(_linked(node, args, links) for args, links in zip(saved, plan.links, strict=True))
+                steps = plan.steps
                 if plan.joint is not None:
-                    results = _joint_results(plan, g, saved[0])
-                elif needed is None:
-                    results = [rule(g, *args) for rule, args in zip(plan.rules, saved, strict=False)]
-                else:
-                    wanted = zip(plan.rules, saved, node.parents, strict=True)
-                    results = [rule(g, *args) if parent in needed else None for rule, args, parent in wanted]
-                i = 0
-                for parent, d in zip(node.parents, results, strict=False):
+                    steps, saved = _joint_steps(plan, g, saved[0])
+                for parent, (i, rule), args in zip(node.parents, steps, saved, strict=False):
                     if needed is not None and parent not in needed:
-                        i += 1
                         continue
+                    d = rule(g, *args)
                     try:
                         if d.dtype is not parent.dtype or d.shape != parent.shape or create:
                             d = _fit(d, parent, plan, i, create)
@@ -225,7 +224,6 @@ def backprop(
                     else:
                         grads[parent] = np.asarray(grads[parent] + d)
                         ours.add(parent)
-                    i += 1
                 if not retain:
                     node.saved = None
                     if node.params:
@@ -255,9 +253,9 @@ def _schedule(roots: list[Node], targets: set[Node] | None) -> tuple[list[Node],
     return [node for node in order if node in needed], needed
 
 
-def _run_hooks(node: Node, g: Any, create: bool) -> Any:
+def _run_hooks(node: Node, watch: Watch, g: Any, create: bool) -> Any:
     """The gradient after the Node's hooks; each sees a copy that it may keep or write to."""
-    for hook in list(node.watch.hooks.values()) if node.watch is not None else ():
+    for hook in list(watch.hooks.values()):
         seen = g if create else wrap(np.array(g))
         result = hook(seen)
         if result is None:
@@ -310,21 +308,29 @@ def _linked(node: Node, args: Sequence[Any], links: Sequence[Any]) -> list[Any]:
     return values
 
 
-def _joint_results(plan: Plan, g: Any, args: Sequence[Any]) -> list[Any]:
-    if plan.joint is None:
-        raise RuntimeError(f"{plan.op.name} has no joint rule")
-    gradients = plan.joint(g, *args)
+def _joint_steps(plan: Plan, g: Any, args: Sequence[Any]) -> tuple[list[Any], tuple[Any, ...]]:
+    """A joint rule's gradients as steps that only hand them out."""
+    gradients = plan.joint(g, *args) if plan.joint is not None else ()
     if not isinstance(gradients, (tuple, list)) or len(gradients) != plan.n_inputs:
         shown = len(gradients) if isinstance(gradients, (tuple, list)) else type(gradients).__name__
         raise TypeError(
             f"{plan.op.name}: its joint rule must return {plan.n_inputs} gradients, one per input, not {shown}"
         )
-    return [gradients[i] for i in plan.indices]
+    return [(i, _second) for i in plan.indices], tuple((gradients[i],) for i in plan.indices)
 
 
-def _fit(d: Any, parent: Node, plan: Plan, k: int, create: bool) -> Any:
+def _second(_: Any, d: Any) -> Any:
+    return d
+
+
+def _own(g: Any, fresh: bool) -> Any:
+    """g in memory of its own, in row-major order; as it is if nobody else refers to it."""
+    return g if fresh else np.array(g, order="C")
+
+
+def _fit(d: Any, parent: Node, plan: Plan, i: int, create: bool) -> Any:
     """A rule's gradient in its input's shape and dtype. Raises if the rule returned something else."""
-    op, i = plan.op, plan.indices[k]
+    op = plan.op
     name = f"{op.variadic}[{i}]" if op.variadic else op.inputs[i]
     if not isinstance(d, (np.ndarray, np.generic, Tensor)):
         raise TypeError(f"{op.name}: its gradient rule for {name!r} returned a {type(d).__name__}; an array is needed")

