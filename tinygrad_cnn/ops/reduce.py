@@ -155,6 +155,14 @@ argmax.vjp(x=None)
 argmin.vjp(x=None)
 
 
+def _one_axis_sample(draw: Any) -> Any:
+    return (draw.array(2, 3, 4),), {"axis": draw.choice([None, 0, 1, -1]), "keepdims": draw.choice([False, True])}
+
+
+argmax.sample(_one_axis_sample)
+argmin.sample(_one_axis_sample)
+
+
 def _best_along(x: Any, axis: int, keepdims: bool, arg: Any) -> ValuesIndices:
     indices = arg(x, axis, True)
     values = take_along_axis(x, array_of(indices), axis)
