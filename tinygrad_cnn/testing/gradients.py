@@ -1,0 +1,252 @@
+"""Gradients against central differences: `gradcheck`, and `gradgradcheck` for gradients of gradients.
+
+For a random cotangent c and a random unit direction u over all inputs jointly,
+
+    (phi(h) - phi(-h)) / 2h  =  <VJP(c), u>,    phi(t) = <c, f(x + t u)>
+
+up to h^2/6 max|phi'''| + eps K S / h with S = sum |c||f|, which is least at h ~ eps^(1/3). So float64 only,
+h = eps^(1/3), and a tolerance of 50 eps^(2/3) (1 + S).
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..backprop import grad
+from ..graph import Tensor, wrap
+from ..modes import enable_grad, no_grad
+
+Array = NDArray[Any]
+Function = Callable[..., Any]
+
+EPS = float(np.finfo(np.float64).eps)
+STEP: float = EPS ** (1 / 3)
+TOLERANCE: float = 50 * EPS ** (2 / 3)
+_MOST_ENTRIES = 500  # that a failure report looks through for the worst one
+
+
+class GradientError(AssertionError):
+    """A gradient that disagrees with central differences, or breaks another rule that all gradients obey."""
+
+
+def gradcheck(f: Function, inputs: Any, *, probes: int = 2, full: bool = False, seed: int = 0) -> bool:
+    """Check the gradient of `f`, a function of Tensors that returns a Tensor, at `inputs` (float64).
+
+    probes: how many random directions and cotangents; two evaluations of f each.
+    full: every entry of the Jacobian instead, for small problems.
+
+    True, or raises GradientError that says which input's gradient is wrong, where and by how much; TypeError
+    for inputs that are not float64 and results that are not float Tensors. Keep inputs clear of kinks (the
+    zero of relu, ties of max), where central differences and gradients need not agree.
+    Source: chainer.gradient_check, for the random direction over all inputs jointly.
+    """
+    arrays = _float64_arrays(inputs, "gradcheck")
+    names = [f"inputs[{i}]" for i in range(len(arrays))]
+
+    def outputs(*xs: Tensor) -> list[Tensor]:
+        return [_checked_output(f(*xs), "gradcheck")]
+
+    _check("gradcheck", outputs, arrays, names, probes, full, np.random.default_rng(seed))
+    return True
+
+
+def gradgradcheck(f: Function, inputs: Any, *, probes: int = 2, full: bool = False, seed: int = 0) -> bool:
+    """Check the gradient of the gradient: `gradcheck` of (x, c) -> VJP of f at x for the cotangent c.
+
+    Arguments and errors as for gradcheck; in a report, the last input is the cotangent.
+    """
+    arrays = _float64_arrays(inputs, "gradgradcheck")
+    rng = np.random.default_rng(seed)
+    with no_grad():
+        out = _checked_output(f(*map(wrap, arrays)), "gradgradcheck")
+    names = [*(f"inputs[{i}]" for i in range(len(arrays))), "the cotangent"]
+
+    def gradients(*tensors: Tensor) -> list[Tensor]:
+        *xs, c = tensors
+        create = c.requires_grad
+        with enable_grad():
+            leaves = [x if create else wrap(x.array).requires_grad_() for x in xs]
+            out = _checked_output(f(*leaves), "gradgradcheck")
+            if not out.requires_grad:
+                return [wrap(np.zeros_like(x.array)) for x in leaves]
+            found = grad(out, leaves, c, create_graph=create, allow_unused=True)
+        return [wrap(np.zeros_like(x.array)) if g is None else g for x, g in zip(leaves, found, strict=True)]
+
+    _check("gradgradcheck", gradients, [*arrays, _signed(rng, out.shape)], names, probes, full, rng)
+    return True
+
+
+def _float64_arrays(inputs: Any, name: str) -> list[Array]:
+    """Fresh arrays of the inputs, whatever they are given as."""
+    given: Sequence[Any] = [inputs] if isinstance(inputs, (Tensor, np.ndarray)) else list(inputs)
+    arrays = []
+    for i, x in enumerate(given):
+        if not isinstance(x, (Tensor, np.ndarray)):
+            raise TypeError(f"{name}: inputs[{i}] is a {type(x).__name__}; a float64 Tensor or ndarray is needed")
+        array = x.array if isinstance(x, Tensor) else x
+        if array.dtype != np.float64:
+            raise TypeError(
+                f"{name}: inputs[{i}] is {array.dtype} {array.shape}; central differences need float64, "
+                f"so pass x.astype(np.float64); what is not differentiated belongs into f, as in lambda x: f(x, labels)"
+            )
+        arrays.append(np.array(array, order="C"))
+    if not arrays:
+        raise ValueError(f"{name}: there are no inputs; at least one is needed")
+    return arrays
+
+
+def _checked_output(out: Any, name: str) -> Tensor:
+    if not isinstance(out, Tensor):
+        raise TypeError(f"{name}: f returned a {type(out).__name__}; it must return one Tensor")
+    if out.dtype != np.float64:
+        raise TypeError(f"{name}: f returned {out.dtype} for float64 inputs; it must return float64")
+    return out
+
+
+def _signed(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
+    """Random signs times magnitudes in [0.5, 1.5]: no entry is small, no two alike."""
+    return np.asarray(rng.uniform(0.5, 1.5, shape) * rng.choice([-1.0, 1.0], shape))
+
+
+def _direction(rng: np.random.Generator, arrays: Sequence[Array], only: int | None = None) -> list[Array]:
+    """A random unit vector over all arrays jointly (or over one), each of n entries at least 0.1 / sqrt(n)."""
+    u = [_signed(rng, a.shape) if only in (None, i) else np.zeros(a.shape) for i, a in enumerate(arrays)]
+    norm = float(np.sqrt(sum(float((part * part).sum()) for part in u)))
+    return [part / norm if norm else part for part in u]
+
+
+class _Problem:
+    """f at one point: its values, its gradients for a cotangent, its central differences along a direction."""
+
+    def __init__(self, name: str, f: Callable[..., list[Tensor]], arrays: list[Array]) -> None:
+        self.f, self.arrays = f, arrays
+        self.leaves = [wrap(a.copy()).requires_grad_() for a in arrays]
+        with enable_grad():
+            self.outs = f(*self.leaves)
+        self.values = [np.array(out.array) for out in self.outs]
+        if not all(np.isfinite(value).all() for value in self.values):
+            raise ValueError(f"{name}: f is not finite at the inputs, so it has no central differences there")
+        again = self.at(arrays)
+        if any(not np.array_equal(a, b) for a, b in zip(self.values, again, strict=True)):
+            raise ValueError(
+                f"{name}: f gives another result for the same inputs; fix its random numbers, as a dropout mask"
+            )
+
+    def at(self, arrays: Sequence[Array]) -> list[Array]:
+        with no_grad():
+            return [out.array for out in self.f(*(wrap(a.copy()) for a in arrays))]
+
+    def gradients(self, cotangents: Sequence[Array]) -> list[Array]:
+        pairs = [(out, c) for out, c in zip(self.outs, cotangents, strict=True) if out.requires_grad]
+        if not pairs:
+            return [np.zeros_like(a) for a in self.arrays]
+        outs, given = zip(*pairs, strict=True)
+        found = grad(outs, self.leaves, list(given), retain_graph=True, allow_unused=True)
+        return [np.zeros_like(a) if g is None else g.array for g, a in zip(found, self.arrays, strict=True)]
+
+    def difference(self, u: Sequence[Array]) -> tuple[list[Array], list[Array]]:
+        """((f(x + h u) - f(x - h u)) / 2h per output, and u as it came out after rounding x + h u)."""
+        after = [a + STEP * part for a, part in zip(self.arrays, u, strict=True)]
+        before = [a - STEP * part for a, part in zip(self.arrays, u, strict=True)]
+        taken = [(p - m) / (2 * STEP) for p, m in zip(after, before, strict=True)]
+        return [(p - m) / (2 * STEP) for p, m in zip(self.at(after), self.at(before), strict=True)], taken
+
+    def tolerance(self, cotangents: Sequence[Array]) -> float:
+        pairs = zip(cotangents, self.values, strict=True)
+        scale = sum(float((np.abs(c) * np.abs(value)).sum()) for c, value in pairs)
+        return TOLERANCE * (1.0 + scale)
+
+    def both(self, cotangents: Sequence[Array], gradients: Sequence[Array], u: Sequence[Array]) -> tuple[float, float]:
+        """(<VJP(c), u>, its central difference)."""
+        differences, taken = self.difference(u)
+        numeric = sum(float((c * d).sum()) for c, d in zip(cotangents, differences, strict=True))
+        return sum(float((g * part).sum()) for g, part in zip(gradients, taken, strict=True)), numeric
+
+
+def _check(
+    name: str,
+    f: Callable[..., list[Tensor]],
+    arrays: list[Array],
+    names: list[str],
+    probes: int,
+    full: bool,
+    rng: np.random.Generator,
+) -> None:
+    problem = _Problem(name, f, arrays)
+    if full:
+        _check_jacobian(name, problem, names)
+        return
+    for _ in range(probes):
+        cotangents = [_signed(rng, value.shape) for value in problem.values]
+        gradients = problem.gradients(cotangents)
+        tolerance = problem.tolerance(cotangents)
+        rule, numeric = problem.both(cotangents, gradients, _direction(rng, arrays))
+        if not abs(rule - numeric) <= tolerance:  # nan is a failure too
+            head = f"{name}: along a random direction the rules give {rule:.12g}, central differences {numeric:.12g}"
+            head += f" (apart by {abs(rule - numeric):.3g}, allowed {tolerance:.3g})"
+            raise GradientError(head + _blame(problem, cotangents, gradients, names, rng))
+
+
+def _blame(
+    problem: _Problem,
+    cotangents: Sequence[Array],
+    gradients: Sequence[Array],
+    names: list[str],
+    rng: np.random.Generator,
+) -> str:
+    """Which inputs are to blame, each probed alone, and the worst entry of the first of them."""
+    tolerance = problem.tolerance(cotangents)
+    lines, worst = [], ""
+    for i, (x, name) in enumerate(zip(problem.arrays, names, strict=True)):
+        if not x.size:
+            continue
+        rule, numeric = problem.both(cotangents, gradients, _direction(rng, problem.arrays, i))
+        wrong = not abs(rule - numeric) <= tolerance
+        lines.append(f"\n  {name} {x.shape}: {'wrong' if wrong else 'right'}, {rule:.12g} against {numeric:.12g}")
+        if wrong and not worst:
+            worst = _worst_entry(problem, cotangents, gradients, i, name)
+    return "".join(lines) + worst
+
+
+def _worst_entry(problem: _Problem, cotangents: Sequence[Array], gradients: Sequence[Array], i: int, name: str) -> str:
+    found = (-1.0, "")
+    for at in list(np.ndindex(problem.arrays[i].shape))[:_MOST_ENTRIES]:
+        u = [np.zeros(a.shape) for a in problem.arrays]
+        u[i][at] = 1.0
+        rule, numeric = problem.both(cotangents, gradients, u)
+        gap = abs(rule - numeric)
+        if not gap <= found[0]:
+            found = (
+                gap,
+                f"\n  the worst entry is {name}{list(at)}: rule {rule:.12g}, central difference {numeric:.12g}",
+            )
+        if np.isnan(gap):
+            break
+    return found[1]
+
+
+def _check_jacobian(name: str, problem: _Problem, names: list[str]) -> None:
+    columns: list[list[list[Array]]] = []  # per input, per entry, per output
+    for i, x in enumerate(problem.arrays):
+        columns.append([])
+        for at in np.ndindex(x.shape):
+            u = [np.zeros(a.shape) for a in problem.arrays]
+            u[i][at] = 1.0
+            differences, taken = problem.difference(u)
+            columns[i].append([d / taken[i][at] for d in differences])
+    for k, value in enumerate(problem.values):
+        for at in np.ndindex(value.shape):
+            cotangents = [np.zeros(v.shape) for v in problem.values]
+            cotangents[k][at] = 1.0
+            tolerance = problem.tolerance(cotangents)
+            for i, g in enumerate(problem.gradients(cotangents)):
+                for j, (rule, entry) in enumerate(zip(g.ravel(), np.ndindex(g.shape), strict=True)):
+                    numeric = columns[i][j][k][at]
+                    if not abs(rule - numeric) <= tolerance:
+                        raise GradientError(
+                            f"{name}: the derivative of output{list(at)} by {names[i]}{list(entry)} is wrong: "
+                            f"rule {rule:.12g}, central difference {numeric:.12g} "
+                            f"(apart by {abs(rule - numeric):.3g}, allowed {tolerance:.3g})"
+                        )

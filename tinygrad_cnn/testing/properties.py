@@ -1,0 +1,343 @@
+"""What holds for every op, whatever it computes: `check_op` proves an op with one line.
+
+@given(st.data())
+def test_my_op(data):
+    check_op(my_op, data)
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..backprop import grad
+from ..graph import Tensor, wrap
+from .gradients import GradientError, gradcheck, gradgradcheck
+from .samples import Draw, declaration, sample
+
+Array = NDArray[Any]
+
+
+class Case:
+    """One drawn call of an op: its arrays (None where an input is absent), its parameters, its random numbers.
+
+    free: the places of the inputs that have a gradient.
+    """
+
+    def __init__(self, op: Any, draw: Draw) -> None:
+        self.op = declaration(op)
+        self.arrays, self.params = sample(op, draw)
+        self.seed = draw.size(0, 2**16)
+        self.cotangents: list[tuple[Array, bytes]] = []
+        self.free = [i for i, a in enumerate(self.arrays) if a is not None and self.op.differentiable >> i & 1]
+
+    def __repr__(self) -> str:
+        return self.op.describe(self.arrays, self.params)
+
+    def rng(self) -> np.random.Generator:
+        return np.random.default_rng(self.seed)
+
+    def call(self, xs: Sequence[Any], params: dict[str, Any] | None = None) -> Any:
+        """The op on `xs` in the places of all arrays that are there."""
+        given = iter(xs)
+        args = [None if a is None else next(given) for a in self.arrays]
+        return self.op.apply(*args, **(self.params if params is None else params))
+
+    def present(self) -> list[Array]:
+        return [a for a in self.arrays if a is not None]
+
+    def leaves(self, xs: Sequence[Array], wanted: Sequence[int] | None = None) -> tuple[list[Tensor], list[Tensor]]:
+        """(all inputs as Tensors over the memory of `xs`, those among them that require grad)."""
+        places = [i for i, a in enumerate(self.arrays) if a is not None]
+        tensors = [wrap(x) for x in xs]
+        chosen = [t for t, i in zip(tensors, places, strict=True) if i in (self.free if wanted is None else wanted)]
+        return tensors, [t.requires_grad_() for t in chosen]
+
+    def vjp(self, xs: Sequence[Array], c: Array, params: dict[str, Any] | None = None) -> tuple[Array, list[Array]]:
+        """(the output, the gradient of every free input) for the cotangent c."""
+        tensors, leaves = self.leaves(xs)
+        out = self.call(tensors, params)
+        return out.array, [g.array for g in _grads(out, leaves, c)]
+
+    def cotangent(self) -> Array:
+        out = self.call(self.present())
+        rng = self.rng()
+        c = np.asarray(rng.uniform(0.5, 1.5, out.shape) * rng.choice([-1.0, 1.0], out.shape)).astype(out.dtype)
+        self.cotangents.append((c, c.tobytes()))
+        return c
+
+    def fail(self, fact: str) -> None:
+        raise GradientError(f"{self!r}: {fact}")
+
+    def same(self, got: Array, wanted: Array, fact: str) -> None:
+        if got.dtype != wanted.dtype or got.shape != wanted.shape:
+            self.fail(f"{fact}: {got.dtype} {got.shape} instead of {wanted.dtype} {wanted.shape}")
+        if not np.array_equal(got, wanted, equal_nan=got.dtype.kind == "f"):
+            self.fail(f"{fact}:\n{got}\ninstead of\n{wanted}")
+
+    def near(self, got: Array, wanted: Array, allowed: float, fact: str) -> None:
+        apart = float(np.max(np.abs(got.astype(np.float64) - wanted), initial=0.0))
+        if not apart <= allowed:
+            self.fail(f"{fact}: apart by {apart:.3g}, allowed {allowed:.3g}")
+
+
+def _grads(out: Tensor, leaves: Sequence[Tensor], c: Array, **options: Any) -> list[Tensor]:
+    found = grad(out, leaves, wrap(c), allow_unused=True, **options)
+    return [wrap(np.zeros_like(x.array)) if g is None else g for g, x in zip(found, leaves, strict=True)]
+
+
+def _function(case: Case) -> Callable[..., Any]:
+    """The op as a function of its free inputs."""
+
+    def f(*tensors: Tensor) -> Any:
+        args: list[Any] = list(case.arrays)
+        for i, t in zip(case.free, tensors, strict=True):
+            args[i] = t
+        return case.op.apply(*args, **case.params)
+
+    return f
+
+
+def gradient_agrees_with_central_differences(case: Case) -> None:
+    """The rules give the derivative."""
+    gradcheck(_function(case), [case.arrays[i] for i in case.free], seed=case.seed)
+
+
+def second_gradient_agrees_with_central_differences(case: Case) -> None:
+    """The rules, run on Tensors, give the derivative of the gradient."""
+    gradgradcheck(_function(case), [case.arrays[i] for i in case.free], seed=case.seed)
+
+
+def arrays_and_tensors_agree(case: Case) -> None:
+    """The op gives the same bits for arrays, Tensors, and Tensors that require grad; an array for arrays."""
+    xs = case.present()
+    plain = case.call(xs)
+    if type(plain) is not np.ndarray:
+        case.fail(f"arrays gave a {type(plain).__name__}, not an ndarray")
+    for kind, tensors in (("Tensors", list(map(wrap, xs))), ("leaves", case.leaves(xs)[0])):
+        out = case.call(tensors)
+        if not isinstance(out, Tensor):
+            case.fail(f"{kind} gave a {type(out).__name__}, not a Tensor")
+        case.same(out.array, plain, f"{kind} and arrays give different values")
+
+
+def create_graph_changes_no_bit(case: Case) -> None:
+    """The rules give the same gradient on Tensors as on arrays."""
+    tensors, leaves = case.leaves(case.present())
+    out, c = case.call(tensors), case.cotangent()
+    recorded = _grads(out, leaves, c, create_graph=True)
+    for x, y in zip(_grads(out, leaves, c), recorded, strict=True):
+        case.same(y.array, x.array, "the gradient with create_graph=True differs")
+
+
+def each_gradient_stands_alone(case: Case) -> None:
+    """An input's gradient is the same bits whether others are wanted or not."""
+    xs, c = case.present(), case.cotangent()
+    _, together = case.vjp(xs, c)
+    tensors, leaves = case.leaves(xs)
+    out = case.call(tensors)
+    for i, leaf, g in zip(case.free, leaves, together, strict=True):
+        (asked,) = _grads(out, [leaf], c, retain_graph=True)
+        case.same(asked.array, g, f"the gradient of input {i} differs when it is the only one asked for")
+        alone, only = case.leaves(xs, [i])
+        (single,) = _grads(case.call(alone), only, c)
+        case.same(single.array, g, f"the gradient of input {i} differs when no other input requires grad")
+
+
+def gradients_have_the_inputs_shape_and_dtype(case: Case) -> None:
+    """In float16, float32 and float64; and the output has that dtype too."""
+    c = case.cotangent()
+    for dtype in (np.float16, np.float32, np.float64):
+        xs, params = _cast(case.present(), dtype), _cast_params(case.params, dtype)
+        out, gradients = case.vjp(xs, c.astype(dtype), params)
+        if out.dtype != dtype and "dtype" not in case.params:
+            case.fail(f"the output is {out.dtype} for {np.dtype(dtype)} inputs")
+        for i, g in zip(case.free, gradients, strict=True):
+            if g.dtype != dtype or g.shape != case.arrays[i].shape:
+                case.fail(f"the gradient of input {i} is {g.dtype} {g.shape} for {np.dtype(dtype)} inputs")
+
+
+def low_precision_is_near_float64(case: Case) -> None:
+    """The error is within a small multiple of what rounding the inputs alone does, and of the result's own rounding."""
+    c = case.cotangent()
+    for dtype in (np.float16, np.float32):
+        xs = _cast(case.present(), dtype)
+        low_c = c.astype(dtype)
+        out, gradients = case.vjp(xs, low_c, _cast_params(case.params, dtype))
+        exact_xs, exact_c = _cast(xs, np.float64), low_c.astype(np.float64)
+        exact = _flat(case.vjp(exact_xs, exact_c, _cast_params(case.params, np.float64)))
+        u = float(np.finfo(dtype).eps) / 2
+        rng, moved = case.rng(), [0.0] * len(exact)
+        for _ in range(3):
+            signs = [x * (1 + u * rng.choice([-1.0, 1.0], x.shape)) for x in [*exact_xs, exact_c]]
+            around = _flat(case.vjp(signs[:-1], signs[-1]))
+            moved = [max(m, _largest(a - b)) for m, a, b in zip(moved, around, exact, strict=True)]
+        for k, (low, high) in enumerate(zip(_flat((out, gradients)), exact, strict=True)):
+            what = f"gradient {k - 1}" if k else "the output"
+            allowed = 32 * moved[k] + 8 * u * _largest(high) + 8 * float(np.finfo(dtype).smallest_subnormal)
+            case.near(low, high, allowed, f"{what} in {np.dtype(dtype)} is far from float64")
+
+
+def _flat(result: tuple[Array, list[Array]]) -> list[Array]:
+    return [result[0], *result[1]]
+
+
+def _largest(a: Array) -> float:
+    return float(np.max(np.abs(a), initial=0.0))
+
+
+def _cast(xs: Sequence[Array], dtype: Any) -> list[Array]:
+    return [x.astype(dtype) for x in xs]
+
+
+def _cast_params(params: dict[str, Any], dtype: Any) -> dict[str, Any]:
+    """Parameters that are float arrays (weights, probabilities) come in the inputs' dtype."""
+    is_float = {k: isinstance(v, np.ndarray) and v.dtype.kind == "f" for k, v in params.items()}
+    return {k: v.astype(dtype) if is_float[k] else v for k, v in params.items()}
+
+
+def backward_repeats_bit_for_bit(case: Case) -> None:
+    """With retain_graph a second backward gives the same gradient again, so that `.grad` doubles exactly."""
+    tensors, leaves = case.leaves(case.present())
+    out, c = case.call(tensors), case.cotangent()
+    out.backward(wrap(c), retain_graph=True)
+    once = [None if x.grad is None else x.grad.array.copy() for x in leaves]
+    out.backward(wrap(c))
+    for x, g in zip(leaves, once, strict=True):
+        if (x.grad is None) != (g is None):
+            case.fail("one of two backward passes left a gradient, the other none")
+        if x.grad is not None and g is not None:
+            case.same(x.grad.array, g + g, "two backward passes do not give twice the gradient of one")
+
+
+def gradient_is_linear_in_the_cotangent(case: Case) -> None:
+    """VJP(0) = 0; VJP(2c) = 2 VJP(c) and VJP(-c) = -VJP(c) bit for bit; VJP(c + d) = VJP(c) + VJP(d) to rounding."""
+    xs, c = case.present(), case.cotangent()
+    d = c[::-1].copy() if c.ndim else c * 0.75
+    _, of_c = case.vjp(xs, c)
+    _, of_d = case.vjp(xs, d)
+    _, of_sum = case.vjp(xs, c + d)
+    for factor in (0.0, 2.0, -1.0):
+        for got, g in zip(case.vjp(xs, c * factor)[1], of_c, strict=True):
+            case.same(got, g * factor, f"the gradient for {factor} c is not {factor} times the gradient for c")
+    for got, a, b in zip(of_sum, of_c, of_d, strict=True):
+        case.near(got, a + b, 1e-12 * (1 + _largest(a) + _largest(b)), "VJP(c + d) is not VJP(c) + VJP(d)")
+
+
+def gradients_share_no_memory(case: Case) -> None:
+    """H149: a gradient aliases no input, no output, no cotangent and no other gradient."""
+    xs, c = case.present(), case.cotangent()
+    tensors, leaves = case.leaves(xs)
+    out = case.call(tensors)
+    for way in ("grad", "backward"):
+        if way == "grad":
+            found = _grads(out, leaves, c, retain_graph=True)
+        else:
+            out.backward(wrap(c))
+            found = [x.grad for x in leaves if x.grad is not None]
+        arrays = [g.array for g in found]
+        others = [("an input", x) for x in xs] + [("the cotangent", c), ("the output", out.array)]
+        others += [("a parameter", p) for p in case.params.values() if isinstance(p, np.ndarray)]
+        for i, g in enumerate(arrays):
+            for name, other in [*others, *(("another gradient", h) for h in arrays[:i])]:
+                if np.may_share_memory(g, other):
+                    case.fail(f"{way}: gradient {i} shares memory with {name}")
+            if not g.flags.writeable:
+                case.fail(f"{way}: gradient {i} is read-only")
+
+
+def layout_does_not_matter(case: Case) -> None:
+    """H32: strided, reversed, Fortran, unaligned, read-only and 0-stride arrays give what contiguous copies give."""
+    for name, layout in _LAYOUTS.items():
+        xs = [layout(x) for x in case.present()]
+        copies = [np.array(x, order="C") for x in xs]
+        c = layout(case.cotangent())
+        if not case.free:
+            case.same(case.call(xs), case.call(copies), f"{name} inputs give another result")
+            continue
+        got, wanted = _flat(case.vjp(xs, c)), _flat(case.vjp(copies, np.array(c, order="C")))
+        for k, (a, b) in enumerate(zip(got, wanted, strict=True)):
+            what = f"gradient {k - 1}" if k else "the output"
+            if a.shape != b.shape:
+                case.fail(f"{name} inputs: {what} has shape {a.shape}, {b.shape} for contiguous ones")
+            if not np.array_equal(a, b, equal_nan=True):
+                case.near(a, b, 1e-13 * (1 + _largest(b)) * max(1, a.size), f"{name} inputs: {what} differs")
+
+
+def _everywhere(a: Array, step: int) -> Any:
+    """An index that walks every axis in steps of `step`; a view of 0-d arrays too."""
+    return (Ellipsis, *(slice(None, None, step),) * a.ndim)
+
+
+def _every_second(a: Array) -> Array:
+    wide = np.zeros(tuple(2 * n for n in a.shape), a.dtype)
+    view: Array = wide[_everywhere(a, 2)]
+    view[...] = a
+    return view
+
+
+def _reversed(a: Array) -> Array:
+    return np.asarray(np.array(a[_everywhere(a, -1)])[_everywhere(a, -1)])
+
+
+def _unaligned(a: Array) -> Array:
+    memory = np.zeros(a.nbytes + 1, np.uint8)[1:]
+    view = memory.view(a.dtype).reshape(a.shape) if a.size else a.copy()
+    view[...] = a
+    return view
+
+
+def _read_only(a: Array) -> Array:
+    copy = a.copy()
+    copy.flags.writeable = False
+    return copy
+
+
+_LAYOUTS: dict[str, Callable[[Array], Array]] = {
+    "Fortran": lambda a: np.array(a, order="F"),
+    "strided": _every_second,
+    "reversed": _reversed,
+    "unaligned": _unaligned,
+    "read-only": _read_only,
+    "0-stride": lambda a: np.broadcast_to(a[:1], a.shape) if a.ndim and a.size else a,
+}
+
+FORWARD = (arrays_and_tensors_agree, layout_does_not_matter)
+GRADIENT = (
+    gradient_agrees_with_central_differences,
+    second_gradient_agrees_with_central_differences,
+    create_graph_changes_no_bit,
+    each_gradient_stands_alone,
+    gradients_have_the_inputs_shape_and_dtype,
+    low_precision_is_near_float64,
+    backward_repeats_bit_for_bit,
+    gradient_is_linear_in_the_cotangent,
+    gradients_share_no_memory,
+)
+
+
+def check_op(op: Any, data: Any) -> None:
+    """Prove one op on one drawn example: its gradients to second order, dtypes, layouts, aliasing, linearity.
+
+    data: the `data` of Hypothesis's `st.data()`, or a `Draw`, as Draw.seeded(0).
+
+    Raises GradientError that names the call and the fact that does not hold, TypeError for an op without
+    gradient rules or without the sample that its inputs need.
+    """
+    case = Case(op, data if isinstance(data, Draw) else Draw.of(data))
+    before = _bytes(case)
+    for check in FORWARD + (GRADIENT if case.free else ()):
+        try:
+            check(case)
+        except GradientError as error:
+            error.add_note(f"in {check.__name__}, for {case!r}")
+            raise
+        if _bytes(case) != before:
+            case.fail(f"an input or a parameter was changed (H150, seen after {check.__name__})")
+        if any(c.tobytes() != was for c, was in case.cotangents):
+            case.fail(f"the cotangent was changed (H150, seen after {check.__name__})")
+
+
+def _bytes(case: Case) -> list[bytes]:
+    return [a.tobytes() for a in [*case.present(), *case.params.values()] if isinstance(a, np.ndarray)]
