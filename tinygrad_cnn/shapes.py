@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 import numpy as np
 
@@ -345,8 +345,7 @@ def conv_transpose2d_geometry(
     Raises ShapeError if output_padding is not smaller than stride or dilation, or nothing is left of the output.
     """
     op = "conv_transpose2d"
-    numbers = _padding(op, padding, named=False)
-    assert not isinstance(numbers, str)
+    numbers = cast(Padding, _padding(op, padding, named=False))
     return _conv_transpose2d(
         tuple(x_shape),
         tuple(w_shape),

@@ -71,6 +71,7 @@ def _getitem(x: Tensor, index: Any) -> Any:
 
 
 def plain_index(index: Any) -> Any:
+    """The index as NumPy takes it: Tensors and lists as arrays. Raises IndexError for floats."""
     if type(index) is tuple:
         return tuple(map(plain_index, index))
     if isinstance(index, Tensor):
