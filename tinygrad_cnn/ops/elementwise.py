@@ -101,6 +101,8 @@ def _pow_base_gradient(g: Any, x: Any, y: Any) -> Any:
 
 def _pow_exponent_gradient(g: Any, out: Any, x: Any) -> Any:
     """g * out * log(x), and 0 where the base is 0 (0 ** y stays 0 for every y > 0)."""
+    if isinstance(x, (int, float)):
+        x = np.asarray(x, out.dtype)
     zero = array_of(x) == 0
     return g * where(zero, 0.0, out * log(where(zero, 1.0, x)))
 

@@ -66,7 +66,7 @@ def mean(x: Any, /, axis: Any = None, keepdims: bool = False) -> Any:
     return (sum_pairwise(_wide(x), axes, keepdims) / np.asarray(_count(x.shape, axis), _wide(x).dtype)).astype(x.dtype)
 
 
-mean.vjp(x=lambda g, x_shape, axis: _spread(g / float(_count(x_shape, axis)), x_shape, axis))
+mean.vjp(x=lambda g, x_shape, axis: _spread(g / float(_count(x_shape, axis) or 1), x_shape, axis))
 mean.sample(_axis_sample)
 
 
