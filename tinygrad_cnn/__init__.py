@@ -1,16 +1,184 @@
 """tinygrad_cnn: a small autograd engine for convolutional networks, to read, check, see and use."""
 
+import importlib
 import warnings
+from types import ModuleType
+from typing import TYPE_CHECKING
 
-from . import inplace, protocols  # noqa: F401  (they hand the Tensor its methods)
+from . import data, inplace, nn, optim, protocols  # noqa: F401  (they hand the Tensor its methods)
 from .backprop import grad
+from .diagram import draw
 from .graph import Tensor, from_numpy, op
+from .interchange import CheckpointError, load, save
 from .modes import enable_grad, is_grad_enabled, no_grad
-from .ops import conv, convert, elementwise, index, layout, matmul, pool, reduce  # noqa: F401
-from .ops.elementwise import relu, tanh
+from .ops.conv import conv2d, conv2d_input_grad, conv2d_weight_grad, conv_transpose2d
+from .ops.convert import clone, to
+from .ops.dropout import dropout
+from .ops.elementwise import (
+    abs,
+    add,
+    clamp,
+    clip,
+    cos,
+    div,
+    equal,
+    exp,
+    greater,
+    greater_equal,
+    isfinite,
+    isnan,
+    less,
+    less_equal,
+    log,
+    maximum,
+    minimum,
+    mul,
+    neg,
+    not_equal,
+    pow,
+    relu,
+    sigmoid,
+    sign,
+    sin,
+    sqrt,
+    square,
+    sub,
+    tanh,
+    where,
+)
+from .ops.index import getitem, take_along_axis
+from .ops.layout import (
+    broadcast_to,
+    cast,
+    cat,
+    concat,
+    expand,
+    flatten,
+    flip,
+    pad,
+    permute,
+    reshape,
+    squeeze,
+    stack,
+    sum_to,
+    transpose,
+    unsqueeze,
+)
+from .ops.loss import cross_entropy, mse_loss, nll_loss
+from .ops.matmul import linear, matmul
+from .ops.norm import batch_norm
+from .ops.pool import avg_pool2d, max_pool2d, sum_pool2d
+from .ops.reduce import amax, amin, argmax, argmin, logsumexp, max, mean, min, sum, var
+from .ops.softmax import log_softmax, softmax
+from .random import default_generator, manual_seed
+from .shapes import ShapeError
+
+if TYPE_CHECKING:
+    from . import testing
 
 __version__ = "0.1.0"
-__all__ = ["Tensor", "enable_grad", "from_numpy", "grad", "is_grad_enabled", "no_grad", "op", "relu", "tanh"]
+__all__ = [
+    "CheckpointError",
+    "ShapeError",
+    "Tensor",
+    "abs",
+    "add",
+    "amax",
+    "amin",
+    "argmax",
+    "argmin",
+    "avg_pool2d",
+    "batch_norm",
+    "broadcast_to",
+    "cast",
+    "cat",
+    "clamp",
+    "clip",
+    "clone",
+    "concat",
+    "conv2d",
+    "conv2d_input_grad",
+    "conv2d_weight_grad",
+    "conv_transpose2d",
+    "cos",
+    "cross_entropy",
+    "data",
+    "default_generator",
+    "div",
+    "draw",
+    "dropout",
+    "enable_grad",
+    "equal",
+    "exp",
+    "expand",
+    "flatten",
+    "flip",
+    "from_numpy",
+    "getitem",
+    "grad",
+    "greater",
+    "greater_equal",
+    "is_grad_enabled",
+    "isfinite",
+    "isnan",
+    "less",
+    "less_equal",
+    "linear",
+    "load",
+    "log",
+    "log_softmax",
+    "logsumexp",
+    "manual_seed",
+    "matmul",
+    "max",
+    "max_pool2d",
+    "maximum",
+    "mean",
+    "min",
+    "minimum",
+    "mse_loss",
+    "mul",
+    "neg",
+    "nll_loss",
+    "nn",
+    "no_grad",
+    "not_equal",
+    "op",
+    "optim",
+    "pad",
+    "permute",
+    "pow",
+    "relu",
+    "reshape",
+    "save",
+    "sigmoid",
+    "sign",
+    "sin",
+    "softmax",
+    "sqrt",
+    "square",
+    "squeeze",
+    "stack",
+    "sub",
+    "sum",
+    "sum_pool2d",
+    "sum_to",
+    "take_along_axis",
+    "tanh",
+    "testing",
+    "to",
+    "transpose",
+    "unsqueeze",
+    "var",
+    "where",
+]
 
 # 1/0 is inf and log(-1) is nan here, as in every framework: what our own modules compute warns nobody.
 warnings.filterwarnings("ignore", category=RuntimeWarning, module=r"tinygrad_cnn\.")
+
+
+def __getattr__(name: str) -> ModuleType:
+    """`tinygrad_cnn.testing`, imported when first asked for."""
+    if name == "testing":
+        return importlib.import_module(".testing", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
