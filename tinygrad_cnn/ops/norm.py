@@ -21,8 +21,8 @@ def _axes(ndim: int) -> tuple[int, ...]:
 
 
 def _count(shape: tuple[int, ...]) -> int:
-    """How many values one channel has."""
-    return math.prod(shape) // max(shape[1], 1)
+    """How many values one channel has; 1 for none, so that nothing has mean and variance 0."""
+    return max(math.prod(shape) // max(shape[1], 1), 1)
 
 
 def _across(values: Any, ndim: int) -> Any:
@@ -160,7 +160,7 @@ def _second_input_gradient(v: Any, g: Any, x: Any, w: Any, out: Any, statistics:
     along_g = _across(_per_channel(g * y), x.ndim)
     along_both = _across(_per_channel(v * out), x.ndim)
     other = batch_norm_input_grad(v, x, w, statistics=statistics, eps=eps)
-    return (y * along_both + along_g * other + along_v * out) * r * (-1.0 / max(_count(x.shape), 1))
+    return (y * along_both + along_g * other + along_v * out) * r * (-1.0 / _count(x.shape))
 
 
 batch_norm_input_grad.vjp(
@@ -283,7 +283,7 @@ def batch_norm(
         )
     _check(x, running)
     n = _count(x.shape)
-    if n == 1:
+    if n == 1 and x.size:
         raise ValueError(
             f"batch_norm: the input {tuple(x.shape)} has 1 value per channel, training needs at least 2; "
             "use a larger batch, or eval()"
@@ -292,7 +292,7 @@ def batch_norm(
         if array is not None and not array.flags.writeable:
             raise ValueError(f"batch_norm: {name} is read-only, but training updates it in place; pass a copy")
     out, (average, variance) = batch_norm_train.with_residual(input, weight, bias, eps=eps)
-    if n and running_mean is not None:
+    if x.size and running_mean is not None:
         unbiased = variance * variance.dtype.type(n / (n - 1))
         moved = [
             (1.0 - momentum) * old + momentum * new.astype(old.dtype, copy=False)
