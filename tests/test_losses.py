@@ -414,6 +414,14 @@ def test_weights_that_do_not_fit_are_refused():
     assert cross_entropy(np.array(ROWS), [0, 1], [1, 1, 1]) == cross_entropy(np.array(ROWS), [0, 1])
 
 
+def test_inputs_that_are_no_arrays_are_refused():
+    for target in ([0, 1], np.zeros((2, 3))):
+        with pytest.raises(TypeError, match="input 'x' is a list; pass a Tensor, an ndarray or a number"):
+            cross_entropy(ROWS, target)
+    with pytest.raises(TypeError, match="input 'x' is a list"):
+        mse_loss([1.0], np.zeros(1))
+
+
 def test_probabilities_have_no_class_to_ignore():
     with pytest.raises(ValueError, match="ignore_index=0 with probabilities as target"):
         cross_entropy(np.zeros((2, 3)), np.zeros((2, 3)), ignore_index=0)

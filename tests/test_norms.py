@@ -237,6 +237,12 @@ def test_statistics_that_cannot_be_used_are_refused():
         batch_norm(x, np.zeros(2), np.ones(1))
 
 
+def test_an_input_that_is_no_array_is_refused():
+    for training in (False, True):
+        with pytest.raises(TypeError, match="the input is a list; a Tensor or ndarray is needed"):
+            batch_norm([[1.0], [2.0]], np.zeros(1), np.ones(1), training=training)
+
+
 def test_a_graph_that_keeps_the_running_statistics_learns_that_they_moved():
     mean, var = Tensor(np.ones(2)), Tensor(np.ones(2))
     scale = leaf([2.0, 3.0])

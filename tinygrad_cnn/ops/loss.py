@@ -349,9 +349,9 @@ def cross_entropy(
             f"cross_entropy: ignore_index={ignore_index} with probabilities as target, which name no class to ignore; "
             "leave it out, and give ignored positions probabilities of 0"
         )
-    dtype = array_of(input).dtype
-    if dtype.kind == "f" and target.dtype != dtype:
-        target = cast(target, dtype)
+    x = array_of(input)
+    if isinstance(x, np.ndarray) and x.dtype.kind == "f" and target.dtype != x.dtype:
+        target = cast(target, x.dtype)
     return cross_entropy_of_probabilities(
         input, target, weight=weight, reduction=reduction, label_smoothing=label_smoothing
     )

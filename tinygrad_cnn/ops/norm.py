@@ -267,6 +267,8 @@ def batch_norm(
     if (running_mean is None) != (running_var is None):
         raise ValueError("batch_norm: one of running_mean and running_var is None; give both or neither")
     x = array_of(input)
+    if not isinstance(x, np.ndarray):
+        raise TypeError(f"batch_norm: the input is a {type(x).__name__}; a Tensor or ndarray is needed")
     running = {
         "running_mean": _running(running_mean, "running_mean"),
         "running_var": _running(running_var, "running_var"),
