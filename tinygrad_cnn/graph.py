@@ -540,6 +540,7 @@ class Op:
         self.rules = rules
         self.differentiable = sum(1 << i for i, name in enumerate(self.inputs) if rules[name] is not None)
         Plan(self, self.differentiable, len(self.inputs))  # a misspelt name fails here, not in backward
+        self.plans.clear()
 
     def vjp_all(self, rule: Callable[..., Any]) -> None:
         """Set one rule that returns the gradients of all inputs, in order; `needs` says which are wanted.
@@ -548,6 +549,7 @@ class Op:
         """
         self.joint, self.differentiable = rule, -1
         Plan(self, 1, 1 if self.variadic else len(self.inputs))
+        self.plans.clear()
 
     def set_sample(self, sample: Callable[..., Any]) -> Callable[..., Any]:
         """Set the function that draws inputs for the property tests: sample(draw) -> (arrays, params)."""
