@@ -13,7 +13,7 @@ import numpy as np
 from . import memory
 from .graph import Tensor, method
 from .modes import recording
-from .ops.elementwise import add, array_of, div, mul, pow, sub
+from .ops.elementwise import add, array_of, clip, div, mul, pow, sub
 from .ops.index import plain_index
 
 
@@ -42,9 +42,9 @@ def _value_for(x: Tensor, value: Any, by: str) -> Any:
         if not isinstance(value, (list, tuple)):
             raise TypeError(f"{by}: the value is a {type(value).__name__}; a Tensor, an ndarray or a number is needed")
         value = np.asarray(value)
-    kind = value.dtype if isinstance(value, np.ndarray) else type(value)
-    if not np.can_cast(kind, x.dtype, "same_kind"):
-        raise TypeError(f"{by}: {np.dtype(kind)} values do not fit into a {x.dtype} Tensor; convert one of them first")
+    kind = value.dtype if isinstance(value, np.ndarray) else np.dtype(type(value))
+    if not (np.can_cast(kind, x.dtype, "same_kind") or (type(value) is int and x.dtype.kind == "u")):
+        raise TypeError(f"{by}: {kind} values do not fit into a {x.dtype} Tensor; convert one of them first")
     if not x.array.flags.writeable:
         raise ValueError(
             f"{by}: the memory of this Tensor is read-only (a stretched view, or borrowed); clone() it first"
@@ -98,7 +98,8 @@ def copy_(x: Tensor, source: Any) -> Tensor:
     if _needs_grad(x, source):
         raise _refuse(x, "copy_", "x = source.clone()")
     value = _value_for(x, source, "copy_")
-    np.copyto(x.array, value, casting="same_kind")
+    with np.errstate(all="ignore"):
+        np.copyto(x.array, value, casting="same_kind")
     memory.mark_changed(x.array, "copy_")
     return x
 
@@ -106,21 +107,27 @@ def copy_(x: Tensor, source: Any) -> Tensor:
 @method
 def fill_(x: Tensor, value: float) -> Tensor:
     """Overwrite every element of x with one number; returns x."""
-    if _needs_grad(x):
-        raise _refuse(x, "fill_", "x = Tensor(np.full(x.shape, value))")
-    if np.ndim(array_of(value)) != 0:
-        raise ValueError(
-            f"fill_: the value has shape {np.shape(array_of(value))}; one number is needed (copy_ takes arrays)"
-        )
-    x.array[...] = _value_for(x, value, "fill_")
-    memory.mark_changed(x.array, "fill_")
-    return x
+    return _fill(x, value, "fill_")
 
 
 @method
 def zero_(x: Tensor) -> Tensor:
     """Overwrite x with zeros; returns x."""
-    return fill_(x, 0)
+    return _fill(x, 0, "zero_")
+
+
+def _fill(x: Tensor, value: Any, by: str) -> Tensor:
+    if _needs_grad(x, value):
+        raise _refuse(x, by, "x = Tensor(np.full(x.shape, value))")
+    if np.ndim(array_of(value)) != 0:
+        raise ValueError(
+            f"{by}: the value has shape {np.shape(array_of(value))}; one number is needed (copy_ takes arrays)"
+        )
+    value = _value_for(x, value, by)
+    with np.errstate(all="ignore"):
+        x.array[...] = value
+    memory.mark_changed(x.array, by)
+    return x
 
 
 @method
@@ -128,13 +135,10 @@ def clamp_(x: Tensor, min: float | None = None, max: float | None = None) -> Ten
     """Limit x to min <= x <= max in place; returns x."""
     if min is None and max is None:
         raise ValueError("clamp_: neither min nor max was given; give at least one")
-    if _needs_grad(x):
+    if _needs_grad(x, min, max):
         raise _refuse(x, "clamp_", "x = x.clamp(min, max)")
-    bounds = [None if bound is None else _value_for(x, bound, "clamp_") for bound in (min, max)]
-    if bounds[0] is not None:
-        np.maximum(x.array, bounds[0], out=x.array)
-    if bounds[1] is not None:
-        np.minimum(x.array, bounds[1], out=x.array)
+    low, high = (None if bound is None else _value_for(x, bound, "clamp_") for bound in (min, max))
+    np.copyto(x.array, clip(x.array, low, high))
     memory.mark_changed(x.array, "clamp_")
     return x
 
@@ -144,5 +148,7 @@ def _setitem(x: Tensor, index: Any, value: Any) -> None:
     """x[index] = value, in place, where no gradient is lost by it."""
     if _needs_grad(x, value):
         raise _refuse(x, "x[i] = v", "tinygrad_cnn.where(condition, v, x), or stack and cat the parts")
-    x.array[plain_index(index)] = _value_for(x, value, "x[i] = v")
+    value = _value_for(x, value, "x[i] = v")
+    with np.errstate(all="ignore"):
+        x.array[plain_index(index)] = value
     memory.mark_changed(x.array, "x[i] = v")

@@ -242,9 +242,8 @@ def clip(x: Any, /, min: Any = None, max: Any = None) -> Any:
     """x limited to min <= x <= max (max wins if they cross); nan stays. The gradient is 1 at both bounds."""
     if min is None and max is None:
         raise ValueError("clip: neither min nor max was given; give at least one")
-    low = -np.inf if min is None else min
-    high = np.inf if max is None else max
-    return np.minimum(np.maximum(x, low), high).astype(x.dtype, copy=False)
+    y = x if min is None else np.maximum(x, min)
+    return (y if max is None else np.minimum(y, max)).astype(x.dtype, copy=False)
 
 
 clip.vjp(x=lambda g, x, min, max: mask(g, inside(array_of(x), min, max)))
