@@ -20,13 +20,15 @@ def as_array(data: Any, dtype: Any = None) -> Array:
     Raises TypeError for anything that does not become a bool, integer or float array.
     """
     try:
-        array = np.array(data, dtype=dtype, order="C")
+        with np.errstate(all="ignore"):
+            array = np.array(data, dtype=dtype, order="C")
     except ValueError as error:
         raise ValueError(f"Tensor: the nested lists are ragged ({error}); every row needs the same length") from None
     if array.dtype.kind not in _RANK:
         raise TypeError(f"Tensor: {array.dtype} data cannot be a Tensor; it needs bool, integer or float numbers")
     if dtype is None and array.dtype == float64 and _is_python(data):
-        array = array.astype(default_float)
+        with np.errstate(all="ignore"):
+            array = array.astype(default_float)
     return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 
