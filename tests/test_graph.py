@@ -734,7 +734,7 @@ def test_a_misspelt_name_in_a_rule_fails_at_the_declaration():
 
     with pytest.raises(
         TypeError,
-        match="pick: a gradient rule asks for 'axes'; it can have x, y, x_shape, y_shape, out, winners, axis$",
+        match=r"pick: a gradient rule asks for 'axes'; it can have x, y, x_shape, y_shape, out, winners, axis$",
     ):
         pick.vjp(x=lambda g, axes: g, y=None)
     with pytest.raises(TypeError, match=r"pick: a gradient rule asks for 'needs'; it can have .*"):
@@ -1027,7 +1027,7 @@ def test_H152_a_forked_child_uses_the_graph_and_the_parent_keeps_its_own():
     out = run_python(
         """
 import os, threading, warnings
-warnings.simplefilter("ignore", DeprecationWarning)  # newer Pythons warn of forks beside threads, which is the case here
+warnings.simplefilter("ignore", DeprecationWarning)  # newer Pythons warn of a fork beside threads
 import numpy as np
 from tinygrad_cnn import Tensor, backprop
 x = Tensor([1.0, 2.0], requires_grad=True)
