@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from . import data, inplace, nn, optim, protocols  # noqa: F401  (they hand the Tensor its methods)
 from .backprop import grad
 from .diagram import draw
-from .graph import Tensor, from_numpy, op
+from .graph import Tensor, from_numpy
 from .interchange import CheckpointError, load, save
 from .modes import enable_grad, is_grad_enabled, no_grad
 from .ops.conv import conv2d, conv2d_input_grad, conv2d_weight_grad, conv_transpose2d
@@ -70,6 +70,7 @@ from .ops.norm import batch_norm
 from .ops.pool import avg_pool2d, max_pool2d, sum_pool2d
 from .ops.reduce import amax, amin, argmax, argmin, logsumexp, max, mean, min, sum, var
 from .ops.softmax import log_softmax, softmax
+from .primitive import op
 from .random import default_generator, manual_seed
 from .shapes import ShapeError
 

@@ -16,8 +16,9 @@ import numpy as np
 
 from . import memory
 from .basics import add, cast, sum_to
-from .graph import Array, Node, Plan, Tensor, Watch, method, wrap
+from .graph import Array, Node, Tensor, Watch, method, wrap
 from .modes import enable_grad
+from .primitive import Plan
 
 _by_order = attrgetter("order")
 _commit = threading.Lock()  # two threads may run backward into the same leaves

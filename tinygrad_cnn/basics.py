@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from .graph import op
 from .kernels.reduce import sum_pairwise
+from .primitive import op
 
 
 @op(operator="add", method=True, broadcast=True, numpy=np.add)

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from .graph import Array, Tensor, method, numpy_ops
+from .graph import Array, Tensor, method
 from .ops import elementwise, layout, reduce
 from .ops.index import getitem
+from .primitive import numpy_ops
 
 
 @method("__len__")

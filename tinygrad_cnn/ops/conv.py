@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ..graph import op
 from ..kernels import conv as kernels
+from ..primitive import op
 from ..shapes import Conv2dGeometry, ShapeError, conv2d_geometry, conv_transpose2d_geometry
 from .index import getitem
 from .reduce import sum

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from ..graph import op
+from ..primitive import op
 from ..random import default_generator
 from .elementwise import array_of
 

@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 
 from ..basics import add
-from ..graph import Tensor, method, op
+from ..graph import Tensor, method
+from ..primitive import op
 
 __all__ = [
     "abs",

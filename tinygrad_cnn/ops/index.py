@@ -4,7 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from ..graph import Tensor, method, op
+from ..graph import Tensor, method
+from ..primitive import op
 
 __all__ = ["getitem", "take_along_axis"]
 

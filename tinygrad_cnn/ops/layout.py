@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from ..basics import broadcast_to, cast, sum_to
-from ..graph import Tensor, method, op
+from ..graph import Tensor, method
+from ..primitive import op
 from ..shapes import ShapeError, concat_shape, normalize_axes, reshape_shape
 from .index import getitem
 

@@ -5,8 +5,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..basics import cast
-from ..graph import Tensor, op
+from ..graph import Tensor
 from ..kernels.reduce import sum_pairwise
+from ..primitive import op
 from ..shapes import ShapeError
 from .elementwise import array_of, mask
 from .index import add_at, getitem

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from ..basics import sum_to
-from ..graph import op
+from ..primitive import op
 from ..shapes import linear_shape, matmul_shape
 from .layout import reshape, transpose, unsqueeze
 

@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 
 from .. import memory
-from ..graph import Tensor, op
+from ..graph import Tensor
 from ..kernels.reduce import sum_pairwise
+from ..primitive import op
 from ..shapes import ShapeError
 from .elementwise import array_of
 from .reduce import mean, sum, var

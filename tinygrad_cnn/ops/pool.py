@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from ..graph import op
 from ..kernels import pool as kernels
+from ..primitive import op
 from ..shapes import Pool2dGeometry, pool2d_geometry
 from .layout import unsqueeze
 

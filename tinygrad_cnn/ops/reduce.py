@@ -5,8 +5,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..basics import broadcast_to
-from ..graph import Tensor, method, op
+from ..graph import Tensor, method
 from ..kernels.reduce import sum_pairwise
+from ..primitive import op
 from ..shapes import normalize_axes
 from .elementwise import array_of, exp, maximum, minimum
 from .index import take_along_axis

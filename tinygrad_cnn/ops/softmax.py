@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from ..graph import op
 from ..kernels.reduce import sum_pairwise
+from ..primitive import op
 from ..shapes import normalize_axes
 from .elementwise import exp
 from .reduce import sum

@@ -11,7 +11,7 @@ from typing import Any, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..graph import Op
+from ..primitive import Op
 
 Array = NDArray[Any]
 T = TypeVar("T")

@@ -1,0 +1,534 @@
+"""The `op` decorator: an op's declaration, and what happens when it is called.
+
+An op is one function on arrays plus one gradient rule per input:
+
+    @op(operator="mul", broadcast=True)
+    def mul(x, y, /):
+        "Elementwise product."
+        return x * y
+
+    mul.vjp(x=lambda g, y: g * y, y=lambda g, x: g * x)
+
+Before the slash stand the differentiable arrays, after it the plain parameters. A rule takes the
+output's gradient `g` first; its other argument names say what the graph keeps for it: an input (`x`),
+only an input's shape (`x_shape`), the output (`out`), a parameter (`axis`), or the constant that the
+forward returned beside its output (`@op(residual="winners")`).
+
+Rules are written with the ops themselves. On arrays an op computes an array; on Tensors it records a
+Node. `backward` (backprop.py) feeds the rules arrays; `grad(create_graph=True)` feeds the same rules
+Tensors, so that the gradient comes out differentiable.
+"""
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, overload
+from typing import cast as typed
+
+import numpy as np
+
+from . import memory
+from .dtypes import common_dtype, default_float
+from .graph import Array, Node, Tensor
+from .modes import recording
+from .shapes import broadcast_shape
+
+registry: dict[str, "Op"] = {}  # every op by name: docs, diagrams and the property tests walk this
+numpy_ops: dict[Any, "Primitive"] = {}  # NumPy's own functions -> ops, for __array_ufunc__ and __array_function__
+
+_new = object.__new__
+
+
+class Primitive(Protocol):
+    """An op as users call it: a function on arrays and Tensors, and its declaration."""
+
+    op: "Op"
+    vjp: Callable[..., None]
+    vjp_all: Callable[[Callable[..., Any]], None]
+    sample: Callable[[Callable[..., Any]], Callable[..., Any]]
+    with_residual: Callable[..., tuple[Any, Any]]
+
+    def __call__(self, *args: Any, **params: Any) -> Any: ...
+
+
+class Op:
+    """A primitive's declaration: its function on arrays, its rules, and a Plan per set of inputs wanting gradients."""
+
+    apply: Primitive
+
+    def __init__(self, forward: Callable[..., Any], residual: str | None, broadcast: bool, floating: bool) -> None:
+        self.forward, self.name, self.residual = forward, forward.__name__, residual
+        self.broadcast, self.floating = broadcast, floating
+        signature = inspect.signature(forward).parameters.values()
+        self.variadic = next((p.name for p in signature if p.kind is p.VAR_POSITIONAL), None)
+        inputs = [p for p in signature if p.kind is p.POSITIONAL_ONLY]
+        self.inputs = [self.variadic] if self.variadic else [p.name for p in inputs]
+        self.required = sum(p.default is p.empty for p in inputs)
+        plain = [p for p in signature if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+        self.params = [p.name for p in plain]
+        self.defaults = {p.name: p.default for p in plain if p.default is not p.empty}
+        self.rules: dict[str, Callable[..., Any] | None] = {}
+        self.joint: Callable[..., Any] | None = None
+        self.sample: Callable[..., Any] | None = None
+        self.plans: dict[int, Plan] = {}
+        self.differentiable = -1  # bit mask of the inputs that have a rule; all, until vjp says which
+
+    def vjp(self, **rules: Callable[..., Any] | None) -> None:
+        """Set the gradient rule of each input; None where no gradient flows.
+
+        Raises TypeError if an input has no rule, or a rule asks for a name that the op does not have.
+        """
+        if set(rules) != set(self.inputs) or self.variadic:
+            raise TypeError(f"{self.name}: rules for {sorted(rules)}, but the inputs are {self.inputs}")
+        self.rules = rules
+        self.differentiable = sum(1 << i for i, name in enumerate(self.inputs) if rules[name] is not None)
+        Plan(self, self.differentiable, len(self.inputs))  # a misspelt name fails here, not in backward
+        self.plans.clear()
+
+    def vjp_all(self, rule: Callable[..., Any]) -> None:
+        """Set one rule that returns the gradients of all inputs, in order; `needs` says which are wanted.
+
+        For variadic ops, and where separate rules would repeat heavy work.
+        """
+        self.joint, self.differentiable = rule, -1
+        Plan(self, 1, 1 if self.variadic else len(self.inputs))
+        self.plans.clear()
+
+    def set_sample(self, sample: Callable[..., Any]) -> Callable[..., Any]:
+        """Set the function that draws inputs for the property tests: sample(draw) -> (arrays, params)."""
+        self.sample = sample
+        return sample
+
+    def describe(self, scope: Sequence[Any], params: dict[str, Any]) -> str:
+        """The call with dtypes and shapes instead of values, for error messages."""
+        names = [f"{self.variadic}[{i}]" for i in range(len(scope))] if self.variadic else self.inputs
+        parts = [f"{name}: {_brief(value)}" for name, value in zip(names, scope, strict=False) if value is not None]
+        return f"{self.name}({', '.join(parts + [f'{k}={_brief(v)}' for k, v in params.items()])})"
+
+
+def _brief(value: Any) -> str:
+    if isinstance(value, np.ndarray):
+        return f"{value.dtype}{value.shape}"
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+class Plan:
+    """How one op runs backward when the inputs in the bit mask want gradients.
+
+    steps[k] is the k-th wanted input's index and rule, wants[k] the names that the rule asks for. `save(scope, params)`
+    gives the arguments of each rule; links[k] says where each of them hangs in the graph, for create_graph:
+    an index into `Node.parents`, -1 for the Node's own output, None for a constant.
+    """
+
+    def __init__(self, op: Op, mask: int, n_inputs: int) -> None:
+        self.op, self.indices = op, [i for i in range(n_inputs) if mask >> i & 1]
+        self.joint, self.n_inputs = op.joint, n_inputs
+        self.keeps = 0  # bit mask of the inputs whose value is kept
+        if op.joint is None and not op.rules:
+            raise TypeError(f"{op.name} has no gradient rules; declare them with {op.name}.vjp(...)")
+        if op.joint is None:
+            rules = [(i, typed("Callable[..., Any]", op.rules[op.inputs[i]])) for i in self.indices]
+        else:
+            rules = [(0, op.joint)]
+        self.steps = rules
+        self.wants = [list(inspect.signature(rule).parameters)[1:] for _, rule in rules]
+        place = {i: k for k, i in enumerate(self.indices)}
+        self.links: list[list[Any]] = []
+        calls = []
+        for wants in self.wants:
+            found = [self._find(want, n_inputs, place) for want in wants]
+            calls.append("(" + "".join(code + "," for code, _ in found) + ")")
+            self.links.append([link for _, link in found])
+        needs = tuple(bool(mask >> i & 1) for i in range(n_inputs))
+        # The rules' names, compiled once into a function that picks the values out: the list above as code.
+        self.save: Callable[[Sequence[Any], dict[str, Any]], tuple[Any, ...]] = eval(
+            f"lambda s, p: ({''.join(call + ',' for call in calls)})", {"shape": np.shape, "needs": needs}
+        )
+
+    def _find(self, want: str, n_inputs: int, place: dict[int, int]) -> tuple[str, Any]:
+        """Python code that picks `want` from scope `s` and params `p`, and its link."""
+        op = self.op
+        if want in op.params:
+            return f"p[{want!r}]", None
+        if want == "out":
+            return f"s[{n_inputs}]", -1
+        if want == op.residual:
+            return f"s[{n_inputs + 1}]", None
+        if want == "needs" and op.joint:
+            return "needs", None
+        name = want.removesuffix("_shape")
+        if op.variadic and name == op.variadic:
+            if name != want:
+                return f"[shape(a) for a in s[:{n_inputs}]]", None
+            self.keeps = (1 << n_inputs) - 1
+            return f"tuple(s[:{n_inputs}])", [place.get(i) for i in range(n_inputs)]
+        if name in op.inputs:
+            i = op.inputs.index(name)
+            if name != want:
+                return f"shape(s[{i}])", None
+            self.keeps |= 1 << i
+            return f"s[{i}]", place.get(i)
+        shapes = [f"{name}_shape" for name in op.inputs]
+        allowed = [
+            *op.inputs,
+            *shapes,
+            "out",
+            *filter(None, [op.residual]),
+            *op.params,
+            *(["needs"] if op.joint else []),
+        ]
+        raise TypeError(f"{op.name}: a gradient rule asks for {want!r}; it can have {', '.join(allowed)}")
+
+
+@overload
+def op(forward: Callable[..., Any], /) -> Primitive: ...
+
+
+@overload
+def op(
+    forward: None = None,
+    *,
+    operator: str | None = None,
+    method: bool | str | Sequence[str] = False,
+    residual: str | None = None,
+    broadcast: bool = False,
+    floating: bool = False,
+    numpy: Any = None,
+) -> Callable[[Callable[..., Any]], Primitive]: ...
+
+
+def op(
+    forward: Callable[..., Any] | None = None,
+    *,
+    operator: str | None = None,
+    method: bool | str | Sequence[str] = False,
+    residual: str | None = None,
+    broadcast: bool = False,
+    floating: bool = False,
+    numpy: Any = None,
+) -> Any:
+    """Make `forward`, a function on arrays, an op on arrays and Tensors.
+
+    operator: a Python operator's name ("mul"): installs __mul__, and __rmul__ for two inputs.
+    method: also a Tensor method, under the op's own name (True) or under the names given.
+    residual: the name of the constant that `forward` returns beside its output, as (out, constant).
+    broadcast: inputs of different dtypes are promoted, and the engine sums gradients back to each input's
+        shape. Without it, several float dtypes are a TypeError and a gradient must have its input's shape.
+    floating: integer inputs become float32 first.
+    numpy: the NumPy function that means the same, so that `np.f(tensor)` records this op.
+    """
+    if forward is None:
+        return lambda f: _declare(f, operator, method, residual, broadcast, floating, numpy)
+    return _declare(forward, operator, method, residual, broadcast, floating, numpy)
+
+
+def _declare(
+    forward: Callable[..., Any],
+    operator: str | None,
+    method: bool | str | Sequence[str],
+    residual: str | None,
+    broadcast: bool,
+    floating: bool,
+    numpy: Any,
+) -> Primitive:
+    if forward.__name__ in registry:
+        raise TypeError(f"op {forward.__name__!r} is registered already")
+    declaration = Op(forward, residual, broadcast, floating)
+    apply = _applier(declaration, forward)
+    outer = apply
+    if residual:
+
+        def outer(*args: Any, **params: Any) -> Any:
+            return apply(*args, **params)[0]
+
+    function = typed(Primitive, outer)
+    function.__name__, function.__doc__, function.__module__ = declaration.name, forward.__doc__, forward.__module__  # type: ignore[attr-defined]
+    function.__qualname__, function.__wrapped__ = declaration.name, forward  # type: ignore[attr-defined]
+    function.op, function.vjp, function.vjp_all = declaration, declaration.vjp, declaration.vjp_all
+    function.sample, function.with_residual = declaration.set_sample, apply
+    declaration.apply = function
+    registry[declaration.name] = declaration
+    if method:
+        for name in [declaration.name] if method is True else [method] if isinstance(method, str) else method:
+            setattr(Tensor, name, function)
+    if operator:
+        setattr(Tensor, f"__{operator}__", function)
+        if len(declaration.inputs) == 2:
+            setattr(Tensor, f"__r{operator}__", lambda x, y: function(y, x))
+    if numpy is not None:
+        numpy_ops[numpy] = function
+    return function
+
+
+def _applier(op: Op, forward: Callable[..., Any]) -> Callable[..., Any]:
+    """The function that runs an op: unpack, agree on a dtype, compute, record.
+
+    Written out as one closure because every recorded step of every model passes through it.
+    """
+    n_inputs, n_params, plans, residual = len(op.inputs), len(op.params), op.plans, op.residual
+    floating, variadic = op.floating, op.variadic is not None
+    get_plan, tick, is_recording = plans.get, memory.tick, recording.get
+    one_input = n_inputs == 1 and not variadic and not floating and not residual
+
+    def apply(*args: Any, **params: Any) -> Any:
+        if n_params or params or (len(args) != n_inputs and not variadic):
+            if one_input and not params and args and type(args[0]) is np.ndarray and Tensor not in map(type, args):
+                return _plain(op, args)
+            args, params = _bind(op, args, params)
+        scope: list[Any] = []
+        parents = []
+        mask = foreign = 0
+        bit = 1
+        dtype = None
+        plain = agree = True
+        for a in args:
+            if isinstance(a, Tensor):
+                plain = False
+                node = a.node
+                if node is not None and bit & op.differentiable:
+                    mask |= bit
+                    parents.append(node)
+                a = a.array
+                if a.dtype is not dtype:
+                    if dtype is None:
+                        dtype = a.dtype
+                    else:
+                        agree = False
+            elif type(a) is np.ndarray:
+                foreign |= bit
+                if a.dtype is not dtype:
+                    if dtype is None:
+                        dtype = a.dtype
+                    else:
+                        agree = False
+            elif a is not None:
+                agree = agree and (type(a) is float or type(a) is int) and not variadic
+                foreign |= bit
+            scope.append(a)
+            bit += bit
+        if not agree or ((floating or foreign) and (dtype is None or dtype.kind != "f")):
+            scope, parents = _agree(op, args, mask)
+        try:
+            out = forward(*scope, **params)
+        except (FloatingPointError, RuntimeWarning):
+            with np.errstate(all="ignore"):
+                out = forward(*scope, **params)
+        except Exception as error:
+            if op.broadcast and isinstance(error, ValueError):
+                broadcast_shape(*map(np.shape, scope), op=op.name)  # the ShapeError that NumPy's message stands for
+            error.add_note(f"in {op.describe(scope, params)}")
+            raise
+        extra = None
+        if residual:
+            out, extra = out
+        if type(out) is not np.ndarray:
+            out = np.asarray(out)
+        if plain:
+            return (out, extra) if residual else out
+        tensor = _new(Tensor)
+        tensor.array = out
+        if mask and is_recording():
+            plan = get_plan(mask)
+            if plan is None:
+                plan = plans[mask] = Plan(op, mask, len(args))
+            if foreign & plan.keeps:
+                scope = [memory.freeze(a) if foreign >> i & 1 else a for i, a in enumerate(scope)]
+            if params:
+                params = {name: memory.freeze(value) for name, value in params.items()}
+            scope.append(out)
+            scope.append(extra)
+            tensor.node = node = _new(Node)
+            node.plan = plan
+            node.parents = parents
+            node.saved = plan.save(scope, params)
+            node.params = params
+            node.shape = out.shape
+            node.dtype = out.dtype
+            node.order = tick()
+            node.watch = None
+        else:
+            tensor.node = None
+        return (tensor, extra) if residual else tensor
+
+    simple = not n_params and not residual and not variadic and op.required == n_inputs <= 2
+    return _short(op, forward, apply) if simple else apply
+
+
+def _short(op: Op, forward: Callable[..., Any], apply: Callable[..., Any]) -> Callable[..., Any]:
+    """`apply` with a short way for the common call: one or two Tensors of one float dtype, or a Tensor and a number.
+
+    Everything else, and everything that raises, goes the long way. Saves a quarter of the time per recorded op.
+    """
+    get_plan, plans, tick, is_recording, two = op.plans.get, op.plans, memory.tick, recording.get, len(op.inputs) == 2
+    every = (1 << len(op.inputs)) - 1
+
+    def short(*args: Any, **params: Any) -> Any:
+        b: Any
+        scope: tuple[Any, ...]
+        parents: list[Any]
+        if op.differentiable != every:
+            return apply(*args, **params)
+        if two:
+            if params or len(args) != 2:
+                return apply(*args, **params)
+            x, y = args
+            if not isinstance(x, Tensor):
+                return apply(x, y)
+            a, node = x.array, x.node
+            dtype = a.dtype
+            if isinstance(y, Tensor):
+                b, other = y.array, y.node
+                if b.dtype is not dtype or dtype.kind != "f":
+                    return apply(x, y)
+            elif type(y) is float and dtype.kind == "f":
+                b, other = y, None
+            else:
+                return apply(x, y)
+            scope = (a, b)
+        else:
+            if params or len(args) != 1:
+                return apply(*args, **params)
+            (x,) = args
+            if not isinstance(x, Tensor) or x.array.dtype.kind != "f":
+                return apply(x)
+            node, other = x.node, None
+            scope = (x.array,)
+        try:
+            out = forward(*scope)
+        except Exception:
+            return apply(*args)
+        if type(out) is not np.ndarray:
+            out = np.asarray(out)
+        tensor = _new(Tensor)
+        tensor.array = out
+        if (node is None and other is None) or not is_recording():
+            tensor.node = None
+            return tensor
+        if other is None:
+            mask, parents = 1, [node]
+        elif node is None:
+            mask, parents = 2, [other]
+        else:
+            mask, parents = 3, [node, other]
+        plan = get_plan(mask)
+        if plan is None:
+            plan = plans[mask] = Plan(op, mask, len(scope))
+        tensor.node = made = _new(Node)
+        made.plan = plan
+        made.parents = parents
+        made.saved = plan.save((*scope, out), _NONE)
+        made.params = _NONE
+        made.shape = out.shape
+        made.dtype = out.dtype
+        made.order = tick()
+        made.watch = None
+        return tensor
+
+    return short
+
+
+_NONE: dict[str, Any] = {}  # the parameters of an op that has none
+
+
+def _plain(op: Op, args: tuple[Any, ...]) -> Array:
+    """An op of one array, which calls for nothing but its forward: how rules call ops during backward."""
+    try:
+        out = op.forward(*args)
+    except (FloatingPointError, RuntimeWarning):
+        with np.errstate(all="ignore"):
+            out = op.forward(*args)
+    return out if type(out) is np.ndarray else np.asarray(out)
+
+
+_ALIASES = {"dim": "axis", "keepdim": "keepdims"}
+
+
+def _bind(op: Op, args: tuple[Any, ...], params: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Sort the call's arguments into inputs and parameters; PyTorch's dim/keepdim are axis/keepdims."""
+    if not op.variadic:
+        n = len(op.inputs)
+        if len(args) > n:
+            if len(args) > n + len(op.params):
+                raise TypeError(f"{op.name} takes {op.inputs + op.params}; {len(args)} arguments were given")
+            extra = dict(zip(op.params, args[n:], strict=False))
+            if twice := extra.keys() & params.keys():
+                raise TypeError(f"{op.name}: {sorted(twice)} given twice, by position and by name")
+            params.update(extra)
+            args = args[:n]
+        elif len(args) < n:
+            if len(args) < op.required:
+                raise TypeError(f"{op.name} needs {op.inputs[: op.required]}; {len(args)} of them were given")
+            args += (None,) * (n - len(args))
+    if params:
+        for alias, name in _ALIASES.items():
+            if alias in params and name in op.params:
+                if name in params:
+                    raise TypeError(f"{op.name}: {alias} and {name} are the same parameter; give one")
+                params[name] = params.pop(alias)
+        for name, value in params.items():
+            if isinstance(value, Tensor):
+                if value.node is not None:
+                    raise TypeError(
+                        f"{op.name}: its parameter {name!r} is a Tensor that requires grad, "
+                        "but no gradient flows into a parameter; pass .detach()"
+                    )
+                params[name] = value.array
+            if name not in op.params:
+                raise TypeError(f"{op.name} has no parameter {name!r}; it takes {op.inputs + op.params}")
+    if len(params) < len(op.params):
+        params = op.defaults | params
+        if missing := [name for name in op.params if name not in params]:
+            raise TypeError(f"{op.name} needs its parameter {missing[0]!r}")
+    return args, params
+
+
+def _agree(op: Op, args: Sequence[Any], mask: int) -> tuple[list[Any], list[Node]]:
+    """The operands in one dtype: promoted for broadcasting ops, refused for the others if floats differ.
+
+    Casting a Tensor records a step of its own, so gradients come back in the input's dtype.
+    """
+    alone = not any(isinstance(a, (Tensor, np.ndarray)) for a in args)
+    values: list[Any] = []
+    for i, a in enumerate(args):
+        if isinstance(a, np.generic):  # a 0-d result of NumPy's arithmetic; alone it keeps its dtype
+            values.append(np.asarray(a) if alone else a.item())
+        elif isinstance(a, (Tensor, np.ndarray, float)) or a is None or hasattr(a, "numerator"):
+            values.append(a)  # bool, int and Fraction (in exact checks) have a numerator
+        else:
+            name = op.variadic or op.inputs[i]
+            raise TypeError(
+                f"{op.name}: its input {name!r} is a {type(a).__name__}; pass a Tensor, an ndarray or a number"
+            )
+    arrays = [a.array if isinstance(a, Tensor) else a for a in values]
+    known = [a for a in arrays if a is not None]
+    if any(isinstance(a, np.ndarray) and a.dtype.kind == "O" for a in known):
+        return arrays, []
+    if op.broadcast or not any(isinstance(a, np.ndarray) for a in known):
+        target = common_dtype(known)
+    else:
+        dtypes = sorted({str(a.dtype) for a in known if isinstance(a, np.ndarray)})
+        if len(dtypes) > 1:
+            shown = ", ".join(
+                f"{n} {_brief(a)}" for n, a in zip(op.inputs, arrays, strict=False) if isinstance(a, np.ndarray)
+            )
+            raise TypeError(
+                f"{op.name}: its inputs have different dtypes ({shown}); it needs one, "
+                f"so cast: x.to({dtypes[0]!r}) or x.to({dtypes[-1]!r})"
+            )
+        target = next(a.dtype for a in known if isinstance(a, np.ndarray))
+    if op.floating and target.kind != "f":
+        target = default_float
+    scope, parents = [], []
+    for i, a in enumerate(values):
+        if isinstance(a, (Tensor, np.ndarray)) and a.dtype != target:
+            a = registry["cast"].apply(a, target)
+        elif isinstance(a, (bool, int, float)) and op.floating:
+            a = float(a)
+        if isinstance(a, Tensor):
+            if mask >> i & 1 and a.node is not None:
+                parents.append(a.node)
+            a = a.array
+        elif isinstance(a, (bool, int, float)) and not any(isinstance(v, np.ndarray) for v in arrays):
+            a = np.asarray(a, target)
+        scope.append(a)
+    return scope, parents
