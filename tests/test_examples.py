@@ -1,0 +1,44 @@
+"""Every example runs, says what it did, and complains of nothing."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+
+
+def run(path: Path, folder: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-W", "error", "-c", f"import sys; sys.path[0] = {str(ROOT)!r}; import runpy; "
+               f"runpy.run_path({str(path)!r}, run_name='__main__')"]  # fmt: skip
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True)
+
+
+def test_there_are_examples():
+    assert "add_an_op.py" in {path.name for path in EXAMPLES}
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+def test_an_example_runs_cleanly_and_leaves_nothing_behind(path, tmp_path):
+    process = run(path, tmp_path)
+    assert (process.returncode, process.stderr) == (0, "")
+    assert process.stdout.strip()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_new_op_is_proved_and_a_wrong_rule_is_refused(tmp_path):
+    lines = run(ROOT / "examples" / "add_an_op.py", tmp_path).stdout.splitlines()
+    assert lines == [
+        "squareplus [0.5 1.  2. ]",  # (x + sqrt(x^2 + 4)) / 2 at -1.5, 0, 1.5
+        "slope      [0.2 0.5 0.8]",
+        "check_op: proved on 20 examples",
+        "gradcheck: right behind conv2d, too",
+        "check_op: refused a rule with b forgotten",
+    ]
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+def test_an_example_says_how_to_run_it(path):
+    assert f"python examples/{path.name}" in path.read_text(encoding="utf-8")
