@@ -41,6 +41,7 @@ class Optimizer:
     arrays: ClassVar[tuple[str, ...]] = ()  # the entries of a state that have the parameter's shape and dtype
     optional: ClassVar[tuple[str, ...]] = ()  # those among them that some options do without
     counts: ClassVar[bool] = False  # whether a state counts its steps
+    flags: ClassVar[tuple[str, ...]] = ("maximize", "nesterov", "amsgrad")  # options that are True or False
 
     def __init__(self, params: Iterable[Any], defaults: Group) -> None:
         self.defaults = defaults
@@ -90,12 +91,12 @@ class Optimizer:
 
     def _check_options(self, group: Group) -> None:
         name = type(self).__name__
-        for option, default in self.defaults.items():
+        for option in self.defaults:
             value = group[option]
             if option == "betas":
                 if len(value) != 2 or not all(0 <= _number(name, option, beta) < 1 for beta in value):
                     raise ValueError(f"{name}: betas={value!r}; two numbers with 0 <= beta < 1 are needed")
-            elif isinstance(default, bool):
+            elif option in self.flags:
                 if not isinstance(value, (bool, np.bool_)):
                     raise TypeError(f"{name}: {option}={value!r}; True or False is needed")
             elif not _number(name, option, value) >= 0:
@@ -119,7 +120,7 @@ class Optimizer:
             self._check_movable(p, name)
         with np.errstate(all="ignore"):
             for group, p, g in moving:
-                value, state = self.update(p.array, -g if group["maximize"] else g, self.state.get(p, {}), group)
+                value, state = self.update(p.array, -g if group.get("maximize") else g, self.state.get(p, {}), group)
                 state = {key: np.asarray(entry) if key in self.arrays else entry for key, entry in state.items()}
                 memory.mark_changed(p.array, name)
                 # One call that runs no Python code between the parameter and its state: both or neither.

@@ -100,7 +100,7 @@ def load(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     return dict(sorted(state.items()))
 
 
-def _contiguous(state_dict: Mapping[Any, Any]) -> dict[str, Array]:
+def _contiguous(state_dict: Any) -> dict[str, Array]:
     """Arrays as the format stores them: row-major, native byte order (the library swaps where that is big-endian)."""
     if not isinstance(state_dict, Mapping):
         remedy = "; pass its state_dict()" if hasattr(state_dict, "state_dict") else ""

@@ -168,6 +168,7 @@ class _Conv(Module):
 
     weight: Parameter
     bias: Parameter | None
+    output_padding: tuple[int, int] = (0, 0)
 
     def __init__(
         self,
@@ -217,8 +218,9 @@ class _Conv(Module):
     def extra_repr(self) -> str:
         parts = [
             f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}",
-            f"padding={self.padding!r}" if self.padding != (0, 0) else "",
+            f"padding={self.padding}" if self.padding != (0, 0) else "",
             f"dilation={self.dilation}" if self.dilation != (1, 1) else "",
+            f"output_padding={self.output_padding}" if self.output_padding != (0, 0) else "",
             f"groups={self.groups}" if self.groups != 1 else "",
             "bias=False" if self.bias is None else "",
             f"padding_mode={self.padding_mode}" if self.padding_mode != "zeros" else "",
@@ -299,10 +301,6 @@ class ConvTranspose2d(_Conv):
         return F.conv_transpose2d(
             x, self.weight, self.bias, self.stride, self.padding, self.output_padding, self.groups, self.dilation
         )
-
-    def extra_repr(self) -> str:
-        extra = super().extra_repr()
-        return extra if self.output_padding == (0, 0) else f"{extra}, output_padding={self.output_padding}"
 
 
 class BatchNorm2d(Module):

@@ -10,7 +10,7 @@ import operator
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from itertools import pairwise, repeat
+from itertools import islice, pairwise, repeat
 from types import FrameType
 from typing import Any, NamedTuple, Self
 
@@ -395,7 +395,7 @@ def _join(path: str, name: str) -> str:
 
 
 def _held(values: Any) -> str | None:
-    """The kind of the first Parameter or Module in nested containers, or None."""
+    """The kind of a Parameter or Module among the first hundred entries of nested containers, or None."""
     stack = [values]
     while stack:
         value = stack.pop()
@@ -404,9 +404,9 @@ def _held(values: Any) -> str | None:
         if isinstance(value, Module):
             return "Module"
         if isinstance(value, dict):
-            stack.extend(value.values())
+            stack.extend(islice(value.values(), 100))
         elif isinstance(value, (list, tuple, set)):
-            stack.extend(value)
+            stack.extend(islice(value, 100))
     return None
 
 
