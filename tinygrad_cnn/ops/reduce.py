@@ -44,6 +44,8 @@ def _wide(x: Any) -> Any:
 def sum(x: Any, /, axis: Any = None, keepdims: bool = False) -> Any:
     """The sum over `axis`; 0 for none. Booleans and small integers are counted in int64."""
     axes = normalize_axes(axis, x.ndim, "sum")
+    if x.dtype.kind in "bu":
+        return np.sum(x, axis=axes, dtype=np.int64, keepdims=keepdims)
     return sum_pairwise(x, axes, keepdims)
 
 
