@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,6 +16,7 @@ from tinygrad_cnn import nn
 from tinygrad_cnn.nn import functional as F
 
 ROOT = Path(__file__).resolve().parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
@@ -149,7 +151,8 @@ def test_the_shell_commands_are_those_that_ci_runs():
     assert sorted(commands) == sorted(line for lines in found for line in lines)
     for command in commands:
         assert README.count(command) == 1
-        assert command.startswith("python3 -m venv .venv && .venv/bin/pip install -q -e '.[")
+        (extra,) = re.findall(r"^python3 -m venv \.venv && \.venv/bin/pip install -q -e '\.\[(\w+)\]' && ", command)
+        assert extra in PROJECT["optional-dependencies"]
 
 
 def labels_of(dot: str) -> set[str]:
