@@ -62,6 +62,12 @@ def gradgradcheck(f: Function, inputs: Any, *, probes: int = 2, full: bool = Fal
     with no_grad():
         out = _checked_output(f(*map(wrap, arrays)), "gradgradcheck")
     names = [*(f"inputs[{i}]" for i in range(len(arrays))), "the cotangent"]
+    _check("gradgradcheck", gradients_of(f), [*arrays, signed(rng, out.shape)], names, probes, full, rng)
+    return True
+
+
+def gradients_of(f: Function) -> Callable[..., list[Tensor]]:
+    """(x, c) -> the gradients of <c, f(x)>, zeros where f does not depend on an input."""
 
     def gradients(*tensors: Tensor) -> list[Tensor]:
         *xs, c = tensors
@@ -74,8 +80,7 @@ def gradgradcheck(f: Function, inputs: Any, *, probes: int = 2, full: bool = Fal
             found = grad(out, leaves, c, create_graph=create, allow_unused=True)
         return [wrap(np.zeros_like(x.array)) if g is None else g for x, g in zip(leaves, found, strict=True)]
 
-    _check("gradgradcheck", gradients, [*arrays, _signed(rng, out.shape)], names, probes, full, rng)
-    return True
+    return gradients
 
 
 def _float64_arrays(inputs: Any, name: str) -> list[Array]:
@@ -105,26 +110,24 @@ def _checked_output(out: Any, name: str) -> Tensor:
     return out
 
 
-def _signed(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
+def signed(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
     """Random signs times magnitudes in [0.5, 1.5]: no entry is small, no two alike."""
     return np.asarray(rng.uniform(0.5, 1.5, shape) * rng.choice([-1.0, 1.0], shape))
 
 
-def _direction(rng: np.random.Generator, arrays: Sequence[Array], only: int | None = None) -> list[Array]:
+def direction(rng: np.random.Generator, arrays: Sequence[Array], only: int | None = None) -> list[Array]:
     """A random unit vector over all arrays jointly (or over one), each of n entries at least 0.1 / sqrt(n)."""
-    u = [_signed(rng, a.shape) if only in (None, i) else np.zeros(a.shape) for i, a in enumerate(arrays)]
+    u = [signed(rng, a.shape) if only in (None, i) else np.zeros(a.shape) for i, a in enumerate(arrays)]
     norm = float(np.sqrt(sum(float((part * part).sum()) for part in u)))
     return [part / norm if norm else part for part in u]
 
 
-class _Problem:
+class Problem:
     """f at one point: its values, its gradients for a cotangent, its central differences along a direction."""
 
     def __init__(self, name: str, f: Callable[..., list[Tensor]], arrays: list[Array]) -> None:
         self.f, self.arrays = f, arrays
-        self.leaves = [wrap(a.copy()).requires_grad_() for a in arrays]
-        with enable_grad():
-            self.outs = f(*self.leaves)
+        self.record()
         self.values = [np.array(out.array) for out in self.outs]
         if not all(np.isfinite(value).all() for value in self.values):
             raise ValueError(f"{name}: f is not finite at the inputs, so it has no central differences there")
@@ -133,6 +136,12 @@ class _Problem:
             raise ValueError(
                 f"{name}: f gives another result for the same inputs; fix its random numbers, as a dropout mask"
             )
+
+    def record(self) -> None:
+        """Run f on fresh leaves."""
+        self.leaves = [wrap(a.copy()).requires_grad_() for a in self.arrays]
+        with enable_grad():
+            self.outs = self.f(*self.leaves)
 
     def at(self, arrays: Sequence[Array]) -> list[Array]:
         with no_grad():
@@ -174,15 +183,15 @@ def _check(
     full: bool,
     rng: np.random.Generator,
 ) -> None:
-    problem = _Problem(name, f, arrays)
+    problem = Problem(name, f, arrays)
     if full:
         _check_jacobian(name, problem, names)
         return
     for _ in range(probes):
-        cotangents = [_signed(rng, value.shape) for value in problem.values]
+        cotangents = [signed(rng, value.shape) for value in problem.values]
         gradients = problem.gradients(cotangents)
         tolerance = problem.tolerance(cotangents)
-        rule, numeric = problem.both(cotangents, gradients, _direction(rng, arrays))
+        rule, numeric = problem.both(cotangents, gradients, direction(rng, arrays))
         if not abs(rule - numeric) <= tolerance:  # nan is a failure too
             head = f"{name}: along a random direction the rules give {rule:.12g}, central differences {numeric:.12g}"
             head += f" (apart by {abs(rule - numeric):.3g}, allowed {tolerance:.3g})"
@@ -190,7 +199,7 @@ def _check(
 
 
 def _blame(
-    problem: _Problem,
+    problem: Problem,
     cotangents: Sequence[Array],
     gradients: Sequence[Array],
     names: list[str],
@@ -202,7 +211,7 @@ def _blame(
     for i, (x, name) in enumerate(zip(problem.arrays, names, strict=True)):
         if not x.size:
             continue
-        rule, numeric = problem.both(cotangents, gradients, _direction(rng, problem.arrays, i))
+        rule, numeric = problem.both(cotangents, gradients, direction(rng, problem.arrays, i))
         wrong = not abs(rule - numeric) <= tolerance
         lines.append(f"\n  {name} {x.shape}: {'wrong' if wrong else 'right'}, {rule:.12g} against {numeric:.12g}")
         if wrong and not worst:
@@ -210,7 +219,7 @@ def _blame(
     return "".join(lines) + worst
 
 
-def _worst_entry(problem: _Problem, cotangents: Sequence[Array], gradients: Sequence[Array], i: int, name: str) -> str:
+def _worst_entry(problem: Problem, cotangents: Sequence[Array], gradients: Sequence[Array], i: int, name: str) -> str:
     found = (-1.0, "")
     for at in list(np.ndindex(problem.arrays[i].shape))[:_MOST_ENTRIES]:
         u = [np.zeros(a.shape) for a in problem.arrays]
@@ -227,7 +236,7 @@ def _worst_entry(problem: _Problem, cotangents: Sequence[Array], gradients: Sequ
     return found[1]
 
 
-def _check_jacobian(name: str, problem: _Problem, names: list[str]) -> None:
+def _check_jacobian(name: str, problem: Problem, names: list[str]) -> None:
     columns: list[list[list[Array]]] = []  # per input, per entry, per output
     for i, x in enumerate(problem.arrays):
         columns.append([])

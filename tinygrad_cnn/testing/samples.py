@@ -143,5 +143,5 @@ def sample(op: Any, draw: Draw) -> tuple[list[Array], dict[str, Any]]:
         arrays, params = op.sample(draw)
         return list(arrays), dict(params)
     if len(op.inputs) == 1:
-        return [draw.array(*draw.choice([draw.shape(), (), (2, 0)]))], {}
+        return [draw.array(*draw.choice([*[draw.shape()] * 6, (), (2, 0)]))], {}
     return list(draw.broadcastable(len(op.inputs))), {}

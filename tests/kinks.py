@@ -1,0 +1,97 @@
+"""Right answers where central differences cannot decide: at kinks, ties, poles and zeros.
+
+One row is an op, its inputs and parameters, a cotangent, and the gradient of each input (None: not checked).
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tinygrad_cnn.graph import Tensor
+from tinygrad_cnn.primitive import registry
+
+nan, inf = np.nan, np.inf
+
+
+class Kink(NamedTuple):
+    id: str
+    op: str
+    inputs: tuple[Any, ...]
+    params: dict[str, Any]
+    g: Any
+    gradients: tuple[Any, ...]
+
+    def __str__(self) -> str:
+        return f"{self.id}-{self.op}"
+
+
+def _images(*rows: Any) -> Any:
+    return [[list(rows)]]
+
+
+_ONES = _images([1, 1, 1], [1, 1, 1], [1, 1, 1])
+_QUARTERS = _images([1, 2], [3, 4])
+_POOL = {"kernel_size": 2, "stride": 1}
+
+KINKS = [
+    Kink("H1", "relu", ([-1.0, 0.0, 2.0],), {}, [3, 5, 7], ([0, 0, 7],)),
+    Kink("H3", "relu", ([-1.0, -2.0, 2.0],), {}, [inf, nan, 7], ([0, 0, 7],)),
+    Kink("H2", "relu", ([nan, inf, -inf],), {}, [3, 5, 7], ([0, 5, 0],)),
+    Kink("H4", "abs", ([-2.0, 0.0, 3.0],), {}, [3, 5, 7], ([-3, 0, 7],)),
+    Kink("H5", "maximum", ([1.0, 2.0, 3.0], [1.0, 3.0, 2.0]), {}, [3, 5, 7], ([1.5, 0, 7], [1.5, 5, 0])),
+    Kink("H5", "minimum", ([1.0, 2.0, 3.0], [1.0, 3.0, 2.0]), {}, [3, 5, 7], ([1.5, 5, 0], [1.5, 0, 7])),
+    Kink("H6", "amax", ([[1.0, 4.0, 4.0], [2.0, 1.0, 0.0]],), {"axis": 1}, [6, 5], ([[0, 3, 3], [5, 0, 0]],)),
+    Kink("H6", "amin", ([[1.0, 1.0, 4.0], [2.0, 1.0, 0.0]],), {"axis": None}, 6, ([[0, 0, 0], [0, 0, 6]],)),
+    Kink("H6", "amin", ([[1.0, 1.0, 4.0], [2.0, 1.0, 1.0]],), {"axis": None}, 6, ([[1.5, 1.5, 0], [0, 1.5, 1.5]],)),
+    Kink("H6", "amax", ([[1.0, nan, 4.0], [nan, nan, 0.0]],), {"axis": 1}, [6, 5], ([[0, 6, 0], [2.5, 2.5, 0]],)),
+    Kink("H7", "max_pool2d", (_ONES,), _POOL, _QUARTERS, (_images([1, 2, 0], [3, 4, 0], [0, 0, 0]),)),
+    Kink(
+        "H7", "max_pool2d", (_ONES,), {**_POOL, "ties": "last"}, _QUARTERS, (_images([0, 0, 0], [0, 1, 2], [0, 3, 4]),)
+    ),
+    Kink(
+        "H7",
+        "max_pool2d",
+        (_ONES,),
+        {**_POOL, "ties": "split"},
+        _images([4, 8], [12, 16]),
+        (_images([1, 3, 2], [4, 10, 6], [3, 7, 4]),),
+    ),
+    Kink(
+        "H81",
+        "max_pool2d",
+        (_images([-inf, -inf], [-inf, -inf]),),
+        {"kernel_size": 2, "stride": 2, "padding": 1},
+        _QUARTERS,
+        (_images([1, 2], [3, 4]),),
+    ),
+    Kink(
+        "H82", "max_pool2d", (_images([1, 9], [nan, 3]),), {"kernel_size": 2}, _images([5]), (_images([0, 0], [5, 0]),)
+    ),
+    Kink("H8", "clip", ([-1.0, 0.0, 1.0, 2.0, 3.0],), {"min": 0.0, "max": 2.0}, [1, 2, 3, 4, 5], ([0, 2, 3, 4, 0],)),
+    Kink("H8", "clip", ([-1.0, 0.0, 1.0],), {"min": 0.0}, [inf, 2, 3], ([0, 2, 3],)),
+    Kink("H8", "clip", ([0.0, 1.0, 2.0],), {"max": 1.0}, [1, 2, inf], ([1, 2, 0],)),
+    Kink("H10", "sqrt", ([0.0, 4.0],), {}, [1, 8], ([inf, 2],)),
+    Kink("H12", "pow", ([0.0, 0.0, 3.0], [0.0, 2.0, 0.0]), {}, [3, 5, 7], ([0, 0, 0], [0, 0, 7 * np.log(3.0)])),
+    Kink("H12", "pow", ([0.0, 2.0], 0), {}, [3, 5], ([0, 0], None)),
+    Kink("H12", "pow", ([0.0, 2.0], 2), {}, [3, 5], ([0, 20], None)),
+    Kink("H12", "pow", ([0.0, -2.0], 1), {}, [3, 5], ([3, 5], None)),
+    Kink("H12", "pow", ([0.0, -2.0], 3), {}, [3, 5], ([0, 60], None)),
+    Kink("H14", "sign", ([-2.0, 0.0, 3.0],), {}, [3, 5, 7], ([0, 0, 0],)),
+    Kink("H16", "mul", ([inf, 2.0], [0.0, 3.0]), {}, [3, 5], ([0, 15], [inf, 10])),
+    Kink("H40", "var", ([[1.0], [2.0]],), {"axis": 1, "correction": 0}, [3, 5], ([[0], [0]],)),
+    Kink("H40", "var", ([[1.0], [2.0]],), {"axis": 1}, [3, 5], ([[nan], [nan]],)),
+    Kink("H37", "logsumexp", ([[-inf, -inf], [-inf, 1.0]],), {"axis": 1}, [3, 5], ([[nan, nan], [0, 5]],)),
+    Kink("masked", "mask", ([inf, nan, 1.0],), {"keep": np.array([False, False, True])}, [nan, inf, 3], ([0, 0, 3],)),
+    Kink("H44", "getitem", ([1.0, 2.0, 3.0],), {"index": np.array([1, 1, 0, -2])}, [1, 2, 4, 8], ([4, 11, 0],)),
+    Kink(
+        "branch", "select", ([nan, 2.0], [3.0, inf]), {"condition": np.array([False, True])}, [3, 5], ([0, 5], [3, 0])
+    ),
+]
+
+
+def gradients_at(kink: Kink) -> list[Any]:
+    """The gradient of every input, as an array; None for an input that is a plain number."""
+    leaves = [x if isinstance(x, int) else Tensor(np.array(x, np.float64), requires_grad=True) for x in kink.inputs]
+    out = registry[kink.op].apply(*leaves, **kink.params)
+    out.backward(Tensor(np.array(kink.g, np.float64)))
+    return [x.grad.numpy() if isinstance(x, Tensor) else None for x in leaves]
