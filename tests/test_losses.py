@@ -405,8 +405,9 @@ def test_H110_weights_of_zero_for_all_classes_present_give_nan():
 
 
 def test_weights_that_do_not_fit_are_refused():
-    with pytest.raises(ShapeError, match=r"weight has shape \(2,\), needs \(3,\), one number for each class"):
-        cross_entropy(np.array(ROWS), [0, 1], np.ones(2))
+    for loss, target in [(cross_entropy, [0, 1]), (cross_entropy, np.zeros((2, 3))), (nll_loss, [0, 1])]:
+        with pytest.raises(ShapeError, match=r"weight has shape \(1,\), needs \(3,\), one number for each class"):
+            loss(np.array(ROWS), target, np.ones(1))
     with pytest.raises(TypeError, match="weight is bool; one number for each class"):
         cross_entropy(np.array(ROWS), [0, 1], np.ones(3, np.bool_))
     with pytest.raises(TypeError, match=r"parameter 'weight' is a Tensor that requires grad"):
@@ -430,6 +431,9 @@ def test_probabilities_have_no_class_to_ignore():
 @given(problems(), st.sampled_from(["mean", "sum"]), st.sampled_from([0.0, 0.3]))
 def test_the_gradient_of_probabilities_is_minus_log_softmax(problem, reduction, smoothing):
     x, labels, w, rng = problem
+    plain, soft = leaf(x), leaf(rng.uniform(0, 1, x.shape))
+    (unweighted,) = grad(cross_entropy(plain, soft, reduction="sum"), [soft])
+    np.testing.assert_allclose(unweighted.numpy(), -log_softmax(x, min(1, x.ndim - 1)), rtol=1e-12, atol=1e-14)
     axis = min(1, x.ndim - 1)
     target = rng.uniform(0, 1, x.shape)
     _, _, found = value_and_grad(

@@ -75,7 +75,7 @@ def _read_labels(op: str, shape: tuple[int, ...], labels: Any, weight: Any, igno
         keep = None
     else:
         index[~keep] = 0
-    grid = np.indices(positions, sparse=True) if positions else ()
+    grid = np.indices(positions, sparse=True)
     own, total = 1.0, float(index.size if keep is None else np.count_nonzero(keep))
     if weight is not None:
         own = weight[index]
@@ -103,7 +103,7 @@ def _reduced(losses: Any, reduction: str, scale: float) -> Any:
     if reduction == "none":
         return losses
     total = sum_pairwise(losses, tuple(range(losses.ndim)), False)
-    return total * total.dtype.type(scale) if np.isfinite(scale) else np.full_like(total, np.nan)
+    return total * total.dtype.type(scale)
 
 
 def _unreduced(g: Any, positions: tuple[int, ...], reduction: str, scale: float) -> Any:
