@@ -40,7 +40,7 @@ class Library:
         return (torch.tensor if self._module is torch else tinygrad_cnn.Tensor)(np.array(array, order="C"))
 
 
-OURS, THEIRS = Library(tinygrad_cnn), Library(torch)
+BOTH = OURS, THEIRS = Library(tinygrad_cnn), Library(torch)
 
 
 def values(tensor: Any) -> Array:
@@ -152,6 +152,11 @@ def fails(f: Callable[..., Any], *arrays: Any) -> tuple[type[Exception], type[Ex
 sides = st.integers(1, 4)
 seeds = st.integers(0, 2**16)
 pairs = st.tuples(st.integers(1, 3), st.integers(1, 3))
+
+
+def a(*rows: Any) -> Array:
+    """A float64 array of these rows."""
+    return np.array(rows, np.float64)
 
 
 def grid(seed: int, *shape: int, low: float = -3.0, high: float = 3.0) -> Array:
