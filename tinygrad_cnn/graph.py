@@ -87,7 +87,7 @@ class Tensor:
     @grad.setter
     def grad(self, value: "Tensor | Array | None") -> None:
         if value is not None:
-            value = value.detach() if isinstance(value, Tensor) else wrap(np.array(value))
+            value = value.detach() if isinstance(value, Tensor) else wrap(as_array(value))
             if value.shape != self.shape or value.dtype != self.dtype:
                 raise ValueError(
                     f"grad: a gradient of {_kind(value.array)} was given to a Tensor of {_kind(self.array)}; "
