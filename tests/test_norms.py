@@ -217,7 +217,7 @@ def test_nothing_moves_if_training_raises():
             call()
     with pytest.raises(TypeError, match="momentum is None; a number is needed"):
         batch_norm(x, mean, var, training=True, momentum=None)
-    with pytest.raises(TypeError, match=r"different dtypes \(x float64 \(3, 2\), w float32 \(2,\)\)"):
+    with pytest.raises(TypeError, match=r"different dtypes .*x float64.*w float32"):
         batch_norm(x, mean, var, np.ones(2, np.float32), training=True)
     np.testing.assert_array_equal([mean.numpy(), var.numpy()], [[0, 0], [1, 1]])
 
