@@ -656,6 +656,11 @@ def test_load_state_dict_gives_a_lazy_linear_its_size_if_the_rest_agrees():
     model.load_state_dict(source.state_dict())
     assert bytes_of(model) == bytes_of(source)
     assert model[1].in_features == 7
+    half = lazy()
+    half.load_state_dict({"1.bias": np.float32([1, 2, 3])}, strict=False)
+    half(Tensor(normal(2, 7)))
+    assert half[1].bias.array.tolist() == [1, 2, 3]
+    assert half[1].weight.shape == (3, 7)
     other = lazy()
     with pytest.raises(ValueError, match=r"1.weight: float32 \(4, 7\) is given, float32 \(3, \?\) is needed"):
         other.load_state_dict(Sequential(Flatten(), Linear(7, 4)).state_dict())

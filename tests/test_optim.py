@@ -147,6 +147,7 @@ def test_the_defaults_are_pytorchs():
 
 MAKERS = [
     lambda ps: SGD(ps, lr=0.1),
+    lambda ps: SGD(ps, lr=0.1, momentum=0.9),
     lambda ps: SGD(ps, lr=0.1, momentum=0.9, nesterov=True, weight_decay=0.01),
     lambda ps: Adam(ps, lr=0.1, weight_decay=0.01),
     lambda ps: Adam(ps, lr=0.1, amsgrad=True),
@@ -165,16 +166,16 @@ def test_H26_parameters_and_states_keep_their_dtype_and_memory(make, dtype):
     for p, g in zip(ps, gs, strict=True):
         p.grad = Tensor(g)
     before = bytes_of([p.grad for p in ps])
-    optimizer.step()
-    optimizer.step()
-    assert all(p.array is memory and p.dtype == dtype for p, memory in zip(ps, memories, strict=True))
-    assert bytes_of([p.grad for p in ps]) == before
-    for p in ps:
-        for name, value in optimizer.state[p].items():
-            if name != "step":
-                assert isinstance(value, np.ndarray)
-                assert (value.dtype, value.shape) == (dtype, p.shape)
-                assert not np.shares_memory(value, p.grad.array)
+    for _ in range(2):
+        optimizer.step()
+        assert all(p.array is memory and p.dtype == dtype for p, memory in zip(ps, memories, strict=True))
+        assert bytes_of([p.grad for p in ps]) == before
+        for p in ps:
+            for name, value in optimizer.state[p].items():
+                if name != "step":
+                    assert isinstance(value, np.ndarray)
+                    assert (value.dtype, value.shape) == (dtype, p.shape)
+                    assert not np.shares_memory(value, p.grad.array)
 
 
 def test_a_quadratic_is_minimised_through_backward():
@@ -358,6 +359,11 @@ def test_state_dict_has_pytorchs_form_and_is_a_copy():
     train(optimizer, ps, 1, start=1)
     assert np.array_equal(state["state"][0]["momentum_buffer"].array, first)
     assert SGD(ps).state_dict()["state"] == {}
+    given = optimizer.state_dict()
+    optimizer.load_state_dict(given)
+    kept = optimizer.state[ps[0]]["momentum_buffer"]
+    for handed_out in (given, optimizer.state_dict()):
+        assert not np.shares_memory(handed_out["state"][0]["momentum_buffer"].array, kept)
 
 
 def spoil(state, how):
