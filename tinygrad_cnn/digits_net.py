@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import threadpoolctl
 
 from . import nn, optim
 from .data import DataLoader, TensorDataset, digits, random_shift
@@ -73,17 +74,32 @@ def train(
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)  # a folder that cannot be written to fails now, not after training
     began = time.perf_counter()
+    with threadpoolctl.threadpool_limits(
+        1, "blas"
+    ):  # the matrices are small: a second thread costs more than it brings
+        model, metrics, loss = _fit(epochs, seed, batch_size, lr, report)
+    metrics["seconds"] = time.perf_counter() - began
+    if out is not None:
+        _write(out, model, loss, metrics, report)
+    return metrics
+
+
+def _fit(
+    epochs: int, seed: int, batch_size: int, lr: float, report: Callable[[str], None]
+) -> tuple[DigitsNet, dict[str, Any], Tensor]:
+    """The trained model, its metrics, and the last loss with its graph."""
     generator = np.random.default_rng(seed)
     images, labels = digits("train")
     test_images, test_labels = (Tensor(array) for array in digits("test"))
     model = DigitsNet(generator)
     optimizer = optim.AdamW(model.parameters(), lr=lr, weight_decay=0.05)
-    loader = DataLoader(TensorDataset(images, labels), batch_size, shuffle=True, seed=seed)
+    batch_size = min(batch_size, len(images))
+    loader = DataLoader(TensorDataset(images, labels), batch_size, shuffle=True, drop_last=True, seed=seed)
     history: dict[str, list[float]] = {
         name: [] for name in ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
     }
     steps, step = epochs * len(loader), 0
-    loss = None
+    loss = Tensor(0.0)
     for epoch in _progress(range(1, epochs + 1)):
         model.train()
         losses, correct = 0.0, 0
@@ -100,7 +116,8 @@ def train(
             losses += loss.item() * len(y)
             correct += int((logits.argmax(1) == y).sum().item())
         test_loss, test_accuracy = evaluate(model, test_images, test_labels)
-        figures = (losses / len(images), correct / len(images), test_loss, test_accuracy)
+        seen = len(loader) * batch_size
+        figures = (losses / seen, correct / seen, test_loss, test_accuracy)
         for values, figure in zip(history.values(), figures, strict=True):
             values.append(figure)
         report(
@@ -113,12 +130,9 @@ def train(
         "epochs": epochs,
         "seed": seed,
         "parameters": sum(p.numel() for p in model.parameters()),
-        "seconds": time.perf_counter() - began,
         "history": history,
     }
-    if out is not None and loss is not None:
-        _write(out, model, loss, metrics, report)
-    return metrics
+    return model, metrics, loss
 
 
 def evaluate(model: nn.Module, images: Tensor, labels: Tensor) -> tuple[float, float]:

@@ -45,11 +45,15 @@ def draw(output: Tensor, names: Mapping[str, Tensor] | None = None, title: str =
     )
     for node, i in number.items():
         fill, line, shape = _look(node)
-        picture.node(f"n{i}", graphviz.escape(_label(node, shown.get(node))), fillcolor=fill, color=line, shape=shape)
+        label = graphviz.escape(_label(node, shown.get(node)))
+        chain = "leaf" + str(i) if node.plan is None else "ops"  # ops of one group stand below each other
+        picture.node(f"n{i}", label, fillcolor=fill, color=line, shape=shape, group=chain)
     for node, i in number.items():
         for parent in node.parents:
-            leaf = parent.plan is None
-            picture.edge(f"n{number[parent]}", f"n{i}", label=_by(parent.shape), style="dashed" if leaf else "solid")
+            if parent.plan is None:  # its own card shows the shape
+                picture.edge(f"n{number[parent]}", f"n{i}", style="dashed", arrowhead="none")
+            else:
+                picture.edge(f"n{number[parent]}", f"n{i}", label=f" {_by(parent.shape)}")
     return picture
 
 
@@ -93,6 +97,8 @@ def _label(node: Node, name: str | None) -> str:
 
 
 def _same(value: Any, default: Any) -> bool:
+    if type(value) is tuple and set(value) == {default}:
+        return True
     return type(value) is type(default) and not hasattr(value, "shape") and bool(value == default)
 
 
