@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError, deserialize
-from safetensors import numpy as format
+from safetensors import numpy as safetensors_numpy
 
 from ..graph import Array, Tensor, wrap
 
@@ -54,7 +54,7 @@ def save(state_dict: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
     Raises TypeError for a key that is no string or a value that is no number array, and OSError if the file cannot be
     written.
     """
-    content = format.save(_contiguous(state_dict))
+    content = safetensors_numpy.save(_contiguous(state_dict))
     target = Path(path)
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     with _saving:
