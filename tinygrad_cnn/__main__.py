@@ -18,7 +18,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--out", type=Path, default=Path("runs/digits"), help="folder for the results (%(default)s)")
     parser.add_argument("--epochs", type=_positive(int), default=40, help="passes over the training half (%(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of the weights, the order and the shifts (%(default)s)")
+    parser.add_argument("--seed", type=_whole, default=0, help="of the weights, the order and the shifts (%(default)s)")
     parser.add_argument("--batch-size", type=_positive(int), default=64, help="images per step (%(default)s)")
     parser.add_argument("--lr", type=_positive(float), default=0.01, help="AdamW's first learning rate (%(default)s)")
     parser.add_argument("--version", action="version", version=f"tinygrad_cnn {__version__}")
@@ -49,6 +49,13 @@ def _positive(kind: type[int] | type[float]) -> Callable[[str], float]:
 
     number.__name__ = kind.__name__
     return number
+
+
+def _whole(text: str) -> int:
+    """An argparse type: 0, 1, 2 and so on."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 up")
+    return int(text)
 
 
 def _line(text: str) -> None:

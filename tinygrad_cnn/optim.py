@@ -20,7 +20,7 @@ from .modes import enable_grad
 from .nn.module import UninitializedParameter, clear_grad
 from .ops.elementwise import array_of
 
-__all__ = ["SGD", "Adam", "AdamW", "Optimizer"]
+__all__ = ["Adam", "AdamW", "Optimizer", "SGD"]
 
 Group = dict[str, Any]
 State = dict[str, Any]
