@@ -89,8 +89,9 @@ def stated_methods() -> set[str]:
     """Every name that the class body of Tensor states, for people and for type checkers."""
     tree = ast.parse((PACKAGE / "graph.py").read_text(encoding="utf-8"))
     (tensor,) = [n for n in tree.body if isinstance(n, ast.ClassDef) and n.name == "Tensor"]
-    names = set()
-    for node in ast.walk(tensor):
+    bodies = [tensor.body, *(node.body for node in tensor.body if isinstance(node, ast.If))]
+    names: set[str] = set()
+    for node in (node for body in bodies for node in body):
         if isinstance(node, ast.FunctionDef):
             names.add(node.name)
         elif isinstance(node, ast.AnnAssign):
