@@ -85,7 +85,8 @@ def _kind(op: str, name: str, value: object, wanted: str) -> TypeError:
     return TypeError(f"{op}: {name} is {value!r} ({type(value).__name__}), needs {wanted}")
 
 
-def _integer(op: str, name: str, value: Any, least: int) -> int:
+def checked_integer(op: str, name: str, value: Any, least: int) -> int:
+    """An int of at least `least`, whatever kind of integer it came as."""
     if not _is_int(value):
         raise _kind(op, name, value, "an int")
     if value < least:
@@ -93,7 +94,7 @@ def _integer(op: str, name: str, value: Any, least: int) -> int:
     return int(value)
 
 
-def _pair(op: str, name: str, value: Any, least: int) -> Pair:
+def checked_pair(op: str, name: str, value: Any, least: int) -> Pair:
     """An int or a pair of ints, as a pair."""
     if type(value) is int and value >= least:
         return value, value
@@ -109,7 +110,7 @@ def _pair(op: str, name: str, value: Any, least: int) -> Pair:
     return int(value[0]), int(value[1])
 
 
-def _padding(op: str, padding: Any, named: bool = True) -> Padding | str:
+def checked_padding(op: str, padding: Any, named: bool = True) -> Padding | str:
     """int, (ph, pw) or ((top, bottom), (left, right)) as the last of these; a name stays a name."""
     if type(padding) is int and padding >= 0:
         return (padding, padding), (padding, padding)
@@ -123,8 +124,8 @@ def _padding(op: str, padding: Any, named: bool = True) -> Padding | str:
             raise ShapeError(f"{op}: padding is {padding!r}; the names are {names}")
         return padding
     if isinstance(padding, (tuple, list)) and len(padding) == 2 and all(isinstance(p, (tuple, list)) for p in padding):
-        return _pair(op, "padding", padding[0], 0), _pair(op, "padding", padding[1], 0)
-    ph, pw = _pair(op, "padding", padding, 0)
+        return checked_pair(op, "padding", padding[0], 0), checked_pair(op, "padding", padding[1], 0)
+    ph, pw = checked_pair(op, "padding", padding, 0)
     return (ph, ph), (pw, pw)
 
 
@@ -270,10 +271,10 @@ def conv2d_geometry(
     return _conv2d(
         tuple(x_shape),
         tuple(w_shape),
-        _pair("conv2d", "stride", stride, 1),
-        _padding("conv2d", padding),
-        _pair("conv2d", "dilation", dilation, 1),
-        _integer("conv2d", "groups", groups, 1),
+        checked_pair("conv2d", "stride", stride, 1),
+        checked_padding("conv2d", padding),
+        checked_pair("conv2d", "dilation", dilation, 1),
+        checked_integer("conv2d", "groups", groups, 1),
         strict,
     )
 
@@ -345,15 +346,15 @@ def conv_transpose2d_geometry(
     Raises ShapeError if output_padding is not smaller than stride or dilation, or nothing is left of the output.
     """
     op = "conv_transpose2d"
-    numbers = cast(Padding, _padding(op, padding, named=False))
+    numbers = cast(Padding, checked_padding(op, padding, named=False))
     return _conv_transpose2d(
         tuple(x_shape),
         tuple(w_shape),
-        _pair(op, "stride", stride, 1),
+        checked_pair(op, "stride", stride, 1),
         numbers,
-        _pair(op, "output_padding", output_padding, 0),
-        _integer(op, "groups", groups, 1),
-        _pair(op, "dilation", dilation, 1),
+        checked_pair(op, "output_padding", output_padding, 0),
+        checked_integer(op, "groups", groups, 1),
+        checked_pair(op, "dilation", dilation, 1),
     )
 
 
@@ -431,13 +432,13 @@ def pool2d_geometry(
     stride None is kernel_size. With ceil_mode a window that would start in the bottom or right padding is dropped.
     Raises ShapeError if a padding exceeds half of the (dilated) kernel or a window would see padding only.
     """
-    kernel = _pair(name, "kernel_size", kernel_size, 1)
+    kernel = checked_pair(name, "kernel_size", kernel_size, 1)
     return _pool2d(
         tuple(x_shape),
         kernel,
-        kernel if stride is None else _pair(name, "stride", stride, 1),
-        _padding(name, padding),
-        _pair(name, "dilation", dilation, 1),
+        kernel if stride is None else checked_pair(name, "stride", stride, 1),
+        checked_padding(name, padding),
+        checked_pair(name, "dilation", dilation, 1),
         bool(ceil_mode),
         strict,
         name,

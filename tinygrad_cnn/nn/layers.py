@@ -15,7 +15,7 @@ import numpy as np
 from .. import memory
 from ..graph import Tensor
 from ..ops.layout import flatten
-from ..shapes import ShapeError, _integer, _padding, _pair, conv2d_geometry
+from ..shapes import ShapeError, checked_integer, checked_padding, checked_pair, conv2d_geometry
 from . import functional as F
 from . import init
 from .module import Module, Parameter, UninitializedParameter
@@ -120,12 +120,12 @@ class Linear(Module):
         generator: Generator | None = None,
     ) -> None:
         super().__init__()
-        self.out_features = _integer("Linear", "out_features", out_features, 1)
+        self.out_features = checked_integer("Linear", "out_features", out_features, 1)
         self.weight = UninitializedParameter(np.zeros((out_features, 0), _float("Linear", dtype)))
         self.bias = UninitializedParameter(np.zeros(out_features, self.weight.dtype)) if bias else None
         self._generator = generator
         if in_features is not None:
-            self._materialize(_integer("Linear", "in_features", in_features, 1))
+            self._materialize(checked_integer("Linear", "in_features", in_features, 1))
 
     @property
     def in_features(self) -> int | None:
@@ -186,13 +186,13 @@ class _Conv(Module):
     ) -> None:
         super().__init__()
         name = type(self).__name__
-        self.in_channels = _integer(name, "in_channels", channels[0], 1)
-        self.out_channels = _integer(name, "out_channels", channels[1], 1)
-        self.kernel_size = _pair(name, "kernel_size", kernel_size, 1)
-        self.stride = _pair(name, "stride", stride, 1)
-        self.dilation = _pair(name, "dilation", dilation, 1)
-        self.groups = _integer(name, "groups", groups, 1)
-        _padding(name, padding, named=not transposed)
+        self.in_channels = checked_integer(name, "in_channels", channels[0], 1)
+        self.out_channels = checked_integer(name, "out_channels", channels[1], 1)
+        self.kernel_size = checked_pair(name, "kernel_size", kernel_size, 1)
+        self.stride = checked_pair(name, "stride", stride, 1)
+        self.dilation = checked_pair(name, "dilation", dilation, 1)
+        self.groups = checked_integer(name, "groups", groups, 1)
+        checked_padding(name, padding, named=not transposed)
         self.padding = (padding, padding) if isinstance(padding, (int, np.integer)) else padding
         if self.in_channels % self.groups or self.out_channels % self.groups:
             raise ShapeError(
@@ -295,7 +295,7 @@ class ConvTranspose2d(_Conv):
         super().__init__(
             channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode, dtype, generator, True
         )
-        self.output_padding = _pair("ConvTranspose2d", "output_padding", output_padding, 0)
+        self.output_padding = checked_pair("ConvTranspose2d", "output_padding", output_padding, 0)
 
     def forward(self, x: Any) -> Any:
         return F.conv_transpose2d(
@@ -328,7 +328,7 @@ class BatchNorm2d(Module):
         dtype: Any = None,
     ) -> None:
         super().__init__()
-        self.num_features = _integer("BatchNorm2d", "num_features", num_features, 1)
+        self.num_features = checked_integer("BatchNorm2d", "num_features", num_features, 1)
         self.eps, self.momentum, self.affine, self.track_running_stats = eps, momentum, affine, track_running_stats
         dtype = _float("BatchNorm2d", dtype)
         self.weight = Parameter(np.ones(num_features, dtype)) if affine else None
