@@ -32,10 +32,7 @@ def generated() -> dict[str, Any]:
     return {
         name: value
         for name, value in sorted(vars(Tensor).items())
-        if name not in OWN
-        and f"def {name}(" not in inside
-        and f"    {name} = " not in inside
-        and f"    {name}: " not in inside
+        if name not in OWN and not re.search(rf"^    (def {name}\(|{name} = |{name}: )", inside, re.MULTILINE)
     }
 
 
