@@ -225,9 +225,10 @@ def _(draw: Any) -> Any:
 @cross_entropy_gradient.sample
 def _(draw: Any) -> Any:
     weight = draw.choice([None, np.array([0.5, 1.5, 2.0])])
-    read = _read_labels("cross_entropy", (2, 3, 2), draw.labels(3, 2, 2), weight, -100)
-    share, shared = _smoothing(weight, draw.choice([0.0, 0.25]), (2, 3, 2), np.dtype(np.float64))
-    return (draw.array(2, 3, 2), draw.array(2, 2)), {"read": read, "kept": 0.75, "share": share, "shared": shared}
+    shape, positions = draw.choice([((2, 3, 2), (2, 2)), ((2, 3), (2,)), ((3,), ())])
+    read = _read_labels("cross_entropy", shape, draw.labels(3, *positions), weight, -100)
+    share, shared = _smoothing(weight, draw.choice([0.0, 0.25]), shape, np.dtype(np.float64))
+    return (draw.array(*shape), draw.array(*positions)), {"read": read, "kept": 0.75, "share": share, "shared": shared}
 
 
 @op(floating=True)

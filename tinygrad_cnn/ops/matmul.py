@@ -34,7 +34,7 @@ def matmul(x: Any, y: Any, /) -> Any:
 def _left(g: Any, y: Any, x_shape: tuple[int, ...]) -> Any:
     """g y^T, summed over the axes that x was broadcast along."""
     if y.ndim == 1:
-        return sum_to(unsqueeze(g, -1) * y, x_shape)
+        return unsqueeze(g, -1) * y
     if len(x_shape) == 1:
         return sum_to(reshape(matmul(y, unsqueeze(g, -1)), y.shape[:-1]), x_shape)
     return sum_to(matmul(g, transpose(y, -2, -1)), x_shape)
@@ -45,7 +45,7 @@ def _right(g: Any, x: Any, y_shape: tuple[int, ...]) -> Any:
     if x.ndim == 1 and len(y_shape) == 1:
         return g * x
     if x.ndim == 1:
-        return sum_to(unsqueeze(x, -1) * unsqueeze(g, -2), y_shape)
+        return unsqueeze(x, -1) * unsqueeze(g, -2)
     if len(y_shape) == 1:
         return sum_to(reshape(matmul(transpose(x, -2, -1), unsqueeze(g, -1)), (*x.shape[:-2], x.shape[-1])), y_shape)
     return sum_to(matmul(transpose(x, -2, -1), g), y_shape)

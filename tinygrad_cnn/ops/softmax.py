@@ -59,4 +59,5 @@ log_softmax.vjp(x=lambda g, out, axis: g - exp(out) * sum(g, _axes(axis, g.ndim,
 @softmax.sample
 @log_softmax.sample
 def _(draw: Any) -> Any:
-    return (draw.logits(*draw.choice([(2, 5), (3, 1, 4)])),), {"axis": draw.choice([0, 1, -1])}
+    shape = draw.choice([(2, 5), (3, 1, 4), ()])
+    return (draw.logits(*shape),), {"axis": draw.choice([0, -1, 1] if shape else [0, -1])}
