@@ -121,6 +121,9 @@ FUNCTIONS = {
     ),
     "layout": lambda m, x: m.reshape(m.permute(m.unsqueeze(x, 0), (2, 0, 1)), (4, 3)) @ m.transpose(x, 0, 1).T,
     "more layout": lambda m, x: m.cat([m.flip(x, (0,)), m.squeeze(x[None])], 1) * m.stack([x, x], 1).flatten(1),
+    "conv and pool": lambda m, x: (
+        m.conv2d(x[None, None], x[None, None, :2, :2], None, 1, 1) * m.max_pool2d((x * 0)[None, None], 2, 1, 1).sum()
+    ),
     "products": lambda m, x: m.matmul(x, x.mT) + m.nn.functional.linear(x, x),
     "comparisons": lambda m, x: m.where(m.isfinite(x / x), x * (x >= 1), m.minimum(x, x - 1)),
 }
@@ -300,6 +303,21 @@ def _reductions(dtype: str) -> Any:
         yield lambda x: x.var()
     if dtype != "float16":
         yield lambda x: x.exp() + x.sqrt() + x.sigmoid()
+
+
+def test_numbers_chosen_by_a_tensor_and_integers_between_float_bounds() -> None:
+    x = np.array([-1, 2, 7])
+    for f in (
+        lambda m, x: m.where(x > 0, 1.0, 0.0),
+        lambda m, x: m.where(x > 0, 2, x),
+        lambda m, x: m.where(x > 0, 2.5, x),
+        lambda m, x: x.clamp(0.5, 2.5),
+        lambda m, x: x.clamp(min=0, max=3),
+        lambda m, x: m.clamp(x, max=2.5),
+    ):
+        agree(f, x, order=0)
+        agree(f, x.astype(np.int8), order=0)
+        agree(f, x.astype(np.float64), order=0, float32=False)
 
 
 def test_H25_gradients_have_the_leafs_dtype_through_masks_counts_and_casts() -> None:

@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 
 from ..basics import add
-from ..graph import Tensor, method
+from ..dtypes import common_dtype
+from ..graph import Tensor, method, wrap
 from ..primitive import op
 
 __all__ = [
@@ -240,11 +241,15 @@ def _(draw: Any) -> Any:
 
 @op
 def clip(x: Any, /, min: Any = None, max: Any = None) -> Any:
-    """x limited to min <= x <= max (max wins if they cross); nan stays. The gradient is 1 at both bounds."""
+    """x limited to min <= x <= max (max wins if they cross); nan stays. The gradient is 1 at both bounds.
+
+    Integers between float bounds become float32.
+    """
     if min is None and max is None:
         raise ValueError("clip: neither min nor max was given; give at least one")
+    dtype = x.dtype if x.dtype.kind == "f" else common_dtype([x] + [bound for bound in (min, max) if bound is not None])
     y = x if min is None else np.maximum(x, min)
-    return (y if max is None else np.minimum(y, max)).astype(x.dtype, copy=False)
+    return (y if max is None else np.minimum(y, max)).astype(dtype, copy=False)
 
 
 clip.vjp(x=lambda g, x, min, max: mask(g, inside(array_of(x), min, max)))
@@ -291,10 +296,12 @@ def where(condition: Any, x: Any, y: Any) -> Any:
     The gradient is 0 where a branch was not taken, but 0 * inf is nan: for sqrt or log of values that the
     condition excludes, put where on the inside as well: where(x > 0, sqrt(where(x > 0, x, 1)), 0).
     """
+    of_tensor = isinstance(condition, Tensor)
     condition = np.asarray(array_of(condition))
     if condition.dtype != np.bool_:
         raise TypeError(f"where: the condition is {condition.dtype}; it must be bool, as in x > 0")
-    return select(x, y, condition=condition)
+    chosen = select(x, y, condition=condition)
+    return wrap(chosen) if of_tensor and not isinstance(chosen, Tensor) else chosen
 
 
 @op(method=True, floating=True)
