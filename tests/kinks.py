@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tinygrad_cnn.backprop import grad
 from tinygrad_cnn.graph import Tensor
 from tinygrad_cnn.primitive import registry
 
@@ -86,7 +87,81 @@ KINKS = [
     Kink(
         "branch", "select", ([nan, 2.0], [3.0, inf]), {"condition": np.array([False, True])}, [3, 5], ([0, 5], [3, 0])
     ),
+    Kink("H12", "pow", (2, [1.0, 3.0]), {}, [3, 5], (None, [6 * np.log(2.0), 40 * np.log(2.0)])),
+    Kink("H12", "pow", (0, [1.0, 3.0]), {}, [3, 5], (None, [0, 0])),
+    Kink("H12", "pow", ([0.0, inf], [-1.0, 0.0]), {}, [3, 5], ([-inf, 0], [0, inf])),
+    Kink("H34", "sum", (np.zeros((0, 3)),), {"axis": 0}, [1, 2, 3], (np.zeros((0, 3)),)),
+    Kink("H35", "mean", (np.zeros((0, 3)),), {"axis": 0}, [1, 2, 3], (np.zeros((0, 3)),)),
+    Kink("H35", "squared_error", (np.zeros(0), np.zeros(0)), {}, 2, (np.zeros(0), np.zeros(0))),
+    Kink("H40", "var", ([1.0, 2.0],), {"correction": 3}, 2, ([-inf, inf],)),
+    Kink(
+        "H98",
+        "cross_entropy_of_labels",
+        ([[nan, 1.0], [2.0, 2.0]],),
+        {"labels": np.array([-100, 0])},
+        4,
+        ([[0, 0], [-2, 2]],),
+    ),
+    Kink(
+        "H114",
+        "batch_norm_train",
+        (np.zeros((0, 2)), [1, 2], [3, 4]),
+        {},
+        np.zeros((0, 2)),
+        (np.zeros((0, 2)), [0, 0], [0, 0]),
+    ),
+    Kink(
+        "no-channels", "batch_norm_train", (np.zeros((2, 0)), [], []), {}, np.zeros((2, 0)), (np.zeros((2, 0)), [], [])
+    ),
+    Kink(
+        "H114",
+        "batch_norm_input_grad",
+        (np.zeros((0, 2)), np.zeros((0, 2)), [1, 2]),
+        {},
+        np.zeros((0, 2)),
+        (np.zeros((0, 2)), np.zeros((0, 2)), [0, 0]),
+    ),
+    Kink(
+        "no-channels",
+        "batch_norm_input_grad",
+        (np.zeros((2, 0)), np.zeros((2, 0)), []),
+        {},
+        np.zeros((2, 0)),
+        (np.zeros((2, 0)), np.zeros((2, 0)), []),
+    ),
 ]
+
+
+class SecondKink(NamedTuple):
+    """As Kink, but the gradients are those of <1, the sum of all first gradients>."""
+
+    id: str
+    op: str
+    inputs: tuple[Any, ...]
+    params: dict[str, Any]
+    g: Any
+    gradients: tuple[Any, ...]
+
+    def __str__(self) -> str:
+        return f"{self.id}-{self.op}"
+
+
+# x y^(x-1) with a hole at x = 0, which must not turn the gradients around it into nan.
+SECOND_KINKS = [
+    SecondKink("H12", "pow", ([0.0, 2.0], [2.0, 2.0]), {}, [3, 5], ([6, 10 + 5 * (2 + 4 * np.log(2.0))], None)),
+    SecondKink("H12", "pow", ([0.0, 3.0], [0.0, 0.0]), {}, [3, 5], ([0, 5 / 3], None)),
+]
+
+
+def second_gradients_at(kink: SecondKink) -> list[Any]:
+    """The gradient of the summed gradients by every input, as an array."""
+    leaves = [Tensor(np.array(x, np.float64), requires_grad=True) for x in kink.inputs]
+    out = registry[kink.op].apply(*leaves, **kink.params)
+    first = grad(out, leaves, Tensor(np.array(kink.g, np.float64)), create_graph=True)
+    total = first[0].sum()
+    for g in first[1:]:
+        total = total + g.sum()
+    return [g.numpy() for g in grad(total, leaves)]
 
 
 def gradients_at(kink: Kink) -> list[Any]:

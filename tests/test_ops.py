@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kinks import KINKS, Kink, gradients_at
+from kinks import KINKS, SECOND_KINKS, Kink, SecondKink, gradients_at, second_gradients_at
 
 import tinygrad_cnn.basics
 import tinygrad_cnn.ops
@@ -127,6 +127,13 @@ def test_gradients_at_kinks(kink: Kink):
     for got, wanted in zip(gradients_at(kink), kink.gradients, strict=True):
         if wanted is not None:
             assert np.array_equal(got, wanted, equal_nan=True), (got, wanted)
+
+
+@pytest.mark.parametrize("kink", SECOND_KINKS, ids=str)
+def test_second_gradients_at_kinks(kink: SecondKink):
+    for got, wanted in zip(second_gradients_at(kink), kink.gradients, strict=True):
+        if wanted is not None:
+            np.testing.assert_allclose(got, wanted, rtol=1e-14)
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])

@@ -1,0 +1,55 @@
+"""A gradient rule may not stay while a broken version of it passes its tests: see tests/mutation."""
+
+import re
+
+import pytest
+from mutation.equivalent import reason, stale
+from mutation.kill import all_mutants, judge, survives
+from mutation.mutants import modules, rules
+
+from tinygrad_cnn.ops.elementwise import tanh
+from tinygrad_cnn.primitive import registry
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # broken rules may warn as they like
+
+
+def test_no_broken_rule_passes_and_no_excuse_is_stale():
+    living = [mutant.label for mutant in all_mutants() if survives(mutant)]
+    assert [label for label in living if not reason(label)] == []
+    assert stale(living) == []
+
+
+def test_the_mutants_cover_every_rule_of_every_op():
+    written = {(rule.op.name, rule.name) for module in modules() for rule in rules(module)}
+    for declared in registry.values():
+        if not declared.forward.__module__.startswith("tinygrad_cnn."):
+            continue
+        names = [None] if declared.joint else [name for name, rule in declared.rules.items() if rule is not None]
+        assert {(declared.name, name) for name in names} <= written
+
+
+def test_labels_are_unique_and_the_right_rules_come_back():
+    mutants = all_mutants(["tanh", "concatenate"])
+    labels = [mutant.label for mutant in mutants]
+    assert len(set(labels)) == len(labels) > 100
+    before = tanh.op.rules, registry["concatenate"].joint
+    assert not any(survives(mutant) for mutant in mutants[:5])
+    assert (tanh.op.rules, registry["concatenate"].joint) == before
+    assert all(judge(tanh.op).verdicts())
+
+
+def test_every_kind_of_break_is_made():
+    labels = "\n".join(mutant.label for mutant in all_mutants())
+    for kind in [
+        r"g \* y -> g / y",  # another operator
+        r"g \* y -> y\n",  # a dropped operand
+        r"-g \* out -> g \* out|-g -> g",  # a dropped minus
+        r"2\.0 -> 3\.0",
+        r"asks for x as y",
+        r"getitem -> add_at",
+        r"True -> False|False -> True",
+        r"x > y -> x >= y",
+        r"without ",
+        r"sum -> mean",
+    ]:
+        assert re.search(kind, labels), kind
