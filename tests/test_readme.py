@@ -1,5 +1,6 @@
 """The README keeps its word: its code prints what it shows, its commands are those of CI, its table is true."""
 
+import html
 import json
 import re
 import subprocess
@@ -158,13 +159,14 @@ def test_the_shell_commands_are_those_that_ci_runs():
 def labels_of(dot: str) -> set[str]:
     """The lines of all labels in DOT text."""
     labels = re.findall(r'label="([^"]*)"|label=([^"\s\]]+)', dot)
-    return {line for quoted, bare in labels for line in (quoted or bare).splitlines()}
+    return {line.strip() for quoted, bare in labels for line in (quoted or bare).splitlines()}
 
 
 def test_the_picture_shows_the_graph_of_the_example(printed, folder):
     svg = (ROOT / "docs" / "network.svg").read_text(encoding="utf-8")
-    shown = {re.sub("&#45;", "-", text) for text in re.findall(r"<text[^>]*>([^<]*)</text>", svg)}
-    assert shown == labels_of((folder / "network.dot").read_text(encoding="utf-8"))
+    shown = {html.unescape(text).strip() for text in re.findall(r"<text[^>]*>([^<]*)</text>", svg)}
+    drawn = labels_of((folder / "network.dot").read_text(encoding="utf-8"))
+    assert shown == drawn, "draw it anew: run the README's code, then dot -Tsvg network.dot -o docs/network.svg"
     assert len(svg) < 20_000
     assert "](docs/network.svg)" in README
 
