@@ -251,6 +251,14 @@ def test_H17_the_logsumexp_of_infinities_does_not_raise():
     np.testing.assert_array_equal(dx, [[nan, nan], [nan, 0]])
 
 
+def test_H108_the_sigmoid_of_extremes():
+    with np.errstate(all="raise"):
+        check(tg.sigmoid, [[-1e4, 1e4, 0.0, -inf, inf]], [0, 1, 0.5, 0, 1], [0, 0, 0.25, 0, 0])
+        x = leaf([-1e4, 1e4], np.float16)
+        assert x.sigmoid().tolist() == [0.0, 1.0]
+    assert tg.sigmoid(leaf([-700.0])).item() == pytest.approx(np.exp(-700.0), rel=1e-12)
+
+
 # Broadcasting and dtypes
 
 
