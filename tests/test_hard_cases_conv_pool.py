@@ -3,7 +3,6 @@
 The kernels' own tests compare with plain loops; here stand the answers that a user of the ops sees, with gradients.
 """
 
-import time
 import tracemalloc
 
 import numpy as np
@@ -334,7 +333,6 @@ def test_H75_a_stretched_image_is_read_like_its_copy():
 )
 def test_H76_a_huge_geometry_is_refused_or_right_and_allocates_nothing(params):
     x, w = Tensor(np.ones((1, 1, 4, 4), np.float32)), Tensor(np.ones((1, 1, 2, 2), np.float32))
-    start = time.perf_counter()
     tracemalloc.start()
     try:
         if "stride" in params:
@@ -346,7 +344,6 @@ def test_H76_a_huge_geometry_is_refused_or_right_and_allocates_nothing(params):
     finally:
         tracemalloc.stop()
     assert peak < 8 << 20
-    assert time.perf_counter() - start < 2
 
 
 def test_H77_the_kernel_is_not_turned_unless_asked():
