@@ -89,7 +89,7 @@ KINKS = [
     ),
     Kink("H12", "pow", (2, [1.0, 3.0]), {}, [3, 5], (None, [6 * np.log(2.0), 40 * np.log(2.0)])),
     Kink("H12", "pow", (0, [1.0, 3.0]), {}, [3, 5], (None, [0, 0])),
-    Kink("H12", "pow", ([0.0, inf], [-1.0, 0.0]), {}, [3, 5], ([-inf, 0], [0, inf])),
+    Kink("H12", "pow", ([0.0, inf], [-1.0, 0.0]), {}, [3, 5], ([-inf, 0], [-inf, inf])),
     Kink("H34", "sum", (np.zeros((0, 3)),), {"axis": 0}, [1, 2, 3], (np.zeros((0, 3)),)),
     Kink("H35", "mean", (np.zeros((0, 3)),), {"axis": 0}, [1, 2, 3], (np.zeros((0, 3)),)),
     Kink("H35", "squared_error", (np.zeros(0), np.zeros(0)), {}, 2, (np.zeros(0), np.zeros(0))),

@@ -1007,12 +1007,12 @@ def test_H152_a_forked_child_uses_the_graph_and_the_parent_keeps_its_own():
 import os, threading, warnings
 warnings.simplefilter("ignore", DeprecationWarning)  # newer Pythons warn of a fork beside threads
 import numpy as np
-from tinygrad_cnn import Tensor, backprop
+from tinygrad_cnn import Tensor, memory
 x = Tensor([1.0, 2.0], requires_grad=True)
 y = (x * x).sum()
 held = threading.Event(); done = threading.Event()
 def hold():
-    with backprop._commit:
+    with memory.lock:
         held.set(); done.wait()
 threading.Thread(target=hold, daemon=True).start()
 held.wait()

@@ -26,13 +26,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         metrics = train(options.out, options.epochs, options.seed, options.batch_size, options.lr, _line)
     except KeyboardInterrupt:
-        print("interrupted; nothing was written", file=sys.stderr)
+        print("interrupted", file=sys.stderr)
         return 130
     except OSError as error:
         print(f"cannot write to {options.out}: {error}", file=sys.stderr)
         return 1
     print(
-        f"test accuracy {metrics['test_accuracy']:.4f} on 899 digits of other writers "
+        f"test accuracy {metrics['test_accuracy']:.4f} on 899 digits "
         f"(support-vector machine: {SVM_ACCURACY}) after {metrics['seconds']:.1f} s"
     )
     return 0

@@ -5,8 +5,6 @@ each Node's rules run once, on the sum of all that reaches it.
 """
 
 import itertools
-import os
-import threading
 from collections import deque
 from collections.abc import Iterable, Sequence
 from operator import attrgetter
@@ -21,17 +19,6 @@ from .modes import enable_grad
 from .primitive import Plan
 
 _by_order = attrgetter("order")
-_commit = threading.Lock()  # two threads may run backward into the same leaves
-
-
-def _unlock_child() -> None:
-    """A process forked while another thread held the lock would wait for it forever."""
-    global _commit
-    _commit = threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_unlock_child)
 
 
 @method
@@ -69,7 +56,7 @@ def backward(
                 "backward: inputs is empty; name the Tensors that collect a gradient, or leave it out for all"
             )
     found = backprop([(self.node, _cotangent(self, gradient, "backward").array)], wanted, retain=retain_graph)
-    with _commit, np.errstate(all="ignore"):
+    with memory.lock, np.errstate(all="ignore"):  # two threads may run backward into the same leaves
         watches, sums = [], []
         for node, g in found.items():
             watch = node.watched()

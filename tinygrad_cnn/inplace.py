@@ -14,7 +14,7 @@ from . import memory
 from .graph import Tensor, method
 from .modes import recording
 from .ops.elementwise import add, array_of, clip, div, mul, pow, sub
-from .ops.index import plain_index
+from .ops.index import index_steps
 
 
 def _needs_grad(*sides: Any) -> bool:
@@ -149,6 +149,10 @@ def _setitem(x: Tensor, index: Any, value: Any) -> None:
     if _needs_grad(x, value):
         raise _refuse(x, "x[i] = v", "tinygrad_cnn.where(condition, v, x), or stack and cat the parts")
     value = _value_for(x, value, "x[i] = v")
+    *select, last = index_steps(index)
+    target = x.array
+    for step in select:
+        target = target[step]  # a basic index: a view
     with np.errstate(all="ignore"):
-        x.array[plain_index(index)] = value
+        target[last] = value
     memory.mark_changed(x.array, "x[i] = v")

@@ -6,6 +6,8 @@ The identity of memory is the ndarray at the end of the chain of `.base`: views,
 `detach()` share it by construction, and ops pay nothing for the check.
 """
 
+import os
+import threading
 import weakref
 from functools import partial
 from itertools import count
@@ -24,6 +26,18 @@ latest = [0]  # the number of the newest change, in a list so that other modules
 _changes: dict[int, tuple[weakref.ref[Array], int, str]] = {}
 _shared: dict[int, weakref.ref[Array]] = {}
 
+lock = threading.RLock()  # of what threads share in the engine: the newest change, and the leaves' gradients
+
+
+def _unlock_child() -> None:
+    """A process forked while another thread held the lock would wait for it forever."""
+    global lock
+    lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_unlock_child)
+
 
 def owner(array: Array) -> Array:
     """The ndarray at the end of the chain of bases: two arrays overlap only if they share it."""
@@ -36,9 +50,10 @@ def mark_changed(array: Array, by: str) -> None:
     """Note that `by` ("add_", "x[i] = v", ...) changed the memory of `array`."""
     root = owner(array)
     key = id(root)
-    now = tick()
-    _changes[key] = (weakref.ref(root, partial(_changes.pop, key)), now, by)
-    latest[0] = max(latest[0], now)
+    with lock:
+        now = tick()
+        _changes[key] = (weakref.ref(root, partial(_changes.pop, key)), now, by)
+        latest[0] = now
 
 
 def changed_since(array: Array, time: int) -> str | None:

@@ -101,11 +101,11 @@ def _pow_base_gradient(g: Any, x: Any, y: Any) -> Any:
     return g * where(zero, 0.0, y * pow(x, where(zero, 1.0, y - 1.0)))
 
 
-def _pow_exponent_gradient(g: Any, out: Any, x: Any) -> Any:
-    """g * out * log(x), and 0 where the base is 0 (0 ** y stays 0 for every y > 0)."""
+def _pow_exponent_gradient(g: Any, out: Any, x: Any, y: Any) -> Any:
+    """g * out * log(x), and 0 where the base is 0 and y >= 0 (0 ** y stays 0 for every y > 0)."""
     if isinstance(x, (int, float)):
         x = np.asarray(x, out.dtype)
-    zero = array_of(x) == 0
+    zero = (array_of(x) == 0) & (array_of(y) >= 0)
     return g * where(zero, 0.0, out * log(where(zero, 1.0, x)))
 
 

@@ -67,14 +67,39 @@ def _(draw: Any) -> Any:
 
 @method("__getitem__")
 def _getitem(x: Tensor, index: Any) -> Any:
-    """x[index]; Tensors and lists in the index are taken as integer or boolean arrays."""
-    return getitem(x, plain_index(index))
+    """x[index]; Tensors and lists in the index are taken as integer or boolean arrays.
+
+    As in PyTorch, integers are applied before index arrays: x[0, :, i] is x[0][:, i].
+    """
+    for step in index_steps(index):
+        x = getitem(x, step)
+    return x
 
 
-def plain_index(index: Any) -> Any:
-    """The index as NumPy takes it: Tensors and lists as arrays. Raises IndexError for floats."""
-    if type(index) is tuple:
-        return tuple(map(plain_index, index))
+def index_steps(index: Any) -> list[Any]:
+    """The index as one NumPy index, or two: a basic one, then one with arrays. Raises IndexError for floats.
+
+    NumPy takes an integer beside an index array for an array itself, which moves the axes; PyTorch selects first.
+    """
+    if type(index) is not tuple:
+        return [_plain(index)]
+    parts = [_plain(part) for part in index]
+    arrays = [isinstance(part, np.ndarray) for part in parts]
+    integers = [isinstance(part, (int, np.integer)) and not isinstance(part, bool) for part in parts]
+    if not (any(arrays) and any(integers)):
+        return [tuple(parts)]
+    select: list[Any] = []
+    for part, integer in zip(parts, integers, strict=True):
+        if integer or part is Ellipsis:
+            select.append(part)
+        elif part is not None:  # a mask stands for as many axes as it has
+            axes = part.ndim if isinstance(part, np.ndarray) and part.dtype == np.bool_ else 1
+            select.extend([slice(None)] * axes)
+    return [tuple(select), tuple(part for part, integer in zip(parts, integers, strict=True) if not integer)]
+
+
+def _plain(index: Any) -> Any:
+    """One part of an index as NumPy takes it: Tensors and lists as arrays, a single integer as an int."""
     if isinstance(index, Tensor):
         index = index.array
     elif isinstance(index, list):
@@ -82,7 +107,7 @@ def plain_index(index: Any) -> Any:
     if isinstance(index, (float, np.floating)) or (isinstance(index, np.ndarray) and index.dtype.kind not in "biu"):
         kind = index.dtype if isinstance(index, np.ndarray) else type(index).__name__
         raise IndexError(f"getitem: an index is {kind}; integers, slices, ..., None and boolean masks are possible")
-    return index
+    return int(index) if isinstance(index, np.ndarray) and index.ndim == 0 and index.dtype != np.bool_ else index
 
 
 @op(numpy=np.take_along_axis)
