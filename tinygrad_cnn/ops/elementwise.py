@@ -106,7 +106,7 @@ def _pow_exponent_gradient(g: Any, out: Any, x: Any, y: Any) -> Any:
     if isinstance(x, (int, float)):
         x = np.asarray(x, out.dtype)
     zero = (array_of(x) == 0) & (array_of(y) >= 0)
-    return g * where(zero, 0.0, out * log(where(zero, 1.0, x)))
+    return g * (out * log(where(zero, 1.0, x)))
 
 
 pow.vjp(x=_pow_base_gradient, y=_pow_exponent_gradient)
