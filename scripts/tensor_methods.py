@@ -62,6 +62,8 @@ def line(name: str, value: Any) -> list[str]:
         extra = [text for key, text in aliases.items() if key in value.op.params]
         parts += (["*"] if extra else []) + extra
     result = RETURNS.get(name) or annotation(signature.return_annotation, result=True)
+    if name.startswith("__i") and name.endswith("__") and result == "Tensor" and name != "__invert__":
+        result = "Self"  # a Parameter stays one
     return wrapped(name, parts, quoted(result))
 
 

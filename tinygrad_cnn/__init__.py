@@ -1,7 +1,6 @@
 """tinygrad_cnn: a small autograd engine for convolutional networks, to read, check, see and use."""
 
 import importlib
-import warnings
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -174,12 +173,10 @@ __all__ = [
     "where",
 ]
 
-# 1/0 is inf and log(-1) is nan here, as in every framework: what our own modules compute warns nobody.
-warnings.filterwarnings("ignore", category=RuntimeWarning, module=r"tinygrad_cnn\.")
+if not TYPE_CHECKING:
 
-
-def __getattr__(name: str) -> ModuleType:
-    """`tinygrad_cnn.testing`, imported when first asked for."""
-    if name == "testing":
-        return importlib.import_module(".testing", __name__)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    def __getattr__(name: str) -> ModuleType:
+        """`tinygrad_cnn.testing`, imported when first asked for."""
+        if name == "testing":
+            return importlib.import_module(".testing", __name__)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -8,7 +8,7 @@ import itertools
 from collections import deque
 from collections.abc import Iterable, Sequence
 from operator import attrgetter
-from typing import Any
+from typing import Any, Literal, overload
 
 import numpy as np
 
@@ -61,15 +61,40 @@ def backward(
         for node, g in found.items():
             watch = node.watched()
             watches.append(watch)
-            sums.append(wrap(g if watch.grad is None else watch.grad.array + g))
+            sums.append(wrap(g if watch.grad is None else np.asarray(watch.grad.array + g)))
         # One call that runs no Python code between the first assignment and the last: all of them or none.
         deque(map(setattr, watches, itertools.repeat("grad"), sums), maxlen=0)
+
+
+_Cotangents = Tensor | Array | Sequence[Tensor | Array | None] | None
+
+
+@overload
+def grad(
+    outputs: Tensor | Sequence[Tensor],
+    inputs: Tensor | Sequence[Tensor],
+    grad_outputs: _Cotangents = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    allow_unused: Literal[False] = False,
+) -> tuple[Tensor, ...]: ...
+
+
+@overload
+def grad(
+    outputs: Tensor | Sequence[Tensor],
+    inputs: Tensor | Sequence[Tensor],
+    grad_outputs: _Cotangents = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    allow_unused: bool = ...,
+) -> tuple[Tensor | None, ...]: ...
 
 
 def grad(
     outputs: Tensor | Sequence[Tensor],
     inputs: Tensor | Sequence[Tensor],
-    grad_outputs: Tensor | Array | Sequence[Tensor | Array | None] | None = None,
+    grad_outputs: _Cotangents = None,
     retain_graph: bool | None = None,
     create_graph: bool = False,
     allow_unused: bool = False,
@@ -110,14 +135,19 @@ def grad(
             f"grad: the outputs do not depend on inputs {unused} (of {len(nodes)}); "
             "pass allow_unused=True to get None for them"
         )
-    if create_graph:
-        return tuple(found.get(node) for node in nodes)
-    taken: set[Node] = set()
-    results = []
-    for node in nodes:
-        g = found.get(node)
-        results.append(g if g is None else wrap(g.copy() if node in taken else g))
-        taken.add(node)
+    # No result shares memory with another, with an input or with a cotangent: adding 0 makes a copy, in the graph.
+    taken = {id(memory.owner(x.array)) for x in [*outs, *ins, *cotangents] if isinstance(x, Tensor)}
+    taken |= {id(memory.owner(x)) for x in cotangents if isinstance(x, np.ndarray)}
+    results: list[Tensor | None] = []
+    with enable_grad():
+        for node in nodes:
+            g = found.get(node)
+            if g is not None:
+                g = g if create_graph else wrap(g)
+                if id(memory.owner(g.array)) in taken or not g.array.flags.writeable:
+                    g = add(g, 0.0)
+                taken.add(id(memory.owner(g.array)))
+            results.append(g)
     return tuple(results)
 
 
@@ -159,7 +189,7 @@ def backprop(
     grads: dict[Node, Any] = {}
     with np.errstate(all="ignore"):
         for node, g in roots:
-            grads[node] = grads[node] + g if node in grads else g
+            grads[node] = add(grads[node], g) if node in grads else g
     order, needed = _schedule(list(grads), targets)
     found: dict[Node, Any] = {}
     ours: set[Node] = set()  # nodes whose gradient is a sum made here, safe to add to in place

@@ -23,13 +23,24 @@ def as_array(data: Any, dtype: Any = None) -> Array:
         with np.errstate(all="ignore"):
             array = np.array(data, dtype=dtype, order="C")
     except ValueError as error:
-        raise ValueError(f"Tensor: the nested lists are ragged ({error}); every row needs the same length") from None
-    if array.dtype.kind not in _RANK:
-        raise TypeError(f"Tensor: {array.dtype} data cannot be a Tensor; it needs bool, integer or float numbers")
+        if "inhomogeneous" in str(error):
+            raise ValueError(
+                f"Tensor: the nested lists are ragged ({error}); every row needs the same length"
+            ) from None
+        raise ValueError(f"Tensor: {_shown(data)} cannot be {np.dtype(dtype)} numbers ({error})") from None
+    if array.dtype.kind not in _RANK or array.dtype.itemsize > 8:
+        raise TypeError(
+            f"Tensor: {array.dtype} data cannot be a Tensor; it needs bool, integer or float numbers of up to 64 bits"
+        )
     if dtype is None and array.dtype == float64 and _is_python(data):
         with np.errstate(all="ignore"):
             array = array.astype(default_float)
     return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+
+
+def _shown(data: Any) -> str:
+    text = repr(data)
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _is_python(data: Any) -> bool:

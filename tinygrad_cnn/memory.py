@@ -70,14 +70,17 @@ def mark_shared(array: Array) -> None:
 
 
 def is_shared(array: Array) -> bool:
-    """Whether the memory came in through from_numpy or DLPack."""
+    """Whether the memory came in through from_numpy."""
     return id(owner(array)) in _shared
 
 
 def freeze(value: Any) -> Any:
     """A value that later writes cannot reach: arrays are copied unless read-only and owning their memory."""
+    if value is None or isinstance(value, (int, float, str)):
+        return value
     if isinstance(value, np.ndarray):
         return value if value.flags.owndata and not value.flags.writeable else value.copy()
-    if isinstance(value, (tuple, list)):
-        return type(value)(map(freeze, value)) if type(value) in (tuple, list) else value
-    return value
+    if type(value) in (tuple, list):
+        return type(value)(map(freeze, value))
+    array = getattr(value, "array", None)  # a Tensor inside an index
+    return array.copy() if isinstance(array, np.ndarray) else value

@@ -5,8 +5,9 @@ import inspect
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextvars import ContextVar, Token
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
+F = TypeVar("F", bound=Callable[..., Any])
 recording: ContextVar[bool] = ContextVar("recording", default=True)
 
 
@@ -20,12 +21,12 @@ class _Mode:
 
     _value: bool
 
-    def __new__(cls, function: Callable[..., Any] | None = None) -> Any:
+    _tokens: list[Token[bool]]
+
+    def __new__(cls, function: Callable[..., Any] | None = None) -> Self:
         mode = super().__new__(cls)
         mode._tokens = []
-        return mode if function is None else mode(function)
-
-    _tokens: list[Token[bool]]
+        return mode if function is None else mode(function)  # type: ignore[return-value]
 
     def __enter__(self) -> Self:
         self._tokens.append(recording.set(self._value))
@@ -36,7 +37,7 @@ class _Mode:
     ) -> None:
         recording.reset(self._tokens.pop())
 
-    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
+    def __call__(self, function: F) -> F:
         """Run `function` (plain, generator, async or both) in this mode; a generator's caller keeps its own."""
         mode = type(self)
         if inspect.isgeneratorfunction(function):
@@ -45,14 +46,14 @@ class _Mode:
             def resumed(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
                 return _run_resumed(mode, function(*args, **kwargs))
 
-            return resumed
+            return resumed  # type: ignore[return-value]
         if inspect.isasyncgenfunction(function):
 
             @functools.wraps(function)
             def streamed(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
                 return _run_streamed(mode, function(*args, **kwargs))
 
-            return streamed
+            return streamed  # type: ignore[return-value]
         if inspect.iscoroutinefunction(function):
 
             @functools.wraps(function)
@@ -60,14 +61,14 @@ class _Mode:
                 with mode():
                     return await function(*args, **kwargs)
 
-            return awaited
+            return awaited  # type: ignore[return-value]
 
         @functools.wraps(function)
         def called(*args: Any, **kwargs: Any) -> Any:
             with mode():
                 return function(*args, **kwargs)
 
-        return called
+        return called  # type: ignore[return-value]
 
 
 def _run_resumed(mode: type[_Mode], generator: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:

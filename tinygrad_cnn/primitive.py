@@ -28,6 +28,8 @@ import numpy as np
 
 from . import memory
 from .dtypes import common_dtype, default_float
+from .floating import ignored
+from .floating import state as errors
 from .graph import Array, Node, Tensor
 from .modes import recording
 from .shapes import broadcast_shape
@@ -47,7 +49,7 @@ class Primitive(Protocol):
     sample: Callable[[Callable[..., Any]], Callable[..., Any]]
     with_residual: Callable[..., tuple[Any, Any]]
 
-    def __call__(self, *args: Any, **params: Any) -> Any: ...
+    def __call__(self, *args: Any, **params: Any) -> Tensor: ...
 
 
 class Op:
@@ -268,6 +270,7 @@ def _applier(op: Op, forward: Callable[..., Any]) -> Callable[..., Any]:
     n_inputs, n_params, plans, residual = len(op.inputs), len(op.params), op.plans, op.residual
     floating, variadic = op.floating, op.variadic is not None
     get_plan, tick, is_recording = plans.get, memory.tick, recording.get
+    takes_numbers = op.broadcast and not variadic
     one_input = n_inputs == 1 and not variadic and not floating and not residual
 
     def apply(*args: Any, **params: Any) -> Any:
@@ -302,22 +305,27 @@ def _applier(op: Op, forward: Callable[..., Any]) -> Callable[..., Any]:
                     else:
                         agree = False
             elif a is not None:
-                agree = agree and (type(a) is float or type(a) is int) and not variadic
+                agree = agree and (type(a) is float or type(a) is int) and takes_numbers
                 foreign |= bit
             scope.append(a)
             bit += bit
         if not agree or ((floating or foreign) and (dtype is None or dtype.kind != "f")):
             scope, parents = _agree(op, args, mask)
+        token = errors.set(ignored)
         try:
             out = forward(*scope, **params)
-        except (FloatingPointError, RuntimeWarning):
-            with np.errstate(all="ignore"):
-                out = forward(*scope, **params)
         except Exception as error:
+            for name, value in zip(op.inputs[: op.required], scope, strict=False):
+                if value is None:
+                    raise TypeError(
+                        f"{op.name}: its input {name!r} is None; pass a Tensor, an ndarray or a number"
+                    ) from None
             if op.broadcast and isinstance(error, ValueError):
                 broadcast_shape(*map(np.shape, scope), op=op.name)  # the ShapeError that NumPy's message stands for
             error.add_note(f"in {op.describe(scope, params)}")
             raise
+        finally:
+            errors.reset(token)
         extra = None
         if residual:
             out, extra = out
@@ -327,7 +335,7 @@ def _applier(op: Op, forward: Callable[..., Any]) -> Callable[..., Any]:
             return (out, extra) if residual else out
         tensor = _new(Tensor)
         tensor.array = out
-        if mask and is_recording():
+        if mask and is_recording() and out.dtype.kind == "f":  # integers have no gradient
             plan = get_plan(mask)
             if plan is None:
                 plan = plans[mask] = Plan(op, mask, len(args))
@@ -393,9 +401,14 @@ def _short(op: Op, forward: Callable[..., Any], apply: Callable[..., Any]) -> Ca
                 return apply(x)
             node, other = x.node, None
             scope = (x.array,)
+        token = errors.set(ignored)
         try:
             out = forward(*scope)
         except Exception:
+            out = None
+        finally:
+            errors.reset(token)
+        if out is None:
             return apply(*args)
         if type(out) is not np.ndarray:
             out = np.asarray(out)
@@ -432,11 +445,11 @@ _NONE: dict[str, Any] = {}  # the parameters of an op that has none
 
 def _plain(op: Op, args: tuple[Any, ...]) -> Array:
     """An op of one array, which calls for nothing but its forward: how rules call ops during backward."""
+    token = errors.set(ignored)
     try:
         out = op.forward(*args)
-    except (FloatingPointError, RuntimeWarning):
-        with np.errstate(all="ignore"):
-            out = op.forward(*args)
+    finally:
+        errors.reset(token)
     return out if type(out) is np.ndarray else np.asarray(out)
 
 
@@ -482,23 +495,36 @@ def _bind(op: Op, args: tuple[Any, ...], params: dict[str, Any]) -> tuple[tuple[
     return args, params
 
 
+def _operand(op: Op, i: int, a: Any, args: Sequence[Any]) -> Any:
+    """One operand as a Tensor, a plain ndarray, a number or None. Raises TypeError for what is none of these."""
+    if isinstance(a, Tensor) or a is None:
+        return a
+    beside_tensor = any(isinstance(other, Tensor) for other in args)
+    beside_array = beside_tensor or any(isinstance(other, np.ndarray) for other in args)
+    problem = None
+    if isinstance(a, np.ma.MaskedArray):
+        problem = "a masked array, whose mask would be lost; fill it first, as with .filled(0)"
+    elif isinstance(a, np.ndarray):
+        a = np.asarray(a)  # a matrix would multiply as one
+        if beside_tensor and a.dtype.kind not in "biuf":
+            problem = f"an array of {a.dtype}; beside a Tensor it needs bool, integer or float numbers"
+    elif isinstance(a, np.generic):  # a 0-d result of NumPy's arithmetic; alone it keeps its dtype
+        a = a.item() if beside_array else np.asarray(a)
+    elif not isinstance(a, (bool, int, float)) and (beside_tensor or not hasattr(a, "numerator")):
+        problem = f"a {type(a).__name__}; pass a Tensor, an ndarray or a number"  # a Fraction has a numerator
+    if problem is None and not (op.broadcast or isinstance(a, np.ndarray)) and len(args) > 1 and beside_array:
+        problem = f"the number {a!r}; pass a Tensor or an ndarray"
+    if problem is None:
+        return a
+    raise TypeError(f"{op.name}: its input {op.variadic or op.inputs[i]!r} is {problem}")
+
+
 def _agree(op: Op, args: Sequence[Any], mask: int) -> tuple[list[Any], list[Node]]:
     """The operands in one dtype: promoted for broadcasting ops, refused for the others if floats differ.
 
     Casting a Tensor records a step of its own, so gradients come back in the input's dtype.
     """
-    alone = not any(isinstance(a, (Tensor, np.ndarray)) for a in args)
-    values: list[Any] = []
-    for i, a in enumerate(args):
-        if isinstance(a, np.generic):  # a 0-d result of NumPy's arithmetic; alone it keeps its dtype
-            values.append(np.asarray(a) if alone else a.item())
-        elif isinstance(a, (Tensor, np.ndarray, float)) or a is None or hasattr(a, "numerator"):
-            values.append(a)  # bool, int and Fraction (in exact checks) have a numerator
-        else:
-            name = op.variadic or op.inputs[i]
-            raise TypeError(
-                f"{op.name}: its input {name!r} is a {type(a).__name__}; pass a Tensor, an ndarray or a number"
-            )
+    values = [_operand(op, i, a, args) for i, a in enumerate(args)]
     arrays = [a.array if isinstance(a, Tensor) else a for a in values]
     known = [a for a in arrays if a is not None]
     if any(isinstance(a, np.ndarray) and a.dtype.kind == "O" for a in known):
