@@ -1,28 +1,11 @@
 """Modules and layers under PyTorch's names; `functional` and `init` beside them, networks in `models`."""
 
 from . import functional, init, models
-from .layers import (
-    AvgPool2d,
-    BatchNorm2d,
-    Conv2d,
-    ConvTranspose2d,
-    CrossEntropyLoss,
-    Dropout,
-    Flatten,
-    Identity,
-    Linear,
-    LogSoftmax,
-    MaxPool2d,
-    ModuleList,
-    MSELoss,
-    NLLLoss,
-    ReLU,
-    Sequential,
-    Sigmoid,
-    Softmax,
-    Tanh,
-)
+from .containers import Identity, ModuleList, Sequential
+from .layers import BatchNorm2d, Conv2d, ConvTranspose2d, Linear
+from .losses import CrossEntropyLoss, MSELoss, NLLLoss
 from .module import Module, Parameter, UninitializedParameter
+from .stateless import AvgPool2d, Dropout, Flatten, LogSoftmax, MaxPool2d, ReLU, Sigmoid, Softmax, Tanh
 
 __all__ = [
     "AvgPool2d",

@@ -13,8 +13,10 @@ import numpy as np
 from ..ops.layout import flatten, pad
 from . import functional as F
 from . import init
-from .layers import BatchNorm2d, Conv2d, Dropout, Linear, MaxPool2d, ReLU, Sequential
+from .containers import Sequential
+from .layers import BatchNorm2d, Conv2d, Linear
 from .module import Module
+from .stateless import Dropout, MaxPool2d, ReLU
 
 Generator = np.random.Generator
 
