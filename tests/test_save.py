@@ -241,6 +241,66 @@ def test_H165_saving_over_the_file_that_was_loaded_keeps_what_was_loaded(tmp_pat
     assert load(tmp_path / "x")["a"].array.tolist() == np.arange(1000.0).tolist()
 
 
+# What stood there before
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o444])
+def test_a_file_that_is_replaced_keeps_its_permissions(tmp_path, mode):
+    path = tmp_path / "x"
+    path.write_bytes(b"old")
+    path.chmod(mode)
+    save({"a": np.ones(3)}, path)
+    assert stat.S_IMODE(path.stat().st_mode) == mode
+    assert load(path)["a"].shape == (3,)
+
+
+def test_content_is_never_readable_for_more_people_than_the_file_it_replaces(tmp_path, monkeypatch):
+    path = tmp_path / "x"
+    path.write_bytes(b"old")
+    path.chmod(0o600)
+    seen = []
+    fsync = os.fsync
+
+    def watched(descriptor):
+        seen.append(stat.S_IMODE(os.fstat(descriptor).st_mode))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", watched)
+    save({"a": np.ones(3)}, path)
+    assert seen[0] == 0o600
+
+
+def test_a_new_file_has_the_permissions_that_open_gives(tmp_path):
+    (tmp_path / "by open").write_bytes(b"")
+    save({"a": np.ones(3)}, tmp_path / "x")
+    assert (tmp_path / "x").stat().st_mode == (tmp_path / "by open").stat().st_mode
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_saving_through_a_symbolic_link_writes_the_file_that_it_names(tmp_path, exists):
+    (tmp_path / "folder").mkdir()
+    target, link, linked = tmp_path / "folder" / "x", tmp_path / "link", tmp_path / "link to link"
+    link.symlink_to(Path("folder") / "x")
+    linked.symlink_to(link)
+    if exists:
+        target.write_bytes(b"old")
+    save({"a": np.ones(3)}, linked)
+    assert link.is_symlink()
+    assert linked.is_symlink()
+    assert not target.is_symlink()
+    assert load(target)["a"].shape == (3,)
+    assert names_in(tmp_path / "folder") == ["x"]
+    assert names_in(tmp_path) == ["folder", "link", "link to link"]
+
+
+def test_links_in_a_circle_are_an_os_error(tmp_path):
+    (tmp_path / "x").symlink_to(tmp_path / "y")
+    (tmp_path / "y").symlink_to(tmp_path / "x")
+    with pytest.raises(OSError, match=r"x|y"):
+        save({"a": np.ones(3)}, tmp_path / "x")
+    assert names_in(tmp_path) == ["x", "y"]
+
+
 # Files that are none
 
 

@@ -1,16 +1,9 @@
-"""Save and load named arrays in the safetensors format, so that no crash leaves half a file.
-
-The bytes go to a temporary file beside the target, are forced to the disk, and then take the target's name in one
-step; whoever reads sees the old file or the new one. Source: POSIX.1-2017, rename() and fsync().
-"""
+"""Save and load named arrays in the safetensors format."""
 
 from __future__ import annotations
 
 import os
-import re
-import threading
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +12,7 @@ from safetensors import SafetensorError, deserialize
 from safetensors import numpy as safetensors_numpy
 
 from ..graph import Array, Tensor, wrap
+from .atomic import replace_file
 
 __all__ = ["CheckpointError", "load", "save"]
 
@@ -38,7 +32,6 @@ _DTYPES = {
 }
 
 _deserialize: Any = deserialize
-_saving = threading.Lock()  # one save at a time in this process: its temporary files carry the process id alone
 
 
 class CheckpointError(Exception):
@@ -48,28 +41,14 @@ class CheckpointError(Exception):
 def save(state_dict: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
     """Write names and values (Tensors or arrays) to `path`, replacing a file there in one step.
 
-    If anything fails the old file stays and the temporary one is removed. What crashed processes left of earlier saves
-    to the same path is swept first.
+    If anything fails the old file stays and the temporary one is removed. A file that is replaced keeps its
+    permissions; through a symbolic link the file that it names is written. What crashed processes left of earlier
+    saves to the same path is swept first.
 
     Raises TypeError for a key that is no string or a value that is no number array, and OSError if the file cannot be
     written.
     """
-    content = safetensors_numpy.save(_contiguous(state_dict))
-    target = Path(path)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    with _saving:
-        _sweep(target)
-        try:
-            with temporary.open("xb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(target)
-        except BaseException:
-            with suppress(OSError):
-                temporary.unlink()
-            raise
-        _sync_folder(target.parent)
+    replace_file(path, safetensors_numpy.save(_contiguous(state_dict)))
 
 
 def load(path: str | os.PathLike[str]) -> dict[str, Tensor]:
@@ -117,38 +96,3 @@ def _contiguous(state_dict: Any) -> dict[str, Array]:
             raise TypeError(f"save: {name!r} is {kind}; a Tensor or an array of numbers is needed")
         arrays[name] = np.asarray(array, array.dtype.newbyteorder("="), order="C")
     return arrays
-
-
-def _sweep(target: Path) -> None:
-    """Remove what processes that are gone, and earlier bearers of this process id, left of saves to `target`."""
-    pattern = re.compile(rf"\.{re.escape(target.name)}\.(\d+)\.tmp")
-    for file in target.parent.iterdir() if target.parent.is_dir() else ():
-        if (match := pattern.fullmatch(file.name)) and not _is_alive(int(match[1])):
-            with suppress(OSError):
-                file.unlink()
-
-
-def _is_alive(pid: int) -> bool:
-    """Whether another process with this id is running; where that cannot be asked, yes."""
-    if pid == os.getpid():
-        return False
-    if os.name != "posix":
-        return True
-    try:
-        os.kill(pid, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except OSError:
-        return True
-    return True
-
-
-def _sync_folder(folder: Path) -> None:
-    """Force the new name to the disk; a folder cannot be opened for that on Windows."""
-    if os.name != "posix":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
