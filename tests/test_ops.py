@@ -44,7 +44,7 @@ MULTILINEAR = [
     "reshape",
     "permute",
     "pad",
-    "flip",
+    "flipped",
     "concatenate",
     "stacked",
     "clone",

@@ -44,23 +44,34 @@ def _(draw: Any) -> Any:
     return (draw.array(2, 6),), {"shape": draw.choice([(3, 4), (4, -1), (12,), (-1, 1, 3)])}
 
 
-def _sizes(sizes: tuple[Any, ...]) -> tuple[int, ...]:
-    """(2, 3) from f(2, 3) and from f((2, 3))."""
-    if len(sizes) == 1 and isinstance(sizes[0], (tuple, list)):
-        return tuple(sizes[0])
-    return sizes
+def one_of(op: str, **spellings: Any) -> Any:
+    """The one spelling of a parameter that was given, or None: dim or axis. Raises TypeError for two of them."""
+    given = {name: value for name, value in spellings.items() if value is not None}
+    if len(given) > 1:
+        raise TypeError(f"{op}: {' and '.join(given)} are the same parameter; give one")
+    return next(iter(given.values()), None)
+
+
+def _sizes(op: str, sizes: tuple[Any, ...], **named: Any) -> tuple[int, ...]:
+    """(2, 3) from f(2, 3), from f((2, 3)) and from f(name=(2, 3))."""
+    found = one_of(op, sizes=sizes or None, **named)
+    if found is None:
+        return ()
+    if found is sizes and len(sizes) == 1 and isinstance(sizes[0], (tuple, list)):
+        found = sizes[0]
+    return tuple(found) if isinstance(found, (tuple, list)) else (found,)
 
 
 @method("reshape")
-def _reshape(x: Tensor, *shape: Any) -> Any:
-    """x.reshape(2, -1) or x.reshape((2, -1))."""
-    return reshape(x, _sizes(shape))
+def _reshape(x: Tensor, *sizes: Any, shape: Any = None) -> Any:
+    """x.reshape(2, -1), x.reshape((2, -1)) or x.reshape(shape=(2, -1))."""
+    return reshape(x, _sizes("reshape", sizes, shape=shape))
 
 
 @method("view")
-def _view(x: Tensor, *shape: Any) -> Any:
+def _view(x: Tensor, *sizes: Any, shape: Any = None) -> Any:
     """As reshape: any layout is accepted, and a copy is made where a view cannot be."""
-    return reshape(x, _sizes(shape))
+    return reshape(x, _sizes("view", sizes, shape=shape))
 
 
 @method
@@ -76,15 +87,18 @@ def flatten(x: Any, start_dim: int = 0, end_dim: int = -1) -> Any:
 
 
 @method
-def squeeze(x: Any, dim: int | Sequence[int] | None = None) -> Any:
+def squeeze(x: Any, dim: int | Sequence[int] | None = None, *, axis: int | Sequence[int] | None = None) -> Any:
     """Drop the axes of length one, all of them or those in `dim`; an axis that is longer stays."""
-    axes = normalize_axes(None if dim is None else dim, x.ndim, "squeeze")
+    axes = normalize_axes(one_of("squeeze", dim=dim, axis=axis), x.ndim, "squeeze")
     return reshape(x, tuple(n for i, n in enumerate(x.shape) if n != 1 or i not in axes))
 
 
 @method
-def unsqueeze(x: Any, dim: int) -> Any:
+def unsqueeze(x: Any, dim: int | None = None, *, axis: int | None = None) -> Any:
     """Put in an axis of length one at `dim`."""
+    dim = one_of("unsqueeze", dim=dim, axis=axis)
+    if dim is None:
+        raise TypeError("unsqueeze: dim was not given; it says where the new axis stands")
     (axis,) = normalize_axes(dim, x.ndim + 1, "unsqueeze")
     return reshape(x, (*x.shape[:axis], 1, *x.shape[axis:]))
 
@@ -113,9 +127,9 @@ def _(draw: Any) -> Any:
 
 
 @method("permute")
-def _permute(x: Tensor, *dims: Any) -> Any:
-    """x.permute(0, 2, 3, 1) or x.permute((0, 2, 3, 1))."""
-    return permute(x, _sizes(dims))
+def _permute(x: Tensor, *axes: Any, dims: Any = None) -> Any:
+    """x.permute(0, 2, 3, 1), x.permute((0, 2, 3, 1)) or x.permute(dims=(0, 2, 3, 1))."""
+    return permute(x, _sizes("permute", axes, dims=dims))
 
 
 @method
@@ -134,7 +148,7 @@ method("T")(property(lambda x: permute(x, tuple(range(x.ndim))[::-1]), doc="The 
 @method
 def expand(x: Any, *sizes: Any) -> Any:
     """x stretched to `sizes` by broadcasting, as a read-only view; -1 keeps a length."""
-    target = _sizes(sizes)
+    target = _sizes("expand", sizes)
     lead = len(target) - x.ndim
     if lead < 0 or -1 in target[:lead]:
         raise ShapeError(
@@ -173,24 +187,26 @@ def _(draw: Any) -> Any:
     return (draw.array(2, 3),), {"widths": widths, "value": draw.choice([0.0, -1.5])}
 
 
-@op(numpy=np.flip)
-def flip(x: Any, /, axis: Any) -> Any:
+@op
+def flipped(x: Any, /, axis: Any) -> Any:
     """x with the order along `axis` (an int or several) reversed."""
     return np.flip(x, normalize_axes(axis, x.ndim, "flip"))
 
 
-flip.vjp(x=lambda g, axis: flip(g, axis))
+flipped.vjp(x=lambda g, axis: flipped(g, axis))
 
 
-@flip.sample
+@flipped.sample
 def _(draw: Any) -> Any:
     return (draw.array(2, 3, 4),), {"axis": draw.choice([0, (1, 2), -1, (0, -2)])}
 
 
-@method("flip")
-def _flip(x: Tensor, *dims: Any) -> Any:
-    """x.flip(2, 3) or x.flip((2, 3))."""
-    return flip(x, _sizes(dims))
+@method
+def flip(x: Any, *axes: Any, dims: Any = None, axis: Any = None) -> Any:
+    """x with the order along some axes reversed: x.flip(2, 3), x.flip((2, 3)) or x.flip(dims=(2, 3))."""
+    if not axes and dims is None and axis is None:
+        raise TypeError(f"flip: no axes were given for shape {tuple(x.shape)}; name at least one")
+    return flipped(x, _sizes("flip", axes, dims=dims, axis=axis))
 
 
 @op(broadcast=True)
@@ -242,23 +258,23 @@ def _(draw: Any) -> Any:
     return tuple(draw.array(2, 3) for _ in range(draw.size(1, 3))), {"axis": draw.choice([0, 1, 2, -1, -2])}
 
 
-def cat(tensors: Sequence[Any], dim: int = 0) -> Any:
-    """Join Tensors along an axis that they have; they may differ in its length only.
+def cat(tensors: Sequence[Any], dim: int | None = None, *, axis: int | None = None) -> Any:
+    """Join Tensors along an axis that they have, 0 unless `dim` says which; they may differ in its length only.
 
     Different dtypes are promoted. Raises ValueError for an empty list and ShapeError if other axes differ.
     """
-    return concatenate(*_several(tensors, "cat"), axis=dim)
+    return concatenate(*_several(tensors, "cat"), axis=one_of("cat", dim=dim, axis=axis) or 0)
 
 
 concat = cat
 
 
-def stack(tensors: Sequence[Any], dim: int = 0) -> Any:
-    """Put Tensors of one shape side by side along a new axis at `dim`.
+def stack(tensors: Sequence[Any], dim: int | None = None, *, axis: int | None = None) -> Any:
+    """Put Tensors of one shape side by side along a new axis at `dim`, 0 unless given.
 
     Raises ValueError for an empty list and ShapeError if shapes differ.
     """
-    return stacked(*_several(tensors, "stack"), axis=dim)
+    return stacked(*_several(tensors, "stack"), axis=one_of("stack", dim=dim, axis=axis) or 0)
 
 
 def _several(tensors: Any, name: str) -> Any:
@@ -266,4 +282,7 @@ def _several(tensors: Any, name: str) -> Any:
         raise TypeError(f"{name}: a list of Tensors is needed, not one of shape {tuple(tensors.shape)}")
     if not len(tensors):
         raise ValueError(f"{name}: the list of Tensors is empty; it needs at least one")
+    for i, x in enumerate(tensors):
+        if not isinstance(x, (Tensor, np.ndarray)):
+            raise TypeError(f"{name}: entry {i} of the list is a {type(x).__name__}; Tensors or ndarrays are needed")
     return tensors
