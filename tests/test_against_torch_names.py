@@ -104,11 +104,60 @@ def test_size_is_a_method_and_dim_and_numel_too() -> None:
     for m in BOTH:
         x = m.constant(grid(0, 2, 3))
         assert (tuple(x.size()), x.size(-1), x.dim(), x.ndim, x.numel(), len(x)) == ((2, 3), 3, 2, 2, 6, 2)
+        with pytest.raises(IndexError, match=r"-2.*1"):
+            x.size(5)
 
 
 def test_keyword_spellings_of_reductions() -> None:
     agree(lambda m, x: x.sum(dim=1, keepdim=True) + x.sum(axis=0), grid(0, 3, 3))
     agree(lambda m, x: x.mean(dim=(0, 1)) + x.logsumexp(dim=0), grid(0, 3, 3))
+
+
+@pytest.mark.parametrize("name", ["max", "min"])
+def test_max_and_min_read_both_spellings_and_refuse_what_would_be_dropped(name: str) -> None:
+    x = OURS.constant(grid(0, 2, 3))
+    f = getattr(x, name)
+    assert f(axis=1, keepdim=True).shape == (2, 1)
+    assert f(dim=1, keepdims=True).values.shape == f(dim=1, keepdim=True).indices.shape == (2, 1)
+    assert f(keepdim=True).shape == f(keepdims=True).shape == (1, 1)
+    with pytest.raises(TypeError, match=f"{name}: dim and axis were both given"):
+        f(dim=1, axis=0)
+    with pytest.raises(TypeError, match=rf"{name}: dim is \(0, 1\).*use a{name}, or {name}\(axis=\(0, 1\)\)"):
+        f(dim=(0, 1))
+
+
+def test_keyword_spellings_of_layout() -> None:
+    x = grid(0, 2, 1, 3)
+    agree(lambda m, x: x.flip(dims=(0, 2)) + m.flip(x, dims=(1,)), x)
+    agree(lambda m, x: x.permute(dims=(2, 0, 1)).reshape(shape=(3, 2)), x)
+    agree(lambda m, x: m.cat([x, x], axis=1) + m.concat([x, x], axis=-2), x)
+    agree(lambda m, x: x.squeeze(axis=1).unsqueeze(axis=-1) + m.stack([x[:, 0]], axis=-1), x)
+    agree(lambda m, x: m.squeeze(x, dim=1) + m.unsqueeze(x, dim=0)[0, :, 0], x)
+
+
+def test_a_parameter_given_under_two_names_is_refused() -> None:
+    x = OURS.constant(grid(0, 2, 3))
+    for call in (
+        lambda: tg.cat([x, x], 0, axis=0),
+        lambda: tg.stack([x], dim=0, axis=0),
+        lambda: x.squeeze(0, axis=0),
+        lambda: x.unsqueeze(0, axis=0),
+        lambda: x.flip(0, dims=(0,)),
+        lambda: x.permute(1, 0, dims=(1, 0)),
+        lambda: x.reshape(6, shape=6),
+    ):
+        with pytest.raises(TypeError, match="are the same parameter; give one"):
+            call()
+    for call in (x.flip, x.unsqueeze):
+        with pytest.raises(TypeError, match=f"{call.__name__}: .* given"):
+            call()
+
+
+def test_a_list_to_join_holds_arrays_only() -> None:
+    x = OURS.constant(grid(0, 2, 3))
+    for join in (tg.cat, tg.stack, np.concatenate, np.stack):
+        with pytest.raises(TypeError, match="entry 1 of the list is a float; Tensors or ndarrays are needed"):
+            join([x, 2.0])
 
 
 FUNCTIONS = {

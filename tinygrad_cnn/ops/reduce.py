@@ -166,15 +166,23 @@ argmax.sample(_one_axis_sample)
 argmin.sample(_one_axis_sample)
 
 
-def _best_along(x: Any, axis: int, keepdims: bool, arg: Any) -> ValuesIndices:
-    indices = arg(x, axis, True)
-    values = take_along_axis(x, array_of(indices), axis)
+def _extremum(name: str, x: Any, dim: Any, axis: Any, keepdims: bool, values: Any, arg: Any, pairwise: Any) -> Any:
+    """PyTorch's max and min: amax/amin of all or over `axis`, (values, indices) along `dim`, or of two Tensors."""
+    if dim is not None and axis is not None:
+        raise TypeError(f"{name}: dim and axis were both given; dim gives values and indices, axis values alone")
+    if isinstance(dim, Tensor):
+        return pairwise(x, dim)
+    if dim is None:
+        return values(x, axis, keepdims)
+    if isinstance(dim, (tuple, list)):
+        raise TypeError(f"{name}: dim is {dim}, but indices are along one axis; use a{name}, or {name}(axis={dim})")
+    (dim,) = normalize_axes(dim, x.ndim, name)
+    indices = arg(x, dim, True)
+    best = take_along_axis(x, array_of(indices), dim)
     if not keepdims:
-        shape = values.shape
-        axis = normalize_axes(axis, len(shape), "max")[0]
-        shape = shape[:axis] + shape[axis + 1 :]
-        values, indices = reshape(values, shape), reshape(indices, shape)
-    return ValuesIndices(values, indices)
+        shape = best.shape[:dim] + best.shape[dim + 1 :]
+        best, indices = reshape(best, shape), reshape(indices, shape)
+    return ValuesIndices(best, indices)
 
 
 @method
@@ -183,9 +191,7 @@ def max(x: Any, dim: Any = None, keepdim: bool = False, *, axis: Any = None, kee
 
     `axis=` gives values alone, ties sharing the gradient; a Tensor for `dim` gives the elementwise maximum.
     """
-    if isinstance(dim, Tensor):
-        return maximum(x, dim)
-    return amax(x, axis, keepdims) if dim is None else _best_along(x, dim, keepdim, argmax)
+    return _extremum("max", x, dim, axis, keepdim or keepdims, amax, argmax, maximum)
 
 
 @method
@@ -194,9 +200,7 @@ def min(x: Any, dim: Any = None, keepdim: bool = False, *, axis: Any = None, kee
 
     `axis=` gives values alone, ties sharing the gradient; a Tensor for `dim` gives the elementwise minimum.
     """
-    if isinstance(dim, Tensor):
-        return minimum(x, dim)
-    return amin(x, axis, keepdims) if dim is None else _best_along(x, dim, keepdim, argmin)
+    return _extremum("min", x, dim, axis, keepdim or keepdims, amin, argmin, minimum)
 
 
 @op(method=True, floating=True)
