@@ -798,3 +798,57 @@ def test_H50_an_ndarray_first_gives_a_tensor_and_is_not_written_to():
     with pytest.raises(TypeError, match="cannot be written into an ndarray"):
         a += x
     assert a.tolist() == [1.0, 2.0]
+
+
+NUMPY_SPELLINGS = [
+    lambda x: np.squeeze(x[None], axis=0),
+    lambda x: np.expand_dims(x, axis=0),
+    lambda x: np.expand_dims(x, axis=(0, -1)),
+    lambda x: np.clip(x, min=1, max=4),
+    lambda x: np.clip(x, a_min=1, a_max=None),
+    lambda x: np.concatenate([x, x], axis=None),
+    lambda x: np.concatenate([x, x], axis=1),
+    lambda x: np.stack([x, x], axis=-1),
+    lambda x: np.flip(x),
+    lambda x: np.flip(x, axis=1),
+    lambda x: np.transpose(x, axes=(1, 0)),
+    lambda x: np.reshape(x, (3, 2)),
+    lambda x: np.max(x, axis=1, keepdims=True),
+]
+
+
+@pytest.mark.parametrize("f", NUMPY_SPELLINGS)
+def test_numpys_keywords_mean_what_they_mean_in_numpy(f):
+    array = np.arange(6.0).reshape(2, 3)
+    x = leaf(array)
+    y = f(x)
+    np.testing.assert_array_equal(y.array, f(array), strict=True)
+    assert y.requires_grad
+
+
+def test_numpys_size_and_shape_of_a_tensor():
+    x = leaf(np.zeros((2, 3)))
+    assert [np.size(x), np.size(x, 0), np.size(x, axis=-1), np.ndim(x), np.shape(x)] == [6, 2, 3, 2, (2, 3)]
+
+
+@pytest.mark.parametrize(
+    ("f", "message"),
+    [
+        (
+            lambda x: np.sum(x, dtype=float),
+            r"np\.sum of Tensors takes \(x, axis=None, keepdims=False\).*'dtype'.*numpy",
+        ),
+        (lambda x: np.reshape(x, (3, 2), order="F"), r"np\.reshape of Tensors takes \(x, shape\).*'order'"),
+        (lambda x: np.concatenate([x], dtype=float), r"np\.concatenate of Tensors takes \(xs, axis=0\)"),
+        (lambda x: np.where(x > 1), r"np\.where of Tensors takes \(condition, x, y\)"),
+        (lambda x: np.median(x), r"np\.median has no op here"),
+    ],
+)
+def test_what_numpys_functions_cannot_do_with_a_tensor_is_said_in_numpys_names(f, message):
+    with pytest.raises(TypeError, match=message):
+        f(leaf(np.zeros((2, 3))))
+
+
+def test_numpys_squeeze_refuses_a_longer_axis():
+    with pytest.raises(tg.ShapeError, match=r"np.squeeze: axis 1 of shape \(1, 3\) is longer than 1"):
+        np.squeeze(leaf(np.zeros((1, 3))), axis=(0, 1))

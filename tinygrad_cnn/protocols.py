@@ -4,6 +4,8 @@ NumPy's functions on a Tensor record the op that means the same, or raise a Type
 graph is never lost silently.
 """
 
+import inspect
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,6 +15,7 @@ from .graph import Array, Tensor, method
 from .ops import elementwise, layout, reduce
 from .ops.index import getitem
 from .primitive import numpy_ops
+from .shapes import ShapeError, normalize_axes
 
 
 @method("__len__")
@@ -80,7 +83,7 @@ def _format(x: Tensor, spec: str) -> str:
 @method
 def size(x: Tensor, dim: int | None = None) -> Any:
     """The shape, or the length of axis `dim`."""
-    return x.shape if dim is None else x.shape[dim]
+    return x.shape if dim is None else x.shape[normalize_axes(dim, x.ndim, "size")[0]]
 
 
 @method
@@ -128,16 +131,20 @@ def _array_ufunc(x: Tensor, ufunc: np.ufunc, call: str, *inputs: Any, **options:
 @method("__array_function__")
 def _array_function(x: Tensor, function: Any, types: Any, args: Any, options: Any) -> Any:
     """np.sum(x, axis=0): the op that means the same, with NumPy's defaults."""
-    known = _FUNCTIONS.get(function) or numpy_ops.get(function)
+    name, known = f"np.{function.__name__}", _FUNCTIONS.get(function) or numpy_ops.get(function)
     if known is None:
-        raise TypeError(
-            f"np.{function.__name__} has no op here, so a gradient would be lost; use .numpy() for the values"
-        )
+        raise TypeError(f"{name} has no op here, so a gradient would be lost; use .numpy() for the values")
+    signature = inspect.signature(known)
+    try:
+        signature.bind(*args, **options)
+    except TypeError as error:
+        takes = ", ".join(str(p.replace(annotation=p.empty)) for p in signature.parameters.values())
+        raise TypeError(f"{name} of Tensors takes ({takes}): {error}; use .numpy() for anything else") from None
     return known(*args, **options)
 
 
-def _ndim(x: Any) -> int:
-    return len(x.shape)
+def _size(x: Any, axis: Any = None) -> int:
+    return math.prod(x.shape[i] for i in normalize_axes(axis, len(x.shape), "np.size"))
 
 
 def _var(x: Any, axis: Any = None, *, ddof: float = 0, keepdims: bool = False) -> Any:
@@ -152,12 +159,26 @@ def _flip(x: Any, axis: Any = None) -> Any:
     return layout.flip(x, tuple(range(x.ndim)) if axis is None else axis)
 
 
-def _clip(x: Any, a_min: Any = None, a_max: Any = None) -> Any:
-    return elementwise.clip(x, a_min, a_max)
+def _clip(x: Any, a_min: Any = None, a_max: Any = None, *, min: Any = None, max: Any = None) -> Any:
+    low, high = layout.one_of("np.clip", a_min=a_min, min=min), layout.one_of("np.clip", a_max=a_max, max=max)
+    return elementwise.clip(x, low, high)
 
 
-def _concatenate(xs: Any, axis: int = 0) -> Any:
-    return layout.cat(xs, axis)
+def _squeeze(x: Any, axis: Any = None) -> Any:
+    long = [] if axis is None else [i for i in normalize_axes(axis, x.ndim, "np.squeeze") if x.shape[i] != 1]
+    if long:
+        raise ShapeError(f"np.squeeze: axis {long[0]} of shape {tuple(x.shape)} is longer than 1; leave it out")
+    return layout.squeeze(x, axis)
+
+
+def _expand_dims(x: Any, axis: Any) -> Any:
+    new = normalize_axes(axis, x.ndim + (len(axis) if isinstance(axis, (tuple, list)) else 1), "np.expand_dims")
+    lengths = iter(x.shape)
+    return layout.reshape(x, tuple(1 if i in new else next(lengths) for i in range(x.ndim + len(new))))
+
+
+def _concatenate(xs: Any, axis: int | None = 0) -> Any:
+    return layout.cat(xs, axis) if axis is not None else layout.cat([layout.reshape(x, -1) for x in xs])
 
 
 def _stack(xs: Any, axis: int = 0) -> Any:
@@ -166,8 +187,8 @@ def _stack(xs: Any, axis: int = 0) -> Any:
 
 _FUNCTIONS: dict[Any, Any] = {  # where NumPy's signature or default differs from the op's
     np.shape: lambda x: x.shape,
-    np.ndim: _ndim,
-    np.size: lambda x: x.array.size,
+    np.ndim: lambda x: x.ndim,
+    np.size: _size,
     np.max: reduce.amax,
     np.min: reduce.amin,
     np.var: _var,
@@ -178,6 +199,6 @@ _FUNCTIONS: dict[Any, Any] = {  # where NumPy's signature or default differs fro
     np.stack: _stack,
     np.where: elementwise.where,
     np.broadcast_to: layout.broadcast_to,
-    np.squeeze: layout.squeeze,
-    np.expand_dims: layout.unsqueeze,
+    np.squeeze: _squeeze,
+    np.expand_dims: _expand_dims,
 }
