@@ -255,13 +255,14 @@ def backprop(
 
 def _schedule(roots: list[Node], targets: set[Node] | None) -> tuple[list[Node], set[Node] | None]:
     """The Nodes to visit, later ones first; and, with targets, those among them that lead to one."""
-    seen, stack = set(roots), list(roots)
+    seen, stack, order = set(roots), list(roots), list(roots)
     while stack:
         for parent in stack.pop().parents:
             if parent not in seen:
                 seen.add(parent)
                 stack.append(parent)
-    order = sorted(seen, key=_by_order, reverse=True)
+                order.append(parent)
+    order.sort(key=_by_order, reverse=True)  # nearly sorted already, so nearly linear
     if targets is None:
         return order, None
     needed: set[Node] = set()
