@@ -784,6 +784,20 @@ def test_softmax_without_dim_guesses_and_warns():
         F.log_softmax(x)
 
 
+@pytest.mark.parametrize(("function", "layer"), [(F.softmax, Softmax), (F.log_softmax, LogSoftmax)])
+def test_softmax_takes_axis_beside_dim(function, layer):
+    x = Tensor(normal(2, 3, 4))
+    for axis in range(-3, 3):
+        wanted = function(x, axis).array
+        assert np.array_equal(function(x, axis=axis).array, wanted)
+        assert np.array_equal(layer(axis=axis)(x).array, wanted)
+        assert layer(axis=axis).dim == axis
+    with pytest.raises(TypeError, match="softmax: dim and axis are the same parameter; give one"):
+        function(x, 0, axis=0)
+    with pytest.raises(TypeError, match="Softmax: dim and axis are the same parameter; give one"):
+        layer(0, axis=1)
+
+
 def test_inplace_relu_makes_its_input_the_result():
     x = Tensor([-1.0, 2.0])
     view = x.detach()

@@ -8,11 +8,13 @@ import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import get_type_hints
 
 import pytest
 
 import tinygrad_cnn as tg
 from tinygrad_cnn.graph import Tensor
+from tinygrad_cnn.nn.module import Layer
 from tinygrad_cnn.primitive import Op, registry
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -107,6 +109,26 @@ def test_type_checkers_see_every_attribute_of_tensor_and_no_other():
     stated = stated_methods() - {"__slots__"}
     assert real - stated == set()
     assert {name for name in stated if not hasattr(Tensor, name)} == set()
+
+
+@pytest.mark.parametrize("name", tg.nn.functional.__all__)
+def test_type_checkers_see_a_tensor_come_out_of_each_function_of_nn(name):
+    assert get_type_hints(getattr(tg.nn.functional, name))["return"] is Tensor
+
+
+LAYERS = [
+    value
+    for name in [*tg.nn.__all__, *vars(tg.nn.models)]
+    if inspect.isclass(value := getattr(tg.nn, name, None) or getattr(tg.nn.models, name))
+    and issubclass(value, tg.nn.Module)
+    and value not in (tg.nn.Module, tg.nn.ModuleList, Layer)
+]
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_type_checkers_see_a_tensor_come_out_of_each_layer(layer):
+    assert issubclass(layer, Layer)  # its call
+    assert get_type_hints(layer.forward)["return"] is Tensor
 
 
 @pytest.mark.parametrize("name", sorted(n for n in vars(Tensor) if not n.startswith("_")))

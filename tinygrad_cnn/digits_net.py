@@ -52,7 +52,7 @@ class DigitsNet(nn.Module):
         x = F.max_pool2d(x, 2)  # 8x8 -> 4x4
         x = F.relu(self.bn3(self.conv3(x)))
         x = F.max_pool2d(x, 2)  # 4x4 -> 2x2
-        return self.fc(flatten(x, 1))  # type: ignore[no-any-return]
+        return self.fc(flatten(x, 1))
 
 
 def train(

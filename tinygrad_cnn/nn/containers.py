@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Self
 
-from .module import Module
+from ..graph import Tensor
+from .module import Layer, Module
 
 
 class _Numbered(Module):
@@ -45,7 +46,7 @@ class _Numbered(Module):
         return self
 
 
-class Sequential(_Numbered):
+class Sequential(_Numbered, Layer):
     """Modules that run one after the other: Sequential(a, b), or Sequential(OrderedDict(first=a, second=b))."""
 
     def __init__(self, *modules: Any) -> None:
@@ -56,7 +57,7 @@ class Sequential(_Numbered):
         else:
             self.extend(modules)
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Tensor) -> Tensor:
         for layer in self._layers():
             x = layer(x)
         return x
@@ -70,11 +71,11 @@ class ModuleList(_Numbered):
         self.extend(modules)
 
 
-class Identity(Module):
+class Identity(Layer):
     """x. Takes and ignores any arguments."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__()
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Tensor) -> Tensor:
         return x

@@ -22,6 +22,7 @@ from ..ops import norm as _norm
 from ..ops import pool as _pool
 from ..ops import softmax as _softmax
 from ..ops.index import getitem
+from ..primitive import Primitive
 from ..shapes import ShapeError
 
 __all__ = [
@@ -46,11 +47,12 @@ __all__ = [
 ]
 
 
-def _batched(function: Any, input: Any, *args: Any, **params: Any) -> Any:
+def _batched(function: Primitive, input: Any, *args: Any, **params: Any) -> Tensor:
     """function(input, ...), a single image being made a batch of one and back."""
     if getattr(input, "ndim", 4) != 3:
         return function(input, *args, **params)
-    return _layout.reshape((y := function(_layout.unsqueeze(input, 0), *args, **params)), y.shape[1:])
+    y = function(_layout.unsqueeze(input, 0), *args, **params)
+    return _layout.reshape(y, y.shape[1:])
 
 
 def conv2d(
@@ -64,7 +66,7 @@ def conv2d(
     *,
     flip: bool = False,
     strict: bool = False,
-) -> Any:
+) -> Tensor:
     """Cross-correlate images with filters; with `flip` convolve them, the kernel turned by 180 degrees.
 
     (n c h w), (o c/groups kh kw), (o) -> (n o oh ow), oh = (h + padding - dilation*(kh - 1) - 1) // stride + 1
@@ -87,7 +89,7 @@ def conv_transpose2d(
     output_padding: Any = 0,
     groups: int = 1,
     dilation: Any = 1,
-) -> Any:
+) -> Tensor:
     """The transpose of conv2d with the same weight.
 
     (n c h w), (c o/groups kh kw), (o) -> (n o oh ow),
@@ -106,7 +108,7 @@ def max_pool2d(
     *,
     ties: str = "first",
     strict: bool = False,
-) -> Any:
+) -> Tensor:
     """The maximum of each window; padding is minus infinity, stride is kernel_size unless given.
 
     ties: which of several equal cells takes the gradient: 'first' (row-major, as in PyTorch), 'last' or 'split'.
@@ -124,7 +126,7 @@ def avg_pool2d(
     divisor_override: int | None = None,
     *,
     strict: bool = False,
-) -> Any:
+) -> Tensor:
     """The mean of each window; the zeros of the padding count unless count_include_pad is False."""
     return _batched(
         _pool.avg_pool2d, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override, strict
@@ -140,49 +142,56 @@ def sum_pool2d(
     ceil_mode: bool = False,
     *,
     strict: bool = False,
-) -> Any:
+) -> Tensor:
     """The sum of each window."""
     return _batched(_pool.sum_pool2d, input, kernel_size, stride, padding, dilation, ceil_mode, strict)
 
 
-def linear(input: Any, weight: Any, bias: Any = None) -> Any:
+def linear(input: Any, weight: Any, bias: Any = None) -> Tensor:
     """x w^T + b: (... i), (o i), (o) -> (... o)"""
     return _matmul.linear(input, weight, bias)
 
 
-def relu(input: Any, inplace: bool = False) -> Any:
+def relu(input: Any, inplace: bool = False) -> Tensor:
     """max(x, 0). With `inplace` the Tensor `input` itself becomes the result."""
     return _becomes(input, _elementwise.relu(input), "relu") if inplace else _elementwise.relu(input)
 
 
-def sigmoid(input: Any) -> Any:
+def sigmoid(input: Any) -> Tensor:
     """1 / (1 + exp(-x))"""
     return _elementwise.sigmoid(input)
 
 
-def tanh(input: Any) -> Any:
+def tanh(input: Any) -> Tensor:
     """The hyperbolic tangent."""
     return _elementwise.tanh(input)
 
 
-def softmax(input: Any, dim: int | None = None) -> Any:
-    """exp(x) / sum(exp(x)) along `dim`, which should be given: without it axis 0 or 1 is guessed, with a warning."""
-    return _softmax.softmax(input, _dim(input, dim, "softmax"))
+def softmax(input: Any, dim: int | None = None, *, axis: int | None = None) -> Tensor:
+    """exp(x) / sum(exp(x)) along `dim` (or `axis`), to be given: else axis 0 or 1 is guessed, with a warning."""
+    return _softmax.softmax(input, _dim(input, dim, axis, "softmax"))
 
 
-def log_softmax(input: Any, dim: int | None = None) -> Any:
-    """log(softmax(x)) along `dim`, which should be given: without it axis 0 or 1 is guessed, with a warning."""
-    return _softmax.log_softmax(input, _dim(input, dim, "log_softmax"))
+def log_softmax(input: Any, dim: int | None = None, *, axis: int | None = None) -> Tensor:
+    """log(softmax(x)) along `dim` (or `axis`), to be given: else axis 0 or 1 is guessed, with a warning."""
+    return _softmax.log_softmax(input, _dim(input, dim, axis, "log_softmax"))
 
 
-def _dim(input: Any, dim: int | None, name: str) -> int:
-    if dim is not None:
-        return dim
+def _dim(input: Any, dim: int | None, axis: int | None, name: str) -> int:
+    if (given := one_axis(name, dim, axis)) is not None:
+        return given
     guess = 0 if input.ndim in (0, 1, 3) else 1
     warnings.warn(
         f"{name}: dim was not given, {guess} is guessed from {input.ndim} axes; pass dim={guess}", stacklevel=3
     )
     return guess
+
+
+def one_axis(name: str, dim: int | None, axis: int | None) -> int | None:
+    """The axis under either of its two names. Raises TypeError if both are given."""
+    if dim is not None and axis is not None:
+        raise TypeError(f"{name}: dim and axis are the same parameter; give one")
+    return axis if dim is None else dim
 
 
 def cross_entropy(
@@ -193,7 +202,7 @@ def cross_entropy(
     ignore_index: int = -100,
     reduction: str = "mean",
     label_smoothing: float = 0.0,
-) -> Any:
+) -> Tensor:
     """-log softmax(logits)[label]: (n k), (n) -> (), or (n k ...), (n ...), or target as probabilities (n k ...)."""
     return _loss.cross_entropy(
         input,
@@ -205,12 +214,14 @@ def cross_entropy(
     )
 
 
-def nll_loss(input: Any, target: Any, weight: Any = None, *, ignore_index: int = -100, reduction: str = "mean") -> Any:
+def nll_loss(
+    input: Any, target: Any, weight: Any = None, *, ignore_index: int = -100, reduction: str = "mean"
+) -> Tensor:
     """-input[label] for log-probabilities: (n k), (n) -> ()"""
     return _loss.nll_loss(input, target, weight=weight, ignore_index=ignore_index, reduction=reduction)
 
 
-def mse_loss(input: Any, target: Any, *, reduction: str = "mean") -> Any:
+def mse_loss(input: Any, target: Any, *, reduction: str = "mean") -> Tensor:
     """(input - target)^2, averaged, summed or as it is."""
     return _loss.mse_loss(input, target, reduction=reduction)
 
@@ -222,7 +233,7 @@ def dropout(
     inplace: bool = False,
     *,
     generator: np.random.Generator | None = None,
-) -> Any:
+) -> Tensor:
     """Zeros with probability p, the rest divided by 1 - p; the input itself unless `training`.
 
     generator: where the choice is drawn; the package's default generator unless given.
@@ -240,7 +251,7 @@ def batch_norm(
     training: bool = False,
     momentum: float = 0.1,
     eps: float = 1e-5,
-) -> Any:
+) -> Tensor:
     """(x - mean) / sqrt(var + eps) * weight + bias for each channel: (n c ...) -> (n c ...)
 
     In training mean and var are the batch's, and running_mean and running_var, if given, move towards them in place
@@ -249,7 +260,7 @@ def batch_norm(
     return _norm.batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)
 
 
-def pad(input: Any, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Any:
+def pad(input: Any, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Tensor:
     """`input` with cells around it: pad is [before, after] of the last axis, then of the one before it, and so on.
 
     mode: 'constant' (`value`, 0 unless given), 'reflect' (without repeating the edge), 'replicate', 'circular'.
@@ -271,17 +282,18 @@ def pad(input: Any, pad: Sequence[int], mode: str = "constant", value: float | N
     for n, (before, after) in zip(input.shape, pairs, strict=True):
         if n + min(before, 0) + min(after, 0) < 0:
             raise ShapeError(f"pad: {widths} crops more than there is of shape {tuple(input.shape)}")
+    output: Tensor = input
     if any(n < 0 for pair in pairs for n in pair):
         spans = zip(input.shape, pairs, strict=True)
-        input = getitem(input, tuple(slice(max(0, -before), n - max(0, -after)) for n, (before, after) in spans))
+        output = getitem(input, tuple(slice(max(0, -before), n - max(0, -after)) for n, (before, after) in spans))
         pairs = [(max(0, before), max(0, after)) for before, after in pairs]
     if mode == "constant":
-        return _layout.pad(input, tuple(pairs), 0.0 if value is None else value)
+        return _layout.pad(output, tuple(pairs), 0.0 if value is None else value)
     for axis, (before, after) in enumerate(pairs):
         if before or after:
-            rows = _rows(input.shape[axis], before, after, mode)
-            input = getitem(input, (slice(None),) * axis + (rows,))
-    return input
+            rows = _rows(output.shape[axis], before, after, mode)
+            output = getitem(output, (slice(None),) * axis + (rows,))
+    return output
 
 
 _MODES = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}  # PyTorch's names -> NumPy's
@@ -315,7 +327,7 @@ def one_hot(labels: Any, num_classes: int = -1) -> Tensor:
     return Tensor((values[..., None] == np.arange(num_classes)).astype(np.int64))
 
 
-def _becomes(input: Any, output: Any, by: str) -> Any:
+def _becomes(input: Any, output: Any, by: str) -> Tensor:
     """`input` with the values, and while recording the graph, of `output`.
 
     Nodes hold arrays, not Tensors: a recorded Tensor takes the new array and Node, and what older Nodes keep stays.

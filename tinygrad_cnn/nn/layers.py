@@ -15,12 +15,12 @@ from ..graph import Tensor
 from ..shapes import ShapeError, checked_integer, checked_padding, checked_pair, conv2d_geometry
 from . import functional as F
 from . import init
-from .module import Module, Parameter, UninitializedParameter
+from .module import Layer, Parameter, UninitializedParameter
 
 Generator = np.random.Generator
 
 
-class Linear(Module):
+class Linear(Layer):
     """x w^T + b: (... in_features) -> (... out_features)
 
     weight (out in) and bias (out) start as U(-1/sqrt(in), 1/sqrt(in)). With in_features=None the first input decides
@@ -72,7 +72,7 @@ class Linear(Module):
             _reset(self.weight, generator)
             _reset_bias(self.bias, self.weight, generator)
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Tensor) -> Tensor:
         if isinstance(self.weight, UninitializedParameter):
             if x.ndim == 0 or x.shape[-1] == 0:
                 raise ShapeError(f"Linear: x has shape {tuple(x.shape)}; its last axis must hold at least one feature")
@@ -83,7 +83,7 @@ class Linear(Module):
         return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
 
 
-class _Conv(Module):
+class _Conv(Layer):
     """What Conv2d and ConvTranspose2d share: the sizes, the weight and the bias."""
 
     weight: Parameter
@@ -179,7 +179,7 @@ class Conv2d(_Conv):
         )
         self.strict = strict
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Tensor) -> Tensor:
         padding = self.padding
         if self.padding_mode != "zeros":
             shape = x.shape if x.ndim != 3 else (1, *x.shape)
@@ -217,13 +217,13 @@ class ConvTranspose2d(_Conv):
         )
         self.output_padding = checked_pair("ConvTranspose2d", "output_padding", output_padding, 0)
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Tensor) -> Tensor:
         return F.conv_transpose2d(
             x, self.weight, self.bias, self.stride, self.padding, self.output_padding, self.groups, self.dilation
         )
 
 
-class BatchNorm2d(Module):
+class BatchNorm2d(Layer):
     """(x - mean) / sqrt(var + eps) * weight + bias for each channel: (n c h w) -> (n c h w)
 
     In training the batch's mean and variance are used, and the running ones move towards them by `momentum` (with
@@ -272,7 +272,7 @@ class BatchNorm2d(Module):
             init.ones_(self.weight)
             init.zeros_(self.bias)
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Tensor) -> Tensor:
         if x.ndim != 4 or x.shape[1] != self.num_features:
             raise ShapeError(
                 f"BatchNorm2d: x has shape {tuple(x.shape)}; (n, {self.num_features}, h, w) is needed, "

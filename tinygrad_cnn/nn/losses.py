@@ -6,10 +6,10 @@ from typing import Any
 
 from ..graph import Tensor
 from . import functional as F
-from .module import Module
+from .module import Layer
 
 
-class _Loss(Module):
+class _Loss(Layer):
     def __init__(self, reduction: str) -> None:
         super().__init__()
         if reduction not in ("mean", "sum", "none"):
@@ -31,7 +31,7 @@ class CrossEntropyLoss(_Loss):
         self.register_buffer("weight", None if weight is None else Tensor(weight))
         self.ignore_index, self.label_smoothing = ignore_index, label_smoothing
 
-    def forward(self, input: Any, target: Any) -> Any:
+    def forward(self, input: Any, target: Any) -> Tensor:
         return F.cross_entropy(
             input,
             target,
@@ -52,7 +52,7 @@ class NLLLoss(_Loss):
         self.register_buffer("weight", None if weight is None else Tensor(weight))
         self.ignore_index = ignore_index
 
-    def forward(self, input: Any, target: Any) -> Any:
+    def forward(self, input: Any, target: Any) -> Tensor:
         return F.nll_loss(input, target, self.weight, ignore_index=self.ignore_index, reduction=self.reduction)
 
 
@@ -62,5 +62,5 @@ class MSELoss(_Loss):
     def __init__(self, *, reduction: str = "mean") -> None:
         super().__init__(reduction)
 
-    def forward(self, input: Any, target: Any) -> Any:
+    def forward(self, input: Any, target: Any) -> Tensor:
         return F.mse_loss(input, target, reduction=self.reduction)

@@ -10,18 +10,19 @@ from typing import Any
 
 import numpy as np
 
+from ..graph import Tensor
 from ..ops.layout import flatten, pad
 from . import functional as F
 from . import init
 from .containers import Sequential
 from .layers import BatchNorm2d, Conv2d, Linear
-from .module import Module
+from .module import Layer
 from .stateless import Dropout, MaxPool2d, ReLU
 
 Generator = np.random.Generator
 
 
-class LeNet5(Module):
+class LeNet5(Layer):
     """LeNet-5 in today's form: (n in_channels 32 32) -> (n num_classes), 61,706 parameters for 1 and 10.
 
     As in the paper: 5x5 convolutions of 6 and 16 filters, then 120, 84 and num_classes units, for 32x32 images (28x28
@@ -38,7 +39,7 @@ class LeNet5(Module):
         self.fc2 = Linear(120, 84, generator=generator)
         self.fc3 = Linear(84, num_classes, generator=generator)
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Tensor) -> Tensor:
         x = F.max_pool2d(F.relu(self.conv1(x)), 2)
         x = F.max_pool2d(F.relu(self.conv2(x)), 2)
         x = flatten(x, 1)
@@ -47,7 +48,7 @@ class LeNet5(Module):
         return self.fc3(x)
 
 
-class VGG(Module):
+class VGG(Layer):
     """A VGG for 32x32 images: 3x3 convolutions with relu, in stages that end in 2x2 maximum pooling.
 
     (n in_channels 32 32) -> (n num_classes)
@@ -100,7 +101,7 @@ class VGG(Module):
                 if layer.bias is not None:
                     init.zeros_(layer.bias)
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Tensor) -> Tensor:
         x = self.features(x)
         x = flatten(x, 1)
         return self.classifier(x)
@@ -113,7 +114,7 @@ def vgg11(num_classes: int = 10, in_channels: int = 3, *, width: int = 16, **opt
     return VGG(channels, num_classes, in_channels, **{"hidden": d, **options})
 
 
-class BasicBlock(Module):
+class BasicBlock(Layer):
     """relu(x + bn(conv(relu(bn(conv(x)))))): two 3x3 convolutions beside a shortcut.
 
     (n in_channels h w) -> (n channels oh ow), oh = ceil(h / stride). Source: He et al. (2016), fig. 2.
@@ -142,12 +143,12 @@ class BasicBlock(Module):
                 Conv2d(in_channels, channels, 1, stride, bias=False, generator=generator), BatchNorm2d(channels)
             )
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Tensor) -> Tensor:
         y = F.relu(self.bn1(self.conv1(x)))
         y = self.bn2(self.conv2(y))
         return F.relu(y + self.shortcut(x))
 
-    def shortcut(self, x: Any) -> Any:
+    def shortcut(self, x: Tensor) -> Tensor:
         """x in the shape of the block's output."""
         if self.downsample is not None:
             return self.downsample(x)
@@ -156,7 +157,7 @@ class BasicBlock(Module):
         return pad(x, ((0, 0), (0, self.added), (0, 0), (0, 0))) if self.added else x
 
 
-class ResNet20(Module):
+class ResNet20(Layer):
     """ResNet-20 for CIFAR: (n in_channels 32 32) -> (n num_classes)
 
     A 3x3 convolution of 16 filters, three stages of three blocks with 16, 32 and 64 filters at sizes 32, 16 and 8,
@@ -196,7 +197,7 @@ class ResNet20(Module):
             if isinstance(layer, Conv2d):
                 init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu", generator=generator)
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Tensor) -> Tensor:
         x = F.relu(self.bn1(self.conv1(x)))
         x = self.layer1(x)
         x = self.layer2(x)

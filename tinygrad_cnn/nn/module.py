@@ -12,12 +12,14 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from itertools import islice, pairwise, repeat
 from types import FrameType
-from typing import Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
 from .. import memory
 from ..graph import Array, Tensor, wrap
+from ..scopes import current as _scope
+from ..scopes import scope_of
 
 _assign: Any = operator.setitem
 
@@ -90,11 +92,14 @@ class Module:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run forward; an exception that leaves it carries the path of the innermost module as a note."""
+        token = _scope.set(scope_of(self))
         try:
             return self.forward(*args, **kwargs)
         except Exception as error:
             _note_path(self, error)
             raise
+        finally:
+            _scope.reset(token)
 
     # Attributes
 
@@ -382,6 +387,14 @@ class Module:
         if not children and len(lines) <= 1:
             return f"{type(self).__name__}({extra})"
         return f"{type(self).__name__}(\n  " + "\n  ".join(lines + children) + "\n)"
+
+
+class Layer(Module):
+    """A Module whose call gives a Tensor, as type checkers see; at run time a Module like any other."""
+
+    if TYPE_CHECKING:
+
+        def __call__(self, *args: Any, **kwargs: Any) -> Tensor: ...
 
 
 def clear_grad(tensor: Tensor, set_to_none: bool) -> None:

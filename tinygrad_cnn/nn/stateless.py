@@ -6,47 +6,48 @@ from typing import Any
 
 import numpy as np
 
+from ..graph import Tensor
 from ..ops.layout import flatten
 from . import functional as F
-from .module import Module
+from .module import Layer
 
 
-class ReLU(Module):
+class ReLU(Layer):
     """max(x, 0)"""
 
     def __init__(self, inplace: bool = False) -> None:
         super().__init__()
         self.inplace = inplace
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Tensor) -> Tensor:
         return F.relu(x, self.inplace)
 
     def extra_repr(self) -> str:
         return "inplace=True" if self.inplace else ""
 
 
-class Sigmoid(Module):
+class Sigmoid(Layer):
     """1 / (1 + exp(-x))"""
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Tensor) -> Tensor:
         return F.sigmoid(x)
 
 
-class Tanh(Module):
+class Tanh(Layer):
     """The hyperbolic tangent."""
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Tensor) -> Tensor:
         return F.tanh(x)
 
 
-class Softmax(Module):
-    """exp(x) / sum(exp(x)) along `dim`."""
+class Softmax(Layer):
+    """exp(x) / sum(exp(x)) along `dim`, or `axis`."""
 
-    def __init__(self, dim: int | None = None) -> None:
+    def __init__(self, dim: int | None = None, *, axis: int | None = None) -> None:
         super().__init__()
-        self.dim = dim
+        self.dim = F.one_axis(type(self).__name__, dim, axis)
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Tensor) -> Tensor:
         return F.softmax(x, self.dim)
 
     def extra_repr(self) -> str:
@@ -54,13 +55,13 @@ class Softmax(Module):
 
 
 class LogSoftmax(Softmax):
-    """log(softmax(x)) along `dim`."""
+    """log(softmax(x)) along `dim`, or `axis`."""
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Tensor) -> Tensor:
         return F.log_softmax(x, self.dim)
 
 
-class MaxPool2d(Module):
+class MaxPool2d(Layer):
     """The maximum of each window: (n c h w) -> (n c oh ow). ties and strict as in functional.max_pool2d."""
 
     def __init__(
@@ -78,7 +79,7 @@ class MaxPool2d(Module):
         self.kernel_size, self.stride = kernel_size, kernel_size if stride is None else stride
         self.padding, self.dilation, self.ceil_mode, self.ties, self.strict = padding, dilation, ceil_mode, ties, strict
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Tensor) -> Tensor:
         return F.max_pool2d(
             x,
             self.kernel_size,
@@ -97,7 +98,7 @@ class MaxPool2d(Module):
         )
 
 
-class AvgPool2d(Module):
+class AvgPool2d(Layer):
     """The mean of each window: (n c h w) -> (n c oh ow)."""
 
     def __init__(
@@ -116,7 +117,7 @@ class AvgPool2d(Module):
         self.padding, self.ceil_mode, self.strict = padding, ceil_mode, strict
         self.count_include_pad, self.divisor_override = count_include_pad, divisor_override
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Tensor) -> Tensor:
         return F.avg_pool2d(
             x,
             self.kernel_size,
@@ -132,7 +133,7 @@ class AvgPool2d(Module):
         return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
 
 
-class Dropout(Module):
+class Dropout(Layer):
     """In training, zeros with probability p and the rest divided by 1 - p; in eval, x itself.
 
     generator: where the choices are drawn; the package's default generator unless given.
@@ -144,21 +145,21 @@ class Dropout(Module):
             raise ValueError(f"Dropout: p={p}; a probability from 0 to 1 is needed")
         self.p, self.inplace, self.generator = p, inplace, generator
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Tensor) -> Tensor:
         return F.dropout(x, self.p, self.training, self.inplace, generator=self.generator)
 
     def extra_repr(self) -> str:
         return f"p={self.p}, inplace={self.inplace}"
 
 
-class Flatten(Module):
+class Flatten(Layer):
     """The axes from start_dim to end_dim joined into one; by default all but the first."""
 
     def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
         super().__init__()
         self.start_dim, self.end_dim = start_dim, end_dim
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Tensor) -> Tensor:
         return flatten(x, self.start_dim, self.end_dim)
 
     def extra_repr(self) -> str:

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from ..graph import Tensor
 from ..primitive import op
 from ..random import default_generator
 from .elementwise import array_of
@@ -26,7 +27,7 @@ def _(draw: Any) -> Any:
     return (draw.array(2, 3, 4),), {"keep": draw.booleans(2, 3, 4), "scale": draw.choice([1.25, 2.0, 0.0])}
 
 
-def dropout(input: Any, p: float = 0.5, training: bool = True, generator: np.random.Generator | None = None) -> Any:
+def dropout(input: Any, p: float = 0.5, training: bool = True, generator: np.random.Generator | None = None) -> Tensor:
     """In training each element is 0 with probability p and x / (1 - p) else, so that its mean stays; else x itself.
 
     generator: where the draws come from; this thread's `default_generator()` if none is given.
@@ -37,7 +38,8 @@ def dropout(input: Any, p: float = 0.5, training: bool = True, generator: np.ran
     if not 0.0 <= p <= 1.0:
         raise ValueError(f"dropout: p is {p}; a probability must lie between 0 and 1")
     if not training or p == 0.0:
-        return input
+        same: Tensor = input
+        return same
     x = array_of(input)
     if not isinstance(x, np.ndarray) or x.dtype.kind != "f":
         kind = x.dtype if isinstance(x, np.ndarray) else type(x).__name__

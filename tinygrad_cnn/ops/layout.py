@@ -75,7 +75,7 @@ def _view(x: Tensor, *sizes: Any, shape: Any = None) -> Any:
 
 
 @method
-def flatten(x: Any, start_dim: int = 0, end_dim: int = -1) -> Any:
+def flatten(x: Any, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     """Join the axes from start_dim to end_dim, both included, into one."""
     if x.ndim == 0:
         return reshape(x, (1,))
@@ -87,14 +87,14 @@ def flatten(x: Any, start_dim: int = 0, end_dim: int = -1) -> Any:
 
 
 @method
-def squeeze(x: Any, dim: int | Sequence[int] | None = None, *, axis: int | Sequence[int] | None = None) -> Any:
+def squeeze(x: Any, dim: int | Sequence[int] | None = None, *, axis: int | Sequence[int] | None = None) -> Tensor:
     """Drop the axes of length one, all of them or those in `dim`; an axis that is longer stays."""
     axes = normalize_axes(one_of("squeeze", dim=dim, axis=axis), x.ndim, "squeeze")
     return reshape(x, tuple(n for i, n in enumerate(x.shape) if n != 1 or i not in axes))
 
 
 @method
-def unsqueeze(x: Any, dim: int | None = None, *, axis: int | None = None) -> Any:
+def unsqueeze(x: Any, dim: int | None = None, *, axis: int | None = None) -> Tensor:
     """Put in an axis of length one at `dim`."""
     dim = one_of("unsqueeze", dim=dim, axis=axis)
     if dim is None:
@@ -133,7 +133,7 @@ def _permute(x: Tensor, *axes: Any, dims: Any = None) -> Any:
 
 
 @method
-def transpose(x: Any, dim0: int, dim1: int) -> Any:
+def transpose(x: Any, dim0: int, dim1: int) -> Tensor:
     """Swap two axes, as PyTorch does (`permute` reorders them all)."""
     dims = list(range(x.ndim))
     a, b = (normalize_axes(d, x.ndim, "transpose")[0] for d in (dim0, dim1))
@@ -146,7 +146,7 @@ method("T")(property(lambda x: permute(x, tuple(range(x.ndim))[::-1]), doc="The 
 
 
 @method
-def expand(x: Any, *sizes: Any) -> Any:
+def expand(x: Any, *sizes: Any) -> Tensor:
     """x stretched to `sizes` by broadcasting, as a read-only view; -1 keeps a length."""
     target = _sizes("expand", sizes)
     lead = len(target) - x.ndim
@@ -202,7 +202,7 @@ def _(draw: Any) -> Any:
 
 
 @method
-def flip(x: Any, *axes: Any, dims: Any = None, axis: Any = None) -> Any:
+def flip(x: Any, *axes: Any, dims: Any = None, axis: Any = None) -> Tensor:
     """x with the order along some axes reversed: x.flip(2, 3), x.flip((2, 3)) or x.flip(dims=(2, 3))."""
     if not axes and dims is None and axis is None:
         raise TypeError(f"flip: no axes were given for shape {tuple(x.shape)}; name at least one")
@@ -258,7 +258,7 @@ def _(draw: Any) -> Any:
     return tuple(draw.array(2, 3) for _ in range(draw.size(1, 3))), {"axis": draw.choice([0, 1, 2, -1, -2])}
 
 
-def cat(tensors: Sequence[Any], dim: int | None = None, *, axis: int | None = None) -> Any:
+def cat(tensors: Sequence[Any], dim: int | None = None, *, axis: int | None = None) -> Tensor:
     """Join Tensors along an axis that they have, 0 unless `dim` says which; they may differ in its length only.
 
     Different dtypes are promoted. Raises ValueError for an empty list and ShapeError if other axes differ.
@@ -269,7 +269,7 @@ def cat(tensors: Sequence[Any], dim: int | None = None, *, axis: int | None = No
 concat = cat
 
 
-def stack(tensors: Sequence[Any], dim: int | None = None, *, axis: int | None = None) -> Any:
+def stack(tensors: Sequence[Any], dim: int | None = None, *, axis: int | None = None) -> Tensor:
     """Put Tensors of one shape side by side along a new axis at `dim`, 0 unless given.
 
     Raises ValueError for an empty list and ShapeError if shapes differ.

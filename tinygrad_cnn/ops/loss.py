@@ -305,7 +305,7 @@ def cross_entropy(
     ignore_index: int = -100,
     reduction: str = "mean",
     label_smoothing: float = 0.0,
-) -> Any:
+) -> Tensor:
     """-log(softmax(input)[target]) of logits, averaged over the positions, in one stable step.
 
     (n c ...), (n ...) integer labels or (n c ...) probabilities -> (); unbatched: (c), () or (c) -> ()
@@ -397,7 +397,7 @@ def _(draw: Any) -> Any:
     return (draw.array(*shape),), params
 
 
-def nll_loss(input: Any, target: Any, weight: Any = None, ignore_index: int = -100, reduction: str = "mean") -> Any:
+def nll_loss(input: Any, target: Any, weight: Any = None, ignore_index: int = -100, reduction: str = "mean") -> Tensor:
     """-input[target] of log-probabilities: cross_entropy(x, t) = nll_loss(log_softmax(x, 1), t).
 
     (n c ...), (n ...) -> () or (n ...); or (c), () -> ()
@@ -432,7 +432,7 @@ def _(draw: Any) -> Any:
     return tuple(draw.broadcastable(2)), {"reduction": draw.choice(["none", "mean", "sum"])}
 
 
-def mse_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
+def mse_loss(input: Any, target: Any, reduction: str = "mean") -> Tensor:
     """(input - target)^2, averaged, summed ("sum") or for each element ("none"); gradients flow into both.
 
     Raises ShapeError unless the shapes are the same: (n, 1) against (n,) would broadcast to (n, n) unnoticed.

@@ -253,7 +253,7 @@ def batch_norm(
     training: bool = False,
     momentum: float = 0.1,
     eps: float = 1e-5,
-) -> Any:
+) -> Tensor:
     """weight (input - mean) / sqrt(var + eps) + bias for each channel (axis 1).
 
     (n c ...), (c), (c), (c), (c) -> (n c ...)
@@ -294,6 +294,7 @@ def batch_norm(
     for name, array in running.items():
         if array is not None and not array.flags.writeable:
             raise ValueError(f"batch_norm: {name} is read-only, but training updates it in place; pass a copy")
+    out: Tensor
     out, (average, variance) = batch_norm_train.with_residual(input, weight, bias, eps=eps)
     if x.size and running_mean is not None:
         unbiased = variance * variance.dtype.type(n / (n - 1))
