@@ -30,8 +30,9 @@ from . import memory
 from .dtypes import common_dtype, default_float
 from .floating import ignored
 from .floating import state as errors
-from .graph import Array, Node, Tensor
+from .graph import Array, Node, Outline, Tensor
 from .modes import recording
+from .scopes import current as current_scope
 from .shapes import broadcast_shape
 
 registry: dict[str, "Op"] = {}  # every op by name: docs, diagrams and the property tests walk this
@@ -354,6 +355,12 @@ def _applier(op: Op, forward: Callable[..., Any]) -> Callable[..., Any]:
             node.dtype = out.dtype
             node.order = tick()
             node.watch = None
+            node.scope = current_scope.get()
+            node.constants = ()
+            if len(parents) < len(args):
+                node.constants = tuple(
+                    (i, _outline(a)) for i, a in enumerate(args) if a is not None and not mask >> i & 1
+                )
         else:
             tensor.node = None
         return (tensor, extra) if residual else tensor
@@ -368,7 +375,7 @@ def _short(op: Op, forward: Callable[..., Any], apply: Callable[..., Any]) -> Ca
     Everything else, and everything that raises, goes the long way. Saves a third of the time per recorded op.
     """
     get_plan, plans, tick, is_recording = op.plans.get, op.plans, memory.tick, recording.get
-    begin, end, every = errors.set, errors.reset, (1 << len(op.inputs)) - 1
+    begin, end, every, scope = errors.set, errors.reset, (1 << len(op.inputs)) - 1, current_scope.get
 
     def unary(x: Any = _ABSENT, /, *more: Any, **params: Any) -> Any:
         if more or params or not isinstance(x, Tensor) or x.array.dtype.kind != "f" or op.differentiable != every:
@@ -394,6 +401,7 @@ def _short(op: Op, forward: Callable[..., Any], apply: Callable[..., Any]) -> Ca
         tensor.node = made = _new(Node)
         made.plan, made.parents, made.saved = plan, (node,), plan.save((array, out), _NONE)
         made.params, made.shape, made.dtype, made.order, made.watch = _NONE, out.shape, out.dtype, tick(), None
+        made.scope, made.constants = scope(), ()
         return tensor
 
     def binary(x: Any = _ABSENT, y: Any = _ABSENT, /, *more: Any, **params: Any) -> Any:
@@ -438,12 +446,27 @@ def _short(op: Op, forward: Callable[..., Any], apply: Callable[..., Any]) -> Ca
         tensor.node = made = _new(Node)
         made.plan, made.parents, made.saved = plan, parents, plan.save((a, b, out), _NONE)
         made.params, made.shape, made.dtype, made.order, made.watch = _NONE, out.shape, out.dtype, tick(), None
+        made.scope = scope()
+        made.constants = () if mask == 3 else ((2 - mask, _outline(x if mask == 2 else y)),)
         return tensor
 
     return unary if len(op.inputs) == 1 else binary
 
 
 _ABSENT: Any = object()
+
+
+def _outline(a: Any) -> Any:
+    """What the graph remembers of an input without gradient; one Outline for a Tensor, however often it is used."""
+    if isinstance(a, Tensor):
+        try:
+            return a.outline
+        except AttributeError:
+            a.outline = Outline(a.array)
+            return a.outline
+    return Outline(a) if isinstance(a, np.ndarray) else a
+
+
 _NONE: dict[str, Any] = {}  # the parameters of an op that has none
 
 

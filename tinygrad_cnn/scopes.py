@@ -1,0 +1,54 @@
+"""Which module an op was recorded in: what diagrams group by.
+
+A running module is the current Scope; every recorded Node keeps it. Scopes hold no module alive, and a module that
+is called again gets the Scope it had.
+"""
+
+import weakref
+from contextvars import ContextVar
+from typing import Any
+
+
+class Scope:
+    """A place in a tree of modules: (path, class) of every running module, the outermost first."""
+
+    __slots__ = ("_inner", "_module", "chain")
+
+    def __init__(self, chain: tuple[tuple[str, str], ...], module: Any) -> None:
+        self.chain = chain
+        self._module = weakref.ref(module)
+        self._inner: dict[int, Scope] = {}  # never back to the outer one: that would close a cycle
+
+    @property
+    def path(self) -> str:
+        """The innermost module's path from the outermost one, "" for that itself."""
+        return self.chain[-1][0]
+
+    def inner(self, module: Any) -> "Scope":
+        """The Scope of a module that is called inside this one."""
+        found = self._inner.get(id(module))
+        if found is None or found._module() is not module:
+            outer = self._module()
+            parts = outer.named_modules() if outer is not None else ()
+            name = next((name for name, part in parts if part is module), type(module).__name__)
+            path = f"{self.path}.{name}" if self.path and name else self.path or name
+            found = self._inner[id(module)] = Scope((*self.chain, (path, type(module).__name__)), module)
+        return found
+
+    def __repr__(self) -> str:
+        return f"Scope({self.chain})"
+
+
+current: ContextVar[Scope | None] = ContextVar("scope", default=None)
+_outermost: "weakref.WeakKeyDictionary[Any, Scope]" = weakref.WeakKeyDictionary()
+
+
+def scope_of(module: Any) -> Scope:
+    """The Scope of a module that is being called here and now."""
+    outer = current.get()
+    if outer is not None:
+        return outer.inner(module)
+    found = _outermost.get(module)
+    if found is None:
+        found = _outermost[module] = Scope((("", type(module).__name__),), module)
+    return found
