@@ -635,6 +635,19 @@ def test_a_lazy_linear_takes_its_size_from_the_first_input_and_then_is_a_plain_o
         model(Tensor(normal(2, 4, 6)))
 
 
+@pytest.mark.parametrize("refused", [normal(2, 5, dtype=np.float64), normal(5).astype(np.float16), np.zeros((2, 0))])
+def test_a_lazy_linear_keeps_nothing_of_an_input_that_it_refuses(refused):
+    layer, generator = Linear(None, 3, generator=rng(4)), rng(4)
+    for _ in range(2):
+        with pytest.raises((TypeError, ShapeError)):
+            layer(Tensor(refused))
+        assert layer.in_features is None
+        assert isinstance(layer.weight, UninitializedParameter)
+        assert isinstance(layer.bias, UninitializedParameter)
+    layer(Tensor(normal(2, 7)))
+    assert bytes_of(layer) == bytes_of(Linear(7, 3, generator=generator))
+
+
 def test_a_lazy_linear_keeps_dtype_and_freezing_and_can_be_copied_before_its_first_input():
     model = copy.deepcopy(lazy().double().requires_grad_(False))
     assert isinstance(pickle.loads(pickle.dumps(model))[1].weight, UninitializedParameter)

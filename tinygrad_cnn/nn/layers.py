@@ -12,6 +12,7 @@ import numpy as np
 
 from .. import memory
 from ..graph import Tensor
+from ..modes import no_grad
 from ..shapes import ShapeError, checked_integer, checked_padding, checked_pair, conv2d_geometry
 from . import functional as F
 from . import init
@@ -76,6 +77,9 @@ class Linear(Layer):
         if isinstance(self.weight, UninitializedParameter):
             if x.ndim == 0 or x.shape[-1] == 0:
                 raise ShapeError(f"Linear: x has shape {tuple(x.shape)}; its last axis must hold at least one feature")
+            trial = np.zeros((self.out_features, x.shape[-1]), self.weight.dtype)
+            with no_grad():  # an input that the op refuses must not decide the size
+                F.linear(x, Tensor(trial), None if self.bias is None else Tensor(np.zeros_like(self.bias.array)))
             self._materialize(x.shape[-1])
         return F.linear(x, self.weight, self.bias)
 
