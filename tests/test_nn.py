@@ -613,6 +613,40 @@ def test_strict_layers_refuse_pixels_that_no_window_reads():
             layer(x)
 
 
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_H15_rounding_of_initial_values_raises_nothing_whatever_numpy_is_told_to_raise(dtype):
+    calm, alarmed = [], []
+    for state, results in (("ignore", calm), ("raise", alarmed)):
+        with np.errstate(all=state):
+            results.append(Conv2d(512, 1, 16, dtype=dtype, generator=rng(1)).weight.array)
+            lazy_one = Linear(None, 3, dtype=dtype, generator=rng(1))
+            lazy_one(Tensor(np.zeros((1, 99_999), dtype)))
+            results.append(lazy_one.weight.array)
+            for write in (
+                lambda p: init.constant_(p, 1e300),
+                lambda p: init.constant_(p, 1e-300),
+                lambda p: init.normal_(p, std=1e300, generator=rng(1)),
+                lambda p: init.uniform_(p, 0.0, 1e-300, generator=rng(1)),
+                lambda p: init.xavier_normal_(p, 1e300, generator=rng(1)),
+            ):
+                results.append(write(Parameter(np.zeros((2, 3), dtype))).array)
+    for a, b in zip(calm, alarmed, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("value", [3e38, 1e-38, 1e-45])
+def test_H15_conversions_and_running_statistics_raise_nothing_whatever_numpy_is_told_to_raise(value):
+    norm = BatchNorm2d(2)
+    norm.running_mean.array[...] = norm.running_var.array[...] = norm.weight.array[...] = value
+    norm.weight.grad = np.full(2, value, np.float32)
+    x = Tensor(normal(3, 2, 4, 4) * np.float32(1e-19))
+    with np.errstate(all="raise"):
+        norm(x)
+        norm.eval()(x)
+        norm.half()
+    assert norm.weight.dtype == norm.weight.grad.dtype == np.float16
+
+
 # The lazy Linear
 
 

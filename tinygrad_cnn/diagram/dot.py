@@ -1,9 +1,12 @@
 """A recorded graph as Graphviz DOT, before or after backward. Needs no `dot` program; drawing it as a picture does."""
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..graph import Node, Tensor
+import numpy as np
+
+from ..graph import Array, Node, Tensor
 
 if TYPE_CHECKING:
     import graphviz
@@ -30,13 +33,21 @@ def draw(output: Tensor, names: Mapping[str, Tensor] | None = None, title: str =
     """
     import graphviz
 
+    if not isinstance(output, Tensor):
+        raise TypeError(f"draw: a {type(output).__name__} was given; the Tensor at the end of a graph is needed")
+    named = {} if names is None else names
+    if not isinstance(named, Mapping) or not all(isinstance(value, Tensor) for value in named.values()):
+        raise TypeError(
+            f"draw: names is a {type(names).__name__}; a dict of name -> Tensor is needed, "
+            "as in dict(model.named_parameters())"
+        )
     if output.node is None:
         raise RuntimeError(
             "draw: this Tensor has no graph; compute it from one with requires_grad=True, outside no_grad"
         )
     nodes = _nodes(output.node)
     number = {node: i for i, node in enumerate(nodes)}
-    shown = {tensor.node: name for name, tensor in (names or {}).items() if tensor.node is not None}
+    shown = {tensor.node: name for name, tensor in named.items() if tensor.node is not None}
     picture = graphviz.Digraph(
         comment="drawn by tinygrad_cnn",
         graph_attr={"label": title, "labelloc": "t", "fontname": "Arial", "fontsize": "14", "rankdir": "TB"},
@@ -83,8 +94,7 @@ def _label(node: Node, name: str | None) -> str:
         rows = [name or "leaf", f"{_by(node.shape)} {node.dtype}"]
         gradient = node.watch.grad if node.watch is not None else None
         if gradient is not None:
-            norm = float((gradient.array.astype("float64") ** 2).sum() ** 0.5)
-            rows.append(f"‖∂‖ = {norm:.3g}")
+            rows.append(f"‖∂‖ = {_norm(gradient.array):.3g}")
         else:
             rows.append("∂ not computed")
         return "\n".join(rows)
@@ -94,6 +104,16 @@ def _label(node: Node, name: str | None) -> str:
     if changed:
         rows.append(", ".join(changed))
     return "\n".join(rows)
+
+
+def _norm(g: Array) -> float:
+    """sqrt(sum(g^2)), the largest entry being divided out so that no square overflows or vanishes."""
+    with np.errstate(all="ignore"):
+        size = np.abs(g.astype(np.float64))
+        largest = float(np.max(size, initial=0.0))
+        if largest == 0.0 or not math.isfinite(largest):
+            return largest
+        return largest * math.sqrt(float(np.square(size / largest).sum()))
 
 
 def _same(value: Any, default: Any) -> bool:

@@ -137,6 +137,7 @@ def _shape(tensor: Tensor, caller: str) -> tuple[int, ...]:
 
 
 def _write(tensor: T, values: Any, by: str) -> T:
-    tensor.array[...] = values
+    with np.errstate(all="ignore"):  # rounding to the tensor's dtype may overflow or underflow
+        tensor.array[...] = values
     memory.mark_changed(tensor.array, by)
     return tensor

@@ -51,7 +51,8 @@ class UninitializedParameter(Parameter):
         """Become a Parameter with these values. Raises ValueError if their shape contradicts what is known."""
         if not self.admits(values.shape):
             raise ValueError(f"materialize: values of shape {values.shape} for a parameter of shape {_lengths(self)}")
-        self.data = wrap(values.astype(self.dtype))
+        with np.errstate(all="ignore"):
+            self.data = wrap(values.astype(self.dtype))
         self.__class__ = Parameter  # type: ignore[assignment]
 
     def admits(self, shape: tuple[int, ...]) -> bool:

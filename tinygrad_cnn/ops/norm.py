@@ -297,11 +297,12 @@ def batch_norm(
     out: Tensor
     out, (average, variance) = batch_norm_train.with_residual(input, weight, bias, eps=eps)
     if x.size and running_mean is not None:
-        unbiased = variance * variance.dtype.type(n / (n - 1))
-        moved = [
-            (1.0 - momentum) * old + momentum * new.astype(old.dtype, copy=False)
-            for old, new in zip(running.values(), (average, unbiased), strict=True)
-        ]
+        with np.errstate(all="ignore"):
+            unbiased = variance * variance.dtype.type(n / (n - 1))
+            moved = [
+                (1.0 - momentum) * old + momentum * new.astype(old.dtype, copy=False)
+                for old, new in zip(running.values(), (average, unbiased), strict=True)
+            ]
         for old, new in zip(running.values(), moved, strict=True):
             old[...] = new
             memory.mark_changed(old, "batch_norm's running statistics")
