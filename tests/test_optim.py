@@ -484,6 +484,13 @@ def test_read_only_parameters_are_noticed():
         SGD([p]).step()
 
 
+@pytest.mark.parametrize("betas", [0.9, 1, None, "ab", np.float64(0.9)])
+@pytest.mark.parametrize("kind", [Adam, AdamW])
+def test_betas_that_are_no_pair_are_a_type_error(kind, betas):
+    with pytest.raises(TypeError, match=f"{kind.__name__}: betas=.*; a tuple of two numbers is needed"):
+        kind([Parameter([1.0])], betas=betas)
+
+
 @pytest.mark.parametrize("make", MAKERS)
 def test_H15_overflow_in_a_step_warns_nobody(make):
     p = Parameter(np.float32([3e38, 1e-38]))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import operator
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -94,6 +94,8 @@ class Optimizer:
         for option in self.defaults:
             value = group[option]
             if option == "betas":
+                if not isinstance(value, Sequence) or isinstance(value, str):
+                    raise TypeError(f"{name}: betas={value!r}; a tuple of two numbers is needed, as in (0.9, 0.999)")
                 if len(value) != 2 or not all(0 <= _number(name, option, beta) < 1 for beta in value):
                     raise ValueError(f"{name}: betas={value!r}; two numbers with 0 <= beta < 1 are needed")
             elif option in self.flags:
