@@ -536,7 +536,7 @@ def _operand(op: Op, i: int, a: Any, args: Sequence[Any]) -> Any:
         if beside_tensor and a.dtype.kind not in "biuf":
             problem = f"an array of {a.dtype}; beside a Tensor it needs bool, integer or float numbers"
     elif isinstance(a, np.generic):  # a 0-d result of NumPy's arithmetic; alone it keeps its dtype
-        a = a.item() if beside_array else np.asarray(a)
+        a = a.item() if beside_array and op.broadcast else np.asarray(a)
     elif not isinstance(a, (bool, int, float)) and (beside_tensor or not hasattr(a, "numerator")):
         problem = f"a {type(a).__name__}; pass a Tensor, an ndarray or a number"  # a Fraction has a numerator
     if problem is None and not (op.broadcast or isinstance(a, np.ndarray)) and len(args) > 1 and beside_array:
