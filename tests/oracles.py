@@ -138,3 +138,12 @@ def avg_pool2d(
 ):
     counts = pool_counts(x.shape[2:], kernel, stride, padding, (1, 1), ceil_mode, count_include_pad)
     return sum_pool2d(x, kernel, stride, padding, (1, 1), ceil_mode) / (divisor_override or counts)
+
+
+def cells_inside(size, kernel, stride, padding, dilation, out):
+    """How many cells of the kernel lie inside the image in some window."""
+    sides = [
+        sum(any(0 <= i * s + p * d - before < h for i in range(windows)) for p in range(k))
+        for h, k, s, (before, _), d, windows in zip(size, kernel, stride, padding, dilation, out, strict=True)
+    ]
+    return sides[0] * sides[1]

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinygrad_cnn.kernels import conv, pool, reduce
-from tinygrad_cnn.kernels.windows import span, windows
+from tinygrad_cnn.kernels.windows import span, spans, windows
 from tinygrad_cnn.shapes import conv2d_geometry, conv_transpose2d_geometry, pool2d_geometry
 
 NONE = ((0, 0), (0, 0))
@@ -321,6 +321,18 @@ def test_span_is_the_windows_whose_cell_is_inside(offset, stride, size, out):
     assert list(range(size))[cells] == [i * stride + offset for i in inside]
 
 
+@given(st.integers(1, 9), st.integers(1, 5), st.integers(0, 9), st.integers(1, 4), st.integers(1, 9), st.integers(1, 6))
+def test_spans_are_those_of_the_cells_that_some_window_has_inside(kernel, stride, before, dilation, size, out):
+    every = {p: span(p * dilation - before, stride, size, out) for p in range(kernel)}
+    seen = {p: both for p, both in every.items() if range(out)[both[0]]}
+    assert spans(kernel, stride, before, dilation, size, out) == list(seen.items())
+
+
+def test_H76_of_a_huge_kernel_only_the_cells_inside_are_visited():
+    assert [p for p, _ in spans(2**60, 1, 2**59, 1, 4, 5)] == list(range(2**59 - 4, 2**59 + 4))
+    assert [p for p, _ in spans(2**90, 2**80, 0, 2**70, 4, 1)] == [0]
+
+
 def test_windows_are_read_only_and_never_leave_the_image():
     x = np.zeros((1, 5, 6, 2))
     assert not windows(x, (3, 2), (2, 1), (1, 3), (2, 3)).flags.writeable
@@ -379,7 +391,7 @@ def test_H7_max_pooling_equals_the_loops_for_every_rule_of_ties(case, with_nan):
         assert np.array_equal(pool.gather(x, winners), y, equal_nan=True)
     y, winners, share = pool.max_pool2d(x, *params, out, "split")
     assert np.array_equal(y, expected, equal_nan=True)
-    assert winners.shape == share.shape == (*y.shape, params[0][0] * params[0][1])
+    assert winners.shape == share.shape == (*y.shape, oracles.cells_inside(x.shape[2:], *params[:4], out))
     assert share.dtype == x.dtype
     for place, held in holders.items():
         counted = [int(cell) for cell, part in zip(winners[place], share[place], strict=True) if part]

@@ -103,15 +103,15 @@ def conv2d_input_grad(
             spread = np.matmul(matrix, _by_group(block, groups).swapaxes(1, 2))
             spread = spread.reshape(groups, kh, kw, c_group, count, oh, ow).transpose(4, 0, 3, 1, 2, 5, 6)
             plane = x[i : i + step].reshape(count, groups, c_group, *size)
-            for p, (i_out, i_in) in enumerate(rows):
-                for q, (j_out, j_in) in enumerate(columns):
+            for p, (i_out, i_in) in rows:
+                for q, (j_out, j_in) in columns:
                     plane[..., i_in, j_in] += spread[:, :, :, p, q, i_out, j_out]
             continue
         # (groups pixels o/groups) @ (groups o/groups kh*kw*c/groups)
         spread = np.matmul(_by_group(block, groups), matrix).reshape(groups, count, oh, ow, kh, kw, c_group)
         image = x[i : i + step].reshape(count, *size, groups, c_group)
-        for p, (i_out, i_in) in enumerate(rows):
-            for q, (j_out, j_in) in enumerate(columns):
+        for p, (i_out, i_in) in rows:
+            for q, (j_out, j_in) in columns:
                 image[:, i_in, j_in] += spread[:, :, i_out, j_out, p, q].transpose(1, 2, 3, 0, 4)
     x = x.astype(dtype, copy=False)
     return x if few else x.transpose(0, 3, 1, 2)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .windows import channels_last, spans
+from .windows import cells, channels_last, spans
 
 Array = NDArray[Any]
 Pair = tuple[int, int]
@@ -26,35 +26,39 @@ def max_pool2d(
     (n c h w) -> (n c oh ow)
 
     winners: int64, index into the h*w plane. ties 'first' or 'last' in row-major order: one winner per window, the
-    shape of y, share None. ties 'split': (n c oh ow kh*kw) winners, share 1/k for each of k equal cells, else 0.
+    shape of y, share None. ties 'split': (n c oh ow cells) winners, share 1/k for each of k equal cells, else 0, where
+    cells are those of the kernel that some window has inside the image.
     NaN is the largest value. Every window must hold at least one cell of the image.
     """
     h, w = x.shape[2:]
     rows = spans(kernel[0], stride[0], padding[0][0], dilation[0], h, out[0])
     columns = spans(kernel[1], stride[1], padding[1][0], dilation[1], w, out[1])
-    cells = [(a, b) for a in rows for b in columns]
+    seen = [(a, b) for _, a in rows for _, b in columns]
     lowest = -np.inf if x.dtype.kind == "f" else np.iinfo(x.dtype).min
     y = np.full_like(x, lowest, shape=(*x.shape[:2], *out), subok=False)
-    for (i_out, i_in), (j_out, j_in) in cells:
+    for (i_out, i_in), (j_out, j_in) in seen:
         part = y[:, :, i_out, j_out]
         np.maximum(part, x[:, :, i_in, j_in], out=part)
     with_nan = x.dtype.kind == "f" and bool(np.isnan(y).any())
-    place = _places(kernel, stride, padding, dilation, w)
-    corners = (np.arange(out[0]) * stride[0] * w)[:, None] + np.arange(out[1]) * stride[1]
+    # The plane index of every cell in the window that starts at plane index 0, and that of every window's start.
+    (top, _), (left, _) = padding
+    place = np.array([(p * dilation[0] - top) * w + q * dilation[1] - left for p, _ in rows for q, _ in columns])
+    starts = [[i * step for i in range(n)] for n, step in zip(out, stride, strict=True)]
+    corners = np.array(starts[0])[:, None] * w + np.array(starts[1])
     if ties == "split":
-        held = np.zeros((*y.shape, len(cells)), bool)
-        for k, ((i_out, i_in), (j_out, j_in)) in enumerate(cells):
+        held = np.zeros((*y.shape, len(seen)), bool)
+        for k, ((i_out, i_in), (j_out, j_in)) in enumerate(seen):
             held[:, :, i_out, j_out, k] = _equal(x[:, :, i_in, j_in], y[:, :, i_out, j_out], with_nan)
         winners = np.where(held, corners[:, :, None] + place, 0)
         return y, winners, (held / held.sum(-1, keepdims=True)).astype(x.dtype if x.dtype.kind == "f" else np.float64)
     # The largest rank wins; 0 is no cell. Ranks in one byte make the passes below nearly free.
-    ranks = range(len(cells), 0, -1) if ties == "first" else range(1, len(cells) + 1)
-    code = np.zeros_like(y, np.uint8 if len(cells) < 256 else np.int64)
-    for rank, ((i_out, i_in), (j_out, j_in)) in zip(ranks, cells, strict=True):
+    ranks = range(len(seen), 0, -1) if ties == "first" else range(1, len(seen) + 1)
+    code = np.zeros_like(y, np.uint8 if len(seen) < 256 else np.int64)
+    for rank, ((i_out, i_in), (j_out, j_in)) in zip(ranks, seen, strict=True):
         found = _equal(x[:, :, i_in, j_in], y[:, :, i_out, j_out], with_nan)
         part = code[:, :, i_out, j_out]
         np.maximum(part, np.multiply(found, rank, dtype=code.dtype), out=part)
-    by_rank = np.zeros(len(cells) + 1, np.int64)
+    by_rank = np.zeros(len(seen) + 1, np.int64)
     by_rank[list(ranks)] = place
     if channels_last(code):
         winners = (by_rank[code.transpose(0, 2, 3, 1)] + corners[:, :, None]).transpose(0, 3, 1, 2)
@@ -105,10 +109,10 @@ def sum_pool2d(x: Array, kernel: Pair, stride: Pair, padding: Padding, dilation:
     work = np.float32 if x.dtype == np.float16 else x.dtype
     n, c, h, w = x.shape
     across = np.zeros_like(x, work, shape=(n, c, h, out[1]), subok=False)
-    for j_out, j_in in spans(kernel[1], stride[1], padding[1][0], dilation[1], w, out[1]):
+    for _, (j_out, j_in) in spans(kernel[1], stride[1], padding[1][0], dilation[1], w, out[1]):
         across[:, :, :, j_out] += x[:, :, :, j_in]
     y = np.zeros_like(x, work, shape=(n, c, *out), subok=False)
-    for i_out, i_in in spans(kernel[0], stride[0], padding[0][0], dilation[0], h, out[0]):
+    for _, (i_out, i_in) in spans(kernel[0], stride[0], padding[0][0], dilation[0], h, out[0]):
         y[:, :, i_out] += across[:, :, i_in]
     return y.astype(x.dtype, copy=False)
 
@@ -121,10 +125,10 @@ def sum_pool2d_input_grad(g: Array, size: Pair, kernel: Pair, stride: Pair, padd
     work = np.float32 if g.dtype == np.float16 else g.dtype
     n, c, oh, ow = g.shape
     down = np.zeros_like(g, work, shape=(n, c, size[0], ow), subok=False)
-    for i_out, i_in in spans(kernel[0], stride[0], padding[0][0], dilation[0], size[0], oh):
+    for _, (i_out, i_in) in spans(kernel[0], stride[0], padding[0][0], dilation[0], size[0], oh):
         down[:, :, i_in] += g[:, :, i_out]
     x = np.zeros_like(g, work, shape=(n, c, *size), subok=False)
-    for j_out, j_in in spans(kernel[1], stride[1], padding[1][0], dilation[1], size[1], ow):
+    for _, (j_out, j_in) in spans(kernel[1], stride[1], padding[1][0], dilation[1], size[1], ow):
         x[:, :, :, j_in] += down[:, :, :, j_out]
     return x.astype(g.dtype, copy=False)
 
@@ -141,18 +145,8 @@ def pool_counts(
     sides = []
     for h, k, s, (lo, hi), d, windows in zip(size, kernel, stride, padding, dilation, out, strict=True):
         before, length = (0, h + lo + hi) if count_include_pad else (lo, h)
-        counts = np.zeros(windows, np.int64)
-        for i_out, _ in spans(k, s, before, d, length, windows):
-            counts[i_out] += 1
-        sides.append(counts)
+        sides.append(np.array([len(cells(i, k, s, before, d, length)) for i in range(windows)], np.int64))
     return np.multiply.outer(sides[0], sides[1])
-
-
-def _places(kernel: Pair, stride: Pair, padding: Padding, dilation: Pair, w: int) -> Array:
-    """(kh*kw): the plane index of every kernel cell in the window that starts at plane index 0."""
-    rows = np.arange(kernel[0]) * dilation[0] - padding[0][0]
-    columns = np.arange(kernel[1]) * dilation[1] - padding[1][0]
-    return (rows[:, None] * w + columns).ravel()
 
 
 def _equal(x: Array, y: Array, with_nan: bool) -> Array:

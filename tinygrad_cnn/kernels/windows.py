@@ -23,9 +23,30 @@ def span(offset: int, stride: int, size: int, out: int) -> tuple[slice, slice]:
     return slice(first, stop), slice(start, start + (stop - first - 1) * stride + 1 if stop > first else start, stride)
 
 
-def spans(kernel: int, stride: int, before: int, dilation: int, size: int, out: int) -> list[tuple[slice, slice]]:
-    """`span` of every kernel cell along one axis; `before` is the padding at the start."""
-    return [span(p * dilation - before, stride, size, out) for p in range(kernel)]
+def cells(window: int, kernel: int, stride: int, before: int, dilation: int, size: int) -> range:
+    """The kernel cells p of one window that lie in the image: 0 <= window*stride + p*dilation - before < size."""
+    start = before - window * stride
+    first = max(0, -(-start // dilation))
+    return range(first, max(first, min(kernel, (size - 1 + start) // dilation + 1)))
+
+
+def spans(
+    kernel: int, stride: int, before: int, dilation: int, size: int, out: int
+) -> list[tuple[int, tuple[slice, slice]]]:
+    """(p, its `span`) of every kernel cell p along one axis that some window has inside the image.
+
+    `before` is the padding at the start. Takes time for min(kernel, out) and the cells found, however large the others.
+    """
+    if kernel <= out:
+        found = list(range(kernel))
+    else:  # later windows see earlier cells
+        found, seen = [], 0
+        for window in reversed(range(out)):
+            inside = cells(window, kernel, stride, before, dilation, size)
+            found.extend(range(max(seen, inside.start), inside.stop))
+            seen = max(seen, inside.stop)
+    each = ((p, span(p * dilation - before, stride, size, out)) for p in found)
+    return [(p, (i_out, i_in)) for p, (i_out, i_in) in each if i_out.stop > i_out.start]
 
 
 def windows(x: Array, kernel: Pair, stride: Pair, dilation: Pair, out: Pair) -> Array:
