@@ -346,6 +346,45 @@ def test_H76_a_huge_geometry_is_refused_or_right_and_allocates_nothing(params):
     assert peak < 8 << 20
 
 
+@pytest.mark.parametrize("pool", [tg.max_pool2d, tg.sum_pool2d, tg.avg_pool2d], ids=lambda pool: pool.__name__)
+def test_H76_a_huge_pooling_is_right_and_allocates_nothing(pool):
+    x = leaf(np.arange(16.0).reshape(1, 1, 4, 4))
+    tracemalloc.start()
+    try:
+        # 5 windows, each of which has at least the 4 - |i - 2| nearest rows inside, as a kernel of 4 and padding 2 has.
+        y = pool(x, (2**40, 1), 1, (2**39, 0))
+        y.backward(np.ones(y.shape))
+        one = pool(x, 2, 2**70)
+        all_of_it = pool(x, 2**70, 2**70, ceil_mode=True)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 1 << 20
+    small = leaf(x.array)
+    reference = pool(small, (8, 1), 1, (4, 0))
+    reference.backward(np.ones(y.shape))
+    factor = 2**37 if pool is tg.avg_pool2d else 1  # the divisors are 2**40 and 8
+    np.testing.assert_array_equal(y.array * factor, reference.array)
+    np.testing.assert_array_equal(x.grad.array * factor, small.grad.array)
+    np.testing.assert_array_equal(one.array, pool(x[:, :, :2, :2], 2).array)
+    np.testing.assert_array_equal(all_of_it.array, pool(x, 4).array)
+
+
+@pytest.mark.parametrize("pool", [tg.max_pool2d, tg.sum_pool2d], ids=lambda pool: pool.__name__)
+def test_H76_a_huge_dilation_is_harmless_in_a_kernel_of_one_cell(pool):
+    x = leaf(np.arange(16.0).reshape(1, 1, 4, 4))
+    np.testing.assert_array_equal(pool(x, 1, 1, 0, 2**70).array, x.array)
+    for huge in ({"padding": 2**60}, {"dilation": 2**70}, {"kernel_size": 2**70}):
+        with pytest.raises((ValueError, MemoryError), match=pool.__name__):
+            pool(x, **{"kernel_size": 2, **huge})
+
+
+@pytest.mark.parametrize("pool", [tg.max_pool2d, tg.sum_pool2d, tg.avg_pool2d], ids=lambda pool: pool.__name__)
+def test_H84_booleans_are_not_pooled(pool):
+    with pytest.raises(TypeError, match=rf"{pool.__name__}: the (image|input) is bool; .*\.float\(\)"):
+        pool(Tensor(np.ones((1, 1, 4, 4), bool)), 2)
+
+
 def test_H77_the_kernel_is_not_turned_unless_asked():
     x = np.zeros((1, 1, 3, 3))
     x[0, 0, 1, 1] = 1

@@ -33,14 +33,20 @@ def max_pool2d(
     ties: which of several equal cells takes the gradient: 'first' in row-major order, 'last', or 'split' evenly.
     strict: refuse sizes whose last rows or columns no window reads.
 
-    Raises ShapeError if no window fits. Residual: (cells, shares, whether cells are distinct).
+    Raises ShapeError if no window fits, TypeError for booleans. Residual: (cells, shares, whether cells are distinct).
     """
     if ties not in ("first", "last", "split"):
         raise ValueError(f"max_pool2d: ties={ties!r}; it can be 'first', 'last' or 'split'")
+    _refuse_booleans("max_pool2d", x)
     at = pool2d_geometry(x.shape, kernel_size, stride, padding, dilation, ceil_mode, strict=strict)
     y, cells, share = kernels.max_pool2d(x, at.kernel, at.stride, at.padding, at.dilation, at.out, ties)
     distinct = all(s >= d * (k - 1) + 1 for s, d, k in zip(at.stride, at.dilation, at.kernel, strict=True))
     return y, (cells, share, distinct and share is None)
+
+
+def _refuse_booleans(name: str, x: Any) -> None:
+    if x.dtype.kind == "b":
+        raise TypeError(f"{name}: the image is bool; convert it first, as with .float()")
 
 
 def _max_pool2d_gradient(g: Any, winners: Any, x_shape: Any) -> Any:
@@ -86,6 +92,7 @@ def sum_pool2d(
 
     (n c h w) -> (n c oh ow). Parameters and errors as for max_pool2d; padding is with zeros.
     """
+    _refuse_booleans("sum_pool2d", x)
     at = pool2d_geometry(x.shape, kernel_size, stride, padding, dilation, ceil_mode, strict=strict, name="sum_pool2d")
     return kernels.sum_pool2d(x, at.kernel, at.stride, at.padding, at.dilation, at.out)
 
