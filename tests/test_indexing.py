@@ -64,3 +64,38 @@ def test_every_mix_of_index_parts_agrees_with_pytorch():
         np.testing.assert_array_equal(Tensor(values)[index].numpy(), expected, err_msg=str(index))
         compared += 1
     assert compared > 200
+
+
+@pytest.mark.parametrize("index", [(1, 2), (1, -2), (np.int64(1), 2), (Tensor(1), 2), (1, ..., 2), (1, 2, ...)])
+def test_one_element_is_a_view_of_its_memory_too(index):
+    x = Tensor(np.arange(12.0).reshape(3, 4))
+    element = x[index]
+    assert element.shape == ()
+    assert np.shares_memory(element.array, x.array)
+    element.fill_(-5.0)
+    assert x.numpy()[1, index[1] if isinstance(index[1], int) else 2] == -5.0
+
+
+def test_a_loop_over_a_vector_gives_its_elements_as_views():
+    x = Tensor([1.0, 2.0, 3.0])
+    for element in x:
+        element.mul_(2.0)
+    assert x.tolist() == [2.0, 4.0, 6.0]
+
+
+def test_a_change_through_one_element_is_seen_by_the_graph():
+    x, w = Tensor([1.0, 2.0]), Tensor([3.0, 4.0], requires_grad=True)
+    loss = (x * w).sum()
+    x[0].zero_()
+    with pytest.raises(RuntimeError, match=r"zero_|fill_|changed"):
+        loss.backward()
+
+
+@pytest.mark.parametrize("index", [3, -4, (0, 5), ([0, 7],), (slice(None), 5)])
+def test_an_index_out_of_range_names_axis_length_and_index(index):
+    x = Tensor(np.zeros((3, 4)))
+    message = r"index -?\d is out of bounds for axis \d with size [34]; the shape is \(3, 4\)"
+    with pytest.raises(IndexError, match=f"getitem: {message}"):
+        x[index]
+    with pytest.raises(IndexError, match=rf"x\[i\] = v: {message}"):
+        x[index] = 0.0

@@ -16,7 +16,13 @@ def getitem(x: Any, /, index: Any) -> Any:
 
     A basic index gives a view of the same memory. Raises IndexError where x does not reach.
     """
-    return x[index]
+    try:
+        out = x[index]
+    except IndexError as error:
+        raise IndexError(f"getitem: {error}; the shape is {x.shape}") from None
+    if isinstance(out, np.ndarray):
+        return out
+    return x[(*index, ...) if type(index) is tuple else (index, ...)]  # one element, as a view and not as a number
 
 
 @op
