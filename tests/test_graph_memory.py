@@ -540,3 +540,38 @@ def test_the_skeleton_keeps_parameters_by_dtype_and_shape_only():
     y.sum().backward()
     assert y.node.saved is None
     assert y.node.params == {"index": "int64(3,)"}
+
+
+def _changed(operation):
+    def change(x, y):
+        if operation == "+":
+            x += y
+        elif operation == "/":
+            x /= y
+        elif operation == "[]":
+            x[:] = y
+        else:
+            getattr(x, operation)(y)
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("by", "x", "y", "error", "message"),
+    [
+        ("+", np.ones(2), np.ones((3, 2)), tg.ShapeError, r"x \+= .*\(3, 2\).*memory of shape \(2,\) cannot grow"),
+        ("+", np.ones(2), np.ones(3), tg.ShapeError, r"x \+= .*do not broadcast"),
+        ("mul_", np.ones(1), np.ones(2), tg.ShapeError, r"mul_: .*cannot grow"),
+        ("copy_", np.ones(2), np.ones((3, 2)), tg.ShapeError, r"copy_: .*cannot grow"),
+        ("clamp_", np.ones(2), np.zeros((3, 2)), tg.ShapeError, r"clip: .*\(3, 2\)"),
+        ("[]", np.ones(2), np.ones(3), tg.ShapeError, r"x\[i\] = v: v has shape \(3,\).* \(2,\)"),
+        ("/", np.array([4, 2]), 2, TypeError, r"x /= .*does not fit into a int64 Tensor; .*\.float\(\)"),
+        ("+", np.ones(2, np.uint8), 300, OverflowError, r"x \+= .*300 does not fit into a uint8 Tensor"),
+        ("fill_", np.ones(2, np.uint8), -1, OverflowError, r"fill_: -1 does not fit into a uint8 Tensor"),
+    ],
+)
+def test_H123_a_change_that_does_not_fit_is_refused_and_changes_nothing(by, x, y, error, message):
+    tensor = Tensor(x)
+    with pytest.raises(error, match=message):
+        _changed(by)(tensor, y)
+    np.testing.assert_array_equal(tensor.numpy(), x, strict=True)

@@ -15,6 +15,7 @@ from .graph import Tensor, method
 from .modes import recording
 from .ops.elementwise import add, array_of, clip, div, mul, pow, sub
 from .ops.index import index_steps
+from .shapes import ShapeError, broadcast_shape
 
 
 def _needs_grad(*sides: Any) -> bool:
@@ -45,6 +46,8 @@ def _value_for(x: Tensor, value: Any, by: str) -> Any:
     kind = value.dtype if isinstance(value, np.ndarray) else np.dtype(type(value))
     if not (np.can_cast(kind, x.dtype, "same_kind") or (type(value) is int and x.dtype.kind == "u")):
         raise TypeError(f"{by}: {kind} values do not fit into a {x.dtype} Tensor; convert one of them first")
+    if type(value) is int and x.dtype.kind in "iu" and not np.iinfo(x.dtype).min <= value <= np.iinfo(x.dtype).max:
+        raise OverflowError(f"{by}: {value} does not fit into a {x.dtype} Tensor; convert it first, as with .long()")
     if not x.array.flags.writeable:
         raise ValueError(
             f"{by}: the memory of this Tensor is read-only (a stretched view, or borrowed); clone() it first"
@@ -52,11 +55,28 @@ def _value_for(x: Tensor, value: Any, by: str) -> Any:
     return value
 
 
+def _check_fits(x: Tensor, value: Any, by: str) -> None:
+    """Raise ShapeError if `value` does not broadcast to the shape of x: memory cannot grow."""
+    shape = broadcast_shape(x.shape, np.shape(value), op=by)
+    if shape != x.shape:
+        raise ShapeError(
+            f"{by}: the result has shape {shape}, but memory of shape {x.shape} cannot grow; use x = x ..."
+        )
+
+
 def _apply(ufunc: np.ufunc, x: Tensor, value: Any, by: str) -> Tensor:
-    """x.array = ufunc(x.array, value), in x's own memory. Nothing is written if the shapes do not fit."""
+    """x.array = ufunc(x.array, value), in x's own memory. Nothing is written if shapes or dtypes do not fit."""
     value = _value_for(x, value, by)
     with np.errstate(all="ignore"):
-        ufunc(x.array, value, out=x.array, casting="same_kind")
+        try:
+            ufunc(x.array, value, out=x.array, casting="same_kind")
+        except TypeError as error:
+            raise TypeError(
+                f"{by}: the result does not fit into a {x.dtype} Tensor; convert it first, as with .float() ({error})"
+            ) from None
+        except ValueError:
+            _check_fits(x, value, by)
+            raise
     memory.mark_changed(x.array, by)
     return x
 
@@ -99,7 +119,11 @@ def copy_(x: Tensor, source: Any) -> Tensor:
         raise _refuse(x, "copy_", "x = source.clone()")
     value = _value_for(x, source, "copy_")
     with np.errstate(all="ignore"):
-        np.copyto(x.array, value, casting="same_kind")
+        try:
+            np.copyto(x.array, value, casting="same_kind")
+        except ValueError:
+            _check_fits(x, value, "copy_")
+            raise
     memory.mark_changed(x.array, "copy_")
     return x
 
@@ -154,5 +178,13 @@ def _setitem(x: Tensor, index: Any, value: Any) -> None:
     for step in select:
         target = target[step]  # a basic index: a view
     with np.errstate(all="ignore"):
-        target[last] = value
+        try:
+            target[last] = value
+        except IndexError as error:
+            raise IndexError(f"x[i] = v: {error}; the shape is {x.shape}") from None
+        except ValueError:
+            raise ShapeError(
+                f"x[i] = v: v has shape {np.shape(value)}, which does not broadcast to that of x[i], "
+                f"{np.shape(target[last])}"
+            ) from None
     memory.mark_changed(x.array, "x[i] = v")
