@@ -263,8 +263,9 @@ def test_to_converts_float_parameters_buffers_and_gradients_and_nothing_else():
     assert {p.dtype for p in model.half().parameters()} == {np.dtype(np.float16)}
     assert {p.dtype for p in model.float().parameters()} == {np.dtype(np.float32)}
     assert model.to("cpu") is model
-    with pytest.raises(TypeError, match="int32 parameters"):
-        model.to(np.int32)
+    for dtype in (np.int32, np.longdouble, np.complex64):
+        with pytest.raises(TypeError, match=r"to: dtype=.* parameters could not be trained; use float16"):
+            model.to(dtype)
 
 
 # state_dict
@@ -569,8 +570,20 @@ def test_a_seed_gives_the_same_values_in_every_dtype():
     double = Linear(4, 3, dtype=np.float64, generator=rng(2))
     single = Linear(4, 3, generator=rng(2))
     assert single.weight.array.tolist() == double.weight.array.astype(np.float32).tolist()
-    with pytest.raises(TypeError, match="dtype=int32"):
-        Linear(4, 3, dtype=np.int32)
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.longdouble, np.complex64, bool, object])
+def test_weights_are_of_a_dtype_that_is_trained(dtype):
+    for make in (
+        lambda: Linear(4, 3, dtype=dtype),
+        lambda: Linear(None, 3, dtype=dtype),
+        lambda: Conv2d(1, 1, 1, dtype=dtype),
+        lambda: ConvTranspose2d(1, 1, 1, dtype=dtype),
+        lambda: BatchNorm2d(1, dtype=dtype),
+    ):
+        with pytest.raises(TypeError, match=r": dtype=.* parameters could not be trained; use float16"):
+            make()
+    assert Linear(4, 3, dtype=">f8").weight.dtype == np.dtype("=f8")
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from ..modes import no_grad
 from ..shapes import ShapeError, checked_integer, checked_padding, checked_pair, conv2d_geometry
 from . import functional as F
 from . import init
-from .module import Layer, Parameter, UninitializedParameter
+from .module import Layer, Parameter, UninitializedParameter, trainable_dtype
 
 Generator = np.random.Generator
 
@@ -42,7 +42,7 @@ class Linear(Layer):
     ) -> None:
         super().__init__()
         self.out_features = checked_integer("Linear", "out_features", out_features, 1)
-        self.weight = UninitializedParameter(np.zeros((out_features, 0), _float("Linear", dtype)))
+        self.weight = UninitializedParameter(np.zeros((out_features, 0), trainable_dtype("Linear", dtype)))
         self.bias = UninitializedParameter(np.zeros(out_features, self.weight.dtype)) if bias else None
         self._generator = generator
         if in_features is not None:
@@ -129,7 +129,7 @@ class _Conv(Layer):
             raise ValueError(f"{name}: padding_mode={padding_mode!r}; it can be {'zeros' if transposed else modes}")
         self.padding_mode = padding_mode
         first, second = (channels[0], channels[1]) if transposed else (channels[1], channels[0])
-        dtype = _float(name, dtype)
+        dtype = trainable_dtype(name, dtype)
         self.weight = Parameter(np.zeros((first, second // self.groups, *self.kernel_size), dtype))
         self.bias = Parameter(np.zeros(channels[1], dtype)) if bias else None
         self.reset_parameters(generator)
@@ -254,7 +254,7 @@ class BatchNorm2d(Layer):
         super().__init__()
         self.num_features = checked_integer("BatchNorm2d", "num_features", num_features, 1)
         self.eps, self.momentum, self.affine, self.track_running_stats = eps, momentum, affine, track_running_stats
-        dtype = _float("BatchNorm2d", dtype)
+        dtype = trainable_dtype("BatchNorm2d", dtype)
         self.weight = Parameter(np.ones(num_features, dtype)) if affine else None
         self.bias = Parameter(np.zeros(num_features, dtype)) if affine else None
         stats = track_running_stats
@@ -298,13 +298,6 @@ class BatchNorm2d(Layer):
             f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
             f"track_running_stats={self.track_running_stats}"
         )
-
-
-def _float(layer: str, dtype: Any) -> np.dtype[Any]:
-    kind: np.dtype[Any] = np.dtype(np.float32 if dtype is None else dtype)
-    if kind.kind != "f":
-        raise TypeError(f"{layer}: dtype={kind}; weights must be float16, float32 or float64")
-    return kind
 
 
 def _reset(weight: Parameter, generator: Generator | None) -> None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 import numpy as np
 
 from .. import memory
+from ..dtypes import default_float, float16, float32, float64
 from ..graph import Array, Tensor, wrap
 from ..scopes import current as _scope
 from ..scopes import scope_of
@@ -274,13 +275,11 @@ class Module:
     def to(self, dtype: Any) -> Self:
         """Convert every float parameter (with its gradient) and float buffer to `dtype`; returns self.
 
-        Graphs recorded earlier keep the old values. Raises TypeError for a dtype that is not float.
+        Graphs recorded earlier keep the old values. Raises TypeError unless `dtype` is float16, float32 or float64.
         """
         if dtype == "cpu":
             return self
-        wanted = np.dtype(dtype)
-        if wanted.kind != "f":
-            raise TypeError(f"to: {wanted} parameters could not be trained; float16, float32 or float64 is needed")
+        wanted = trainable_dtype("to", dtype)
         tensors = [t for t in [*self.parameters(), *self.buffers()] if t.dtype.kind == "f" and t.dtype != wanted]
         with np.errstate(all="ignore"):
             arrays = [t.array.astype(wanted) for t in tensors]
@@ -396,6 +395,14 @@ class Layer(Module):
     if TYPE_CHECKING:
 
         def __call__(self, *args: Any, **kwargs: Any) -> Tensor: ...
+
+
+def trainable_dtype(name: str, dtype: Any) -> np.dtype[Any]:
+    """The dtype of parameters, float32 unless given. Raises TypeError for what is not float16, float32 or float64."""
+    wanted: np.dtype[Any] = default_float if dtype is None else np.dtype(dtype).newbyteorder("=")
+    if wanted not in (float16, float32, float64):
+        raise TypeError(f"{name}: dtype={wanted} parameters could not be trained; use float16, float32 or float64")
+    return wanted
 
 
 def clear_grad(tensor: Tensor, set_to_none: bool) -> None:
