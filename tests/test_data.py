@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+import tinygrad_cnn as tg
 from tinygrad_cnn.data import DataLoader, Dataset, TensorDataset, default_collate, digits, random_shift
 from tinygrad_cnn.graph import Tensor
 
@@ -391,6 +392,26 @@ def test_the_order_is_the_same_in_every_process(hash_seed):
 
 def test_without_a_seed_two_loaders_differ():
     assert rows_of(arange_loader(100, shuffle=True)) != rows_of(arange_loader(100, shuffle=True))
+
+
+def test_without_a_seed_the_orders_repeat_after_manual_seed():
+    runs = []
+    for _ in range(2):
+        tg.manual_seed(0)
+        loader = arange_loader(100, shuffle=True)
+        runs.append([rows_of(loader), rows_of(loader)])
+    assert runs[0] == runs[1]
+    assert runs[0][0] != runs[0][1]
+    tg.manual_seed(1)
+    assert rows_of(arange_loader(100, shuffle=True)) != runs[0][0]
+
+
+def test_a_loader_in_order_or_with_a_seed_or_a_generator_draws_nothing_from_the_default_generator():
+    tg.manual_seed(0)
+    before = tg.default_generator().bit_generator.state
+    for options in ({}, {"shuffle": True, "seed": 0}, {"shuffle": True, "generator": np.random.default_rng(0)}):
+        rows_of(arange_loader(10, **options))
+    assert tg.default_generator().bit_generator.state == before
 
 
 def test_a_generator_decides_the_orders():

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..graph import Tensor, from_numpy
+from ..random import default_generator
 
 Array = NDArray[Any]
 
@@ -65,7 +66,8 @@ class DataLoader:
 
     `shuffle=True` draws a new order at each pass. With `seed`, that of pass e depends on (seed, e) alone, the same in
     every process; `loader.epoch` is the number of the next pass, and setting it resumes a run. With `generator`, the
-    orders come from that NumPy generator; with neither, from fresh entropy. NumPy's global state is never used.
+    orders come from that NumPy generator; with neither, from the package's default one, so that they repeat after
+    `manual_seed`. NumPy's global state is never used.
     `collate_fn` makes the batch out of a list of items; by default see `default_collate`.
     """
 
@@ -125,10 +127,10 @@ class DataLoader:
         n = len(self.dataset)
         if not self.shuffle:
             return np.arange(n)
-        if self.generator is not None:
-            return self.generator.permutation(n)
-        entropy = np.random.SeedSequence(self.seed, spawn_key=(self.epoch,))
-        return np.random.default_rng(entropy).permutation(n)
+        if self.seed is not None:
+            entropy = np.random.SeedSequence(self.seed, spawn_key=(self.epoch,))
+            return np.random.default_rng(entropy).permutation(n)
+        return (self.generator or default_generator()).permutation(n)
 
     def _batch(self, rows: NDArray[np.int64]) -> Any:
         if self.collate_fn is not None:
