@@ -114,6 +114,14 @@ def test_H9_clip_keeps_nan_and_the_upper_bound_wins():
         leaf([1.0]).clip()
 
 
+def test_H9_array_bounds_limit_each_element_and_never_stretch_x():
+    low = np.array([[0.0], [2.0]])
+    check(lambda x: x.clip(min=low), [[[-1.0, 3.0], [1.0, 4.0]]], [[0, 3], [2, 4]], [[0, 1], [0, 1]])
+    for bounds in ({"min": low}, {"max": low}, {"min": 0.0, "max": low}, {"min": Tensor(low)}):
+        with pytest.raises(tg.ShapeError, match=r"clip: a bound of shape \(2, 1\) .* shape \(2,\) of x; expand x"):
+            leaf([1.0, 2.0]).clip(**bounds)
+
+
 def test_H10_sqrt_at_zero_has_an_infinite_gradient():
     check(tg.sqrt, [[0.0, 4.0]], [0, 2], [inf, 0.25])
 
@@ -398,10 +406,36 @@ def test_H29_integers_wrap_as_numpys_do():
 
 def test_H30_booleans_are_not_subtracted_or_negated():
     b = Tensor(np.array([True, False]))
-    with pytest.raises(TypeError):
+    with pytest.raises(TypeError, match=r"neg: booleans have no sign; ~x"):
         -b
-    with pytest.raises(TypeError):
-        b - b
+    for difference in (lambda: b - b, lambda: b - True, lambda: True - b):
+        with pytest.raises(TypeError, match=r"sub: booleans do not subtract; x \^ y"):
+            difference()
+
+
+BITWISE = [lambda x, y: x & y, lambda x, y: x | y, lambda x, y: x ^ y, lambda x, y: ~x & ~y]
+
+
+@pytest.mark.parametrize("f", BITWISE)
+def test_H30_conditions_combine_and_whole_numbers_have_bits(f):
+    for x, y in [(np.array([True, True, False]), np.array([[True], [False]])), (np.arange(4), np.array([[5], [6]]))]:
+        for got in (f(Tensor(x), Tensor(y)), f(Tensor(x), y), f(x, Tensor(y)), f(Tensor(x), y.dtype.type(1).item())):
+            assert isinstance(got, Tensor)
+            assert not got.requires_grad
+        np.testing.assert_array_equal(f(Tensor(x), Tensor(y)).array, f(x, y), strict=True)
+        np.testing.assert_array_equal(f(x, Tensor(y)).array, f(x, y), strict=True)
+    with pytest.raises(TypeError, match=r"(bitwise_and|bitwise_or|bitwise_xor|invert): of float64.*compare first"):
+        f(leaf([1.0]), leaf([2.0]))
+
+
+def test_H30_logical_functions_ask_whether_numbers_are_zero():
+    x, y = np.array([0.0, 2.0, nan, 0.0]), np.array([0, 0, 3, 4])
+    for name in ("logical_and", "logical_or", "logical_xor"):
+        expected = getattr(np, name)(x, y)
+        np.testing.assert_array_equal(getattr(leaf(x), name)(Tensor(y)).array, expected, strict=True)
+        np.testing.assert_array_equal(getattr(np, name)(leaf(x), y).array, expected, strict=True)
+    assert leaf(x).logical_not().tolist() == np.logical_not(leaf(x)).tolist() == [True, False, False, True]
+    assert np.invert(Tensor(y > 0)).tolist() == [True, True, False, False]
 
 
 @pytest.mark.parametrize("dtype", [">f4", ">f8", ">i4", ">f2"])

@@ -8,6 +8,7 @@ from ..basics import add
 from ..dtypes import common_dtype
 from ..graph import Tensor, method, wrap
 from ..primitive import op
+from ..shapes import ShapeError, broadcast_shape
 
 __all__ = [
     "abs",
@@ -48,7 +49,12 @@ _ZEROS = {np.dtype(t): np.zeros((), t) for t in (np.float16, np.float32, np.floa
 @op(operator="sub", method=True, broadcast=True, numpy=np.subtract)
 def sub(x: Any, y: Any, /) -> Any:
     """x - y. Raises TypeError for booleans."""
-    return x - y
+    try:
+        return x - y
+    except TypeError:
+        if np.asarray(x).dtype == np.bool_:
+            raise TypeError("sub: booleans do not subtract; x ^ y is where they differ, .int() makes numbers") from None
+        raise
 
 
 sub.vjp(x=lambda g: g, y=lambda g: -g)
@@ -81,7 +87,12 @@ def _(draw: Any) -> Any:
 @op(operator="neg", method=True, numpy=np.negative)
 def neg(x: Any, /) -> Any:
     """-x. Raises TypeError for booleans."""
-    return -x
+    try:
+        return -x
+    except TypeError:
+        if x.dtype == np.bool_:
+            raise TypeError("neg: booleans have no sign; ~x is where x does not hold, .int() makes numbers") from None
+        raise
 
 
 neg.vjp(x=lambda g: -g)
@@ -243,16 +254,21 @@ def _(draw: Any) -> Any:
 def clip(x: Any, /, min: Any = None, max: Any = None) -> Any:
     """x limited to min <= x <= max (max wins if they cross); nan stays. The gradient is 1 at both bounds.
 
-    Integers between float bounds become float32.
+    Integers between float bounds become float32. Raises ShapeError for bounds that x would have to be stretched to.
     """
     if min is None and max is None:
         raise ValueError("clip: neither min nor max was given; give at least one")
+    for bound in (min, max):
+        if np.ndim(bound) and broadcast_shape(x.shape, bound.shape, op="clip") != x.shape:
+            raise ShapeError(
+                f"clip: a bound of shape {bound.shape} does not fit into the shape {x.shape} of x; expand x first"
+            )
     dtype = x.dtype if x.dtype.kind == "f" else common_dtype([x] + [bound for bound in (min, max) if bound is not None])
     y = x if min is None else np.maximum(x, min)
     return (y if max is None else np.minimum(y, max)).astype(dtype, copy=False)
 
 
-clip.vjp(x=lambda g, x, min, max: mask(g, inside(array_of(x), min, max)))
+clip.vjp(x=lambda g, x, min, max: mask(g, inside(x, min, max)))
 
 
 def inside(x: Any, low: Any, high: Any) -> Any:
@@ -380,8 +396,81 @@ def isfinite(x: Any, /) -> Any:
     return np.isfinite(x)
 
 
+@op(operator="invert", method=True, numpy=np.invert)
+def bitwise_not(x: Any, /) -> Any:
+    """~x: not x of booleans, the complement -x - 1 of integers. Raises TypeError for floats."""
+    return _bitwise(np.invert, x)
+
+
+@op(operator="and", method=True, broadcast=True, numpy=np.bitwise_and)
+def bitwise_and(x: Any, y: Any, /) -> Any:
+    """x & y, of booleans or of the bits of integers. Raises TypeError for floats."""
+    return _bitwise(np.bitwise_and, x, y)
+
+
+@op(operator="or", method=True, broadcast=True, numpy=np.bitwise_or)
+def bitwise_or(x: Any, y: Any, /) -> Any:
+    """x | y, of booleans or of the bits of integers. Raises TypeError for floats."""
+    return _bitwise(np.bitwise_or, x, y)
+
+
+@op(operator="xor", method=True, broadcast=True, numpy=np.bitwise_xor)
+def bitwise_xor(x: Any, y: Any, /) -> Any:
+    """x ^ y, of booleans or of the bits of integers. Raises TypeError for floats."""
+    return _bitwise(np.bitwise_xor, x, y)
+
+
+def _bitwise(ufunc: np.ufunc, *xs: Any) -> Any:
+    if any(np.asarray(x).dtype.kind not in "biu" for x in xs):
+        kinds = " and ".join(str(np.asarray(x).dtype) for x in xs)
+        raise TypeError(f"{ufunc.__name__}: of {kinds} there are no bits; compare first, as in (x > 0) & (y > 0)")
+    return ufunc(*xs)
+
+
+@op(method=True, numpy=np.logical_not)
+def logical_not(x: Any, /) -> Any:
+    """Where x is zero or False, as booleans."""
+    return np.logical_not(x)
+
+
+@op(method=True, numpy=np.logical_and, broadcast=True)
+def logical_and(x: Any, y: Any, /) -> Any:
+    """Where neither x nor y is zero or False, as booleans."""
+    return np.logical_and(x, y)
+
+
+@op(method=True, numpy=np.logical_or, broadcast=True)
+def logical_or(x: Any, y: Any, /) -> Any:
+    """Where x or y is not zero or False, as booleans."""
+    return np.logical_or(x, y)
+
+
+@op(method=True, numpy=np.logical_xor, broadcast=True)
+def logical_xor(x: Any, y: Any, /) -> Any:
+    """Where one of x and y, but not both, is not zero or False, as booleans."""
+    return np.logical_xor(x, y)
+
+
 for _comparison in (greater, greater_equal, less, less_equal, equal, not_equal):
     _comparison.vjp(x=None, y=None)
+
+
+@bitwise_and.sample
+@bitwise_or.sample
+@bitwise_xor.sample
+def _(draw: Any) -> Any:
+    return (draw.booleans(2, 3), draw.booleans(3)), {}
+
+
+@bitwise_not.sample
+def _(draw: Any) -> Any:
+    return (draw.booleans(2, 3),), {}
+
+
+for _of_two in (bitwise_and, bitwise_or, bitwise_xor, logical_and, logical_or, logical_xor):
+    _of_two.vjp(x=None, y=None)
+bitwise_not.vjp(x=None)
+logical_not.vjp(x=None)
 isnan.vjp(x=None)
 isfinite.vjp(x=None)
 
