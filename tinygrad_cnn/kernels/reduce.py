@@ -15,6 +15,11 @@ SMALL = 1024
 _add: Any = np.add.reduce
 
 
+def widened(x: Array) -> Array:
+    """x, and float16 as float32: half precision is summed in single and rounded once."""
+    return x.astype(np.float32) if x.dtype == np.float16 else x
+
+
 def sum_pairwise(x: Array, axes: tuple[int, ...], keepdims: bool) -> Array:
     """Sum over axes, in pairs: the relative error is of the order of log(n) units, over leading axes too.
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from .. import memory
 from ..graph import Tensor
-from ..kernels.reduce import sum_pairwise
+from ..kernels.reduce import sum_pairwise, widened
 from ..primitive import op
 from ..shapes import ShapeError
 from .elementwise import array_of
@@ -36,11 +36,6 @@ def _per_channel(x: Any) -> Any:
     return sum(x, _axes(x.ndim))
 
 
-def _wide(x: Any) -> Any:
-    """Half precision is computed in float32 and rounded once."""
-    return x.astype(np.promote_types(x.dtype, np.float32), copy=False)
-
-
 def _check(x: Any, per_channel: dict[str, Any]) -> None:
     if x.ndim < 2:
         raise ShapeError(f"batch_norm: the input has shape {tuple(x.shape)}, needs (n, channels) or (n, channels, ...)")
@@ -63,7 +58,7 @@ def batch_norm_train(x: Any, w: Any = None, b: Any = None, /, eps: float = 1e-5)
     """
     _check(x, {"weight": w, "bias": b})
     with np.errstate(all="ignore"):
-        wide, axes = _wide(x), _axes(x.ndim)
+        wide, axes = widened(x), _axes(x.ndim)
         n = wide.dtype.type(_count(x.shape))
         average = sum_pairwise(wide, axes, False) / n
         out = wide - _across(average, x.ndim)
@@ -81,7 +76,7 @@ def _inverse_std(variance: Any, eps: float) -> Any:
 
 def _statistics(x: Any) -> tuple[Any, Any]:
     """The mean and the biased variance of each channel of an array."""
-    wide, axes = _wide(x), _axes(x.ndim)
+    wide, axes = widened(x), _axes(x.ndim)
     n = wide.dtype.type(_count(x.shape))
     average = sum_pairwise(wide, axes, False) / n
     centred = wide - _across(average, x.ndim)
@@ -122,7 +117,7 @@ def batch_norm_input_grad(
     """
     with np.errstate(all="ignore"):
         average, variance = statistics = statistics or _statistics(x)
-        total, along = sums or (sum_pairwise(_wide(g), _axes(x.ndim), False), _weighted_sum(g, x, statistics, eps))
+        total, along = sums or (sum_pairwise(widened(g), _axes(x.ndim), False), _weighted_sum(g, x, statistics, eps))
         n = average.dtype.type(_count(x.shape))
         r = _inverse_std(variance, eps)
         scale = r if w is None else r * w

@@ -6,7 +6,7 @@ import numpy as np
 
 from ..basics import broadcast_to
 from ..graph import Tensor, method
-from ..kernels.reduce import sum_pairwise
+from ..kernels.reduce import sum_pairwise, widened
 from ..primitive import op
 from ..shapes import normalize_axes
 from .elementwise import array_of, exp, maximum, minimum
@@ -35,11 +35,6 @@ def _count(x_shape: tuple[int, ...], axis: Any) -> int:
     return n
 
 
-def _wide(x: Any) -> Any:
-    """Half precision is summed in float32 and rounded once."""
-    return x.astype(np.float32) if x.dtype == np.float16 else x
-
-
 @op(method=True, numpy=np.sum)
 def sum(x: Any, /, axis: Any = None, keepdims: bool = False) -> Any:
     """The sum over `axis`; 0 for none. Booleans and small integers are counted in int64."""
@@ -66,7 +61,9 @@ def mean(x: Any, /, axis: Any = None, keepdims: bool = False) -> Any:
     if x.dtype.kind in "biu":
         raise TypeError(f"mean: the input is {x.dtype}, its mean need not be; convert it first, as with .float()")
     axes = normalize_axes(axis, x.ndim, "mean")
-    return (sum_pairwise(_wide(x), axes, keepdims) / np.asarray(_count(x.shape, axis), _wide(x).dtype)).astype(x.dtype)
+    return (sum_pairwise(widened(x), axes, keepdims) / np.asarray(_count(x.shape, axis), widened(x).dtype)).astype(
+        x.dtype
+    )
 
 
 mean.vjp(x=lambda g, x_shape, axis: _spread(g / float(_count(x_shape, axis) or 1), x_shape, axis))
@@ -82,7 +79,7 @@ def var(x: Any, /, axis: Any = None, correction: float = 1, keepdims: bool = Fal
     if x.dtype.kind in "biu":
         raise TypeError(f"var: the input is {x.dtype}; convert it first, as with .float()")
     axes, n = normalize_axes(axis, x.ndim, "var"), _count(x.shape, axis)
-    wide = _wide(x)
+    wide = widened(x)
     with np.errstate(all="ignore"):
         centred = wide - sum_pairwise(wide, axes, True) / wide.dtype.type(n)
         squares = sum_pairwise(centred * centred, axes, keepdims)
@@ -207,7 +204,7 @@ def min(x: Any, dim: Any = None, keepdim: bool = False, *, axis: Any = None, kee
 def logsumexp(x: Any, /, axis: Any = None, keepdims: bool = False) -> Any:
     """log(sum(exp(x))) over `axis`, shifted by the maximum so that nothing overflows; -inf over nothing."""
     axes = normalize_axes(axis, x.ndim, "logsumexp")
-    wide = _wide(x)
+    wide = widened(x)
     top = np.max(wide, axis=axes, keepdims=True, initial=-np.inf)
     top = np.where(np.isfinite(top), top, wide.dtype.type(0))
     with np.errstate(all="ignore"):
