@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tinygrad_cnn.geometry import conv2d_geometry, conv_transpose2d_geometry, pool2d_geometry
 from tinygrad_cnn.kernels import conv, pool, reduce
 from tinygrad_cnn.kernels.windows import span, spans, windows
-from tinygrad_cnn.shapes import conv2d_geometry, conv_transpose2d_geometry, pool2d_geometry
 
 NONE = ((0, 0), (0, 0))
 LAYOUTS = ("planes", "channels last", "Fortran", "reversed", "every second", "read-only")

@@ -10,18 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tinygrad_cnn.geometry import conv2d_geometry, conv_transpose2d_geometry, pool2d_geometry
 from tinygrad_cnn.shapes import (
     AxisError,
     ShapeError,
     broadcast_shape,
     broadcastable,
     concat_shape,
-    conv2d_geometry,
-    conv_transpose2d_geometry,
     linear_shape,
     matmul_shape,
     normalize_axes,
-    pool2d_geometry,
     reshape_shape,
 )
 
@@ -48,7 +46,7 @@ def test_every_spelling_of_stride_padding_and_dilation_is_normalised():
 @pytest.mark.parametrize("bad", [True, 1.0, np.float64(2), np.bool_(True), None, (1, 2.0), (True, 1), {1, 2}, b"1"])
 @pytest.mark.parametrize("name", ["stride", "padding", "dilation"])
 def test_H64_what_is_no_integer_is_refused(name, bad):
-    with pytest.raises(TypeError, match=rf"conv2d: {name} is .*, needs an int or a pair of ints"):
+    with pytest.raises(TypeError, match=rf"conv2d: {name} is .*, needs an int(, \(ph, pw\)| or a pair of ints)"):
         conv2d_geometry(X, W, **{name: bad})
     if name == "stride" and bad is not None:
         with pytest.raises(TypeError, match=r"max_pool2d: kernel_size is .*, needs an int or a pair of ints"):
@@ -59,6 +57,15 @@ def test_H64_what_is_no_integer_is_refused(name, bad):
 def test_H64_groups_must_be_an_int(bad):
     with pytest.raises(TypeError, match=r"conv2d: groups is .*, needs an int"):
         conv2d_geometry(X, W, groups=bad)
+
+
+@pytest.mark.parametrize("bad", [(1, 1, 1, 1), (1, 1, 1), "(1, 1)", None, ((1, 1), 1)])
+def test_H64_a_padding_that_cannot_be_read_is_told_every_form(bad):
+    with pytest.raises((ShapeError, TypeError)) as caught:
+        conv2d_geometry((1, 1, 4, 4), (1, 1, 2, 2), padding=bad)
+    assert str(caught.value).startswith("conv2d: padding is ")
+    forms = [] if isinstance(bad, str) else ["an int, (ph, pw) or ((top, bottom), (left, right))"]
+    assert all(form in str(caught.value) for form in [*forms, "'same'"])
 
 
 def test_a_bool_is_refused_even_where_an_equal_int_was_accepted_before():

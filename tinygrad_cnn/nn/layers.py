@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from .. import memory
+from ..geometry import checked_integer, checked_padding, checked_pair, conv2d_geometry
 from ..graph import Tensor
 from ..modes import no_grad
-from ..shapes import ShapeError, checked_integer, checked_padding, checked_pair, conv2d_geometry
+from ..shapes import ShapeError
 from . import functional as F
 from . import init
 from .module import Layer, Parameter, UninitializedParameter, trainable_dtype

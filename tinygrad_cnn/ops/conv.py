@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from ..geometry import Conv2dGeometry, conv2d_geometry, conv_transpose2d_geometry
 from ..kernels import conv as kernels
 from ..primitive import op
-from ..shapes import Conv2dGeometry, ShapeError, conv2d_geometry, conv_transpose2d_geometry
+from ..shapes import ShapeError
 from .index import getitem
 from .reduce import sum
 

@@ -4,9 +4,10 @@ from typing import Any
 
 import numpy as np
 
+from ..geometry import Pool2dGeometry, pool2d_geometry
 from ..kernels import pool as kernels
+from ..kernels.reduce import widened
 from ..primitive import op
-from ..shapes import Pool2dGeometry, pool2d_geometry
 from .layout import unsqueeze
 
 __all__ = ["avg_pool2d", "max_pool2d", "sum_pool2d"]
@@ -154,7 +155,7 @@ def avg_pool2d(
         raise TypeError(f"avg_pool2d: the input is {x.dtype}; convert it first, as with .float()")
     at = pool2d_geometry(x.shape, kernel_size, stride, padding, 1, ceil_mode, strict=strict, name="avg_pool2d")
     divisor = _divisor(at, count_include_pad, divisor_override)
-    wide = x.astype(np.float32) if x.dtype == np.float16 else x
+    wide = widened(x)
     y = kernels.sum_pool2d(wide, at.kernel, at.stride, at.padding, at.dilation, at.out)
     return (y / divisor.astype(y.dtype)).astype(x.dtype, copy=False)
 

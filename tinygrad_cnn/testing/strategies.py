@@ -16,7 +16,7 @@ except ImportError:
 
 from numpy.typing import NDArray
 
-from ..shapes import conv2d_geometry
+from ..geometry import conv2d_geometry
 from .programs import Graph, graph
 from .samples import Draw
 
