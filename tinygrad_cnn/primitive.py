@@ -47,6 +47,7 @@ class Primitive(Protocol):
     op: "Op"
     vjp: Callable[..., None]
     vjp_all: Callable[[Callable[..., Any]], None]
+    formula: Callable[..., None]
     sample: Callable[[Callable[..., Any]], Callable[..., Any]]
     with_residual: Callable[..., tuple[Any, Any]]
 
@@ -71,6 +72,7 @@ class Op:
         self.defaults = {p.name: p.default for p in plain if p.default is not p.empty}
         self.rules: dict[str, Callable[..., Any] | None] = {}
         self.joint: Callable[..., Any] | None = None
+        self.formulas: dict[str, str] = {}
         self.sample: Callable[..., Any] | None = None
         self.plans: dict[int, Plan] = {}
         self.differentiable = -1  # bit mask of the inputs that have a rule; all, until vjp says which
@@ -95,6 +97,15 @@ class Op:
         self.joint, self.differentiable = rule, -1
         Plan(self, 1, 1 if self.variadic else len(self.inputs))
         self.plans.clear()
+
+    def formula(self, **by_input: str) -> None:
+        """Set what readers see of each input's gradient, as x="∂out · 1[x > 0]"; the notation: testing/formulas.py.
+
+        Raises TypeError for what is no input.
+        """
+        if unknown := sorted(by_input.keys() - set(self.inputs)):
+            raise TypeError(f"{self.name}: a formula for {', '.join(unknown)}, but the inputs are {self.inputs}")
+        self.formulas = {**self.formulas, **by_input}
 
     def set_sample(self, sample: Callable[..., Any]) -> Callable[..., Any]:
         """Set the function that draws inputs for the property tests: sample(draw) -> (arrays, params)."""
@@ -248,7 +259,7 @@ def _declare(
     function.__name__, function.__doc__, function.__module__ = declaration.name, forward.__doc__, forward.__module__  # type: ignore[attr-defined]
     function.__qualname__, function.__wrapped__ = declaration.name, forward  # type: ignore[attr-defined]
     function.op, function.vjp, function.vjp_all = declaration, declaration.vjp, declaration.vjp_all
-    function.sample, function.with_residual = declaration.set_sample, apply
+    function.formula, function.sample, function.with_residual = declaration.formula, declaration.set_sample, apply
     declaration.apply = function
     registry[declaration.name] = declaration
     if method:
