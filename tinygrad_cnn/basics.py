@@ -35,9 +35,13 @@ def cast(x: Any, /, dtype: Any) -> Any:
 
 
 add.vjp(x=lambda g: g, y=lambda g: g)
+add.formula(x="∂out", y="∂out")
 sum_to.vjp(x=lambda g, x_shape: broadcast_to(g, x_shape))
+sum_to.formula(x="∂out")
 broadcast_to.vjp(x=lambda g, x_shape: sum_to(g, x_shape))
+broadcast_to.formula(x="∂out")
 cast.vjp(x=lambda g: g)
+cast.formula(x="∂out")
 
 
 @sum_to.sample

@@ -106,6 +106,7 @@ def _w_of_conv(g: Any, x: Any, w_shape: Any, stride: Any, padding: Any, dilation
 
 
 conv2d.vjp(x=_x_of_conv, w=_w_of_conv, b=lambda g: sum(g, (0, 2, 3)))
+conv2d.formula(x="∂out ⋆ᵀ w", w="x ⋆ʷ ∂out", b="Σ ∂out")
 
 conv2d_input_grad.vjp(
     g=lambda h, g_shape, w, stride, padding, dilation, groups: _cropped(
@@ -115,6 +116,7 @@ conv2d_input_grad.vjp(
         h, g, w_shape[2:], stride, padding, dilation, groups
     ),
 )
+conv2d_input_grad.formula(g="∂out ⋆ w", w="∂out ⋆ʷ g")
 
 conv2d_weight_grad.vjp(
     x=lambda h, x_shape, g, stride, padding, dilation, groups: conv2d_input_grad(
@@ -124,6 +126,7 @@ conv2d_weight_grad.vjp(
         conv2d(x, h, None, stride, padding, dilation, groups), g_shape
     ),
 )
+conv2d_weight_grad.formula(x="g ⋆ᵀ ∂out", g="x ⋆ ∂out")
 
 
 @op
@@ -168,6 +171,7 @@ conv_transpose2d.vjp(
     ),
     b=lambda g: sum(g, (0, 2, 3)),
 )
+conv_transpose2d.formula(x="∂out ⋆ w", w="∂out ⋆ʷ x", b="Σ ∂out")
 
 
 def _problem(draw: Any, out_of: Any = None) -> Any:

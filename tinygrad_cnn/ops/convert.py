@@ -18,6 +18,7 @@ def clone(x: Any, /) -> Any:
 
 
 clone.vjp(x=lambda g: g)
+clone.formula(x="∂out")
 
 
 @method

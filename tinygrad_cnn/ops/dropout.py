@@ -20,6 +20,7 @@ def drop(x: Any, /, keep: Any, scale: float) -> Any:
 
 
 drop.vjp(x=lambda g, keep, scale: drop(g, keep, scale))
+drop.formula(x="∂out · scale · 1[keep]")
 
 
 @drop.sample

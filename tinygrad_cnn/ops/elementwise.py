@@ -58,6 +58,7 @@ def sub(x: Any, y: Any, /) -> Any:
 
 
 sub.vjp(x=lambda g: g, y=lambda g: -g)
+sub.formula(x="∂out", y="−∂out")
 
 
 @op(operator="mul", method=True, broadcast=True, numpy=np.multiply)
@@ -67,6 +68,7 @@ def mul(x: Any, y: Any, /) -> Any:
 
 
 mul.vjp(x=lambda g, y: g * y, y=lambda g, x: g * x)
+mul.formula(x="∂out · y", y="∂out · x")
 
 
 @op(operator="truediv", method=True, broadcast=True, floating=True, numpy=np.true_divide)
@@ -76,6 +78,7 @@ def div(x: Any, y: Any, /) -> Any:
 
 
 div.vjp(x=lambda g, y: g / y, y=lambda g, out, y: -g * out / y)
+div.formula(x="∂out / y", y="−∂out · x / y²")
 
 
 @div.sample
@@ -96,6 +99,7 @@ def neg(x: Any, /) -> Any:
 
 
 neg.vjp(x=lambda g: -g)
+neg.formula(x="−∂out")
 
 
 @op(operator="pow", method=True, broadcast=True, numpy=np.power)
@@ -121,6 +125,7 @@ def _pow_exponent_gradient(g: Any, out: Any, x: Any, y: Any) -> Any:
 
 
 pow.vjp(x=_pow_base_gradient, y=_pow_exponent_gradient)
+pow.formula(x="∂out · y · x^(y − 1)", y="∂out · out · log x")
 
 
 @pow.sample
@@ -136,6 +141,7 @@ def exp(x: Any, /) -> Any:
 
 
 exp.vjp(x=lambda g, out: g * out)
+exp.formula(x="∂out · out")
 
 
 @op(method=True, floating=True, numpy=np.log)
@@ -145,6 +151,7 @@ def log(x: Any, /) -> Any:
 
 
 log.vjp(x=lambda g, x: g / x)
+log.formula(x="∂out / x")
 
 
 @log.sample
@@ -159,6 +166,7 @@ def sqrt(x: Any, /) -> Any:
 
 
 sqrt.vjp(x=lambda g, out: g / (out * 2.0))
+sqrt.formula(x="∂out / (2 · out)")
 
 
 @sqrt.sample
@@ -173,6 +181,7 @@ def square(x: Any, /) -> Any:
 
 
 square.vjp(x=lambda g, x: g * (x * 2.0))
+square.formula(x="∂out · 2 · x")
 
 
 @op(method=True, floating=True, numpy=np.sin)
@@ -188,7 +197,9 @@ def cos(x: Any, /) -> Any:
 
 
 sin.vjp(x=lambda g, x: g * cos(x))
+sin.formula(x="∂out · cos x")
 cos.vjp(x=lambda g, x: -g * sin(x))
+cos.formula(x="−∂out · sin x")
 
 
 @op(method=True, numpy=np.sign)
@@ -198,6 +209,7 @@ def sign(x: Any, /) -> Any:
 
 
 sign.vjp(x=lambda g: g * 0.0)
+sign.formula(x="0")
 
 
 @op(method=True, numpy=np.absolute)
@@ -207,6 +219,7 @@ def abs(x: Any, /) -> Any:
 
 
 abs.vjp(x=lambda g, x: g * sign(x))
+abs.formula(x="∂out · sign x")
 method("__abs__")(abs)
 
 
@@ -217,6 +230,7 @@ def maximum(x: Any, y: Any, /) -> Any:
 
 
 maximum.vjp(x=lambda g, x, y: g * _share(x, y), y=lambda g, x, y: g * _share(y, x))
+maximum.formula(x="∂out · (1[x > y] + 1[x = y]/2)", y="∂out · (1[y > x] + 1[x = y]/2)")
 
 
 @op(method=True, broadcast=True, numpy=np.minimum)
@@ -226,6 +240,7 @@ def minimum(x: Any, y: Any, /) -> Any:
 
 
 minimum.vjp(x=lambda g, x, y: g * _share(y, x), y=lambda g, x, y: g * _share(x, y))
+minimum.formula(x="∂out · (1[x < y] + 1[x = y]/2)", y="∂out · (1[y < x] + 1[x = y]/2)")
 
 
 def _share(x: Any, y: Any) -> Any:
@@ -242,6 +257,7 @@ def mask(x: Any, /, keep: Any) -> Any:
 
 
 mask.vjp(x=lambda g, keep: mask(g, keep))
+mask.formula(x="∂out · 1[keep]")
 
 
 @mask.sample
@@ -269,6 +285,7 @@ def clip(x: Any, /, min: Any = None, max: Any = None) -> Any:
 
 
 clip.vjp(x=lambda g, x, min, max: mask(g, inside(x, min, max)))
+clip.formula(x="∂out · 1[min ≤ x ≤ max]")
 
 
 def inside(x: Any, low: Any, high: Any) -> Any:
@@ -298,6 +315,7 @@ def _select_gradient(g: Any, condition: Any) -> Any:
 
 
 select.vjp(x=_select_gradient, y=lambda g, condition: mask(g, ~condition))
+select.formula(x="∂out · 1[condition]", y="∂out · 1[¬condition]")
 
 
 @select.sample
@@ -328,6 +346,7 @@ def sigmoid(x: Any, /) -> Any:
 
 
 sigmoid.vjp(x=lambda g, out: g * (out * (1.0 - out)))
+sigmoid.formula(x="∂out · out · (1 − out)")
 
 
 @op(method=True, floating=True, numpy=np.tanh)
@@ -337,6 +356,7 @@ def tanh(x: Any, /) -> Any:
 
 
 tanh.vjp(x=lambda g, out: g * (1.0 - out * out))
+tanh.formula(x="∂out · (1 − out²)")
 
 
 @op(method=True)
@@ -346,6 +366,7 @@ def relu(x: Any, /) -> Any:
 
 
 relu.vjp(x=lambda g, out: mask(g, array_of(out) > 0))
+relu.formula(x="∂out · 1[x > 0]")
 
 
 @op(method=("gt", "greater"), numpy=np.greater, broadcast=True)

@@ -43,7 +43,9 @@ def _is_basic(index: Any) -> bool:
 
 
 getitem.vjp(x=lambda g, x_shape, index: add_at(g, index, x_shape))
+getitem.formula(x="scatter(∂out, index)")
 add_at.vjp(g=lambda h, index: getitem(h, index))
+add_at.formula(g="∂out[index]")
 
 _INDICES = [
     1,
@@ -133,7 +135,9 @@ def add_along_axis(g: Any, /, indices: Any, axis: int, shape: tuple[int, ...]) -
 
 
 take_along_axis.vjp(x=lambda g, x_shape, indices, axis: add_along_axis(g, indices, axis, x_shape))
+take_along_axis.formula(x="scatter(∂out, along(indices, axis))")
 add_along_axis.vjp(g=lambda h, indices, axis: take_along_axis(h, indices, axis))
+add_along_axis.formula(g="∂out[along(indices, axis)]")
 
 
 @take_along_axis.sample

@@ -37,6 +37,7 @@ def reshape(x: Any, /, shape: Any) -> Any:
 
 
 reshape.vjp(x=lambda g, x_shape: reshape(g, x_shape))
+reshape.formula(x="reshape(∂out, shape x)")
 
 
 @reshape.sample
@@ -115,6 +116,7 @@ def permute(x: Any, /, dims: Any) -> Any:
 
 
 permute.vjp(x=lambda g, dims: permute(g, _inverse(dims)))
+permute.formula(x="permute(∂out, inverse dims)")
 
 
 def _inverse(dims: Sequence[int]) -> tuple[int, ...]:
@@ -179,6 +181,7 @@ pad.vjp(
         g, tuple(slice(before, before + n) for n, (before, _) in zip(x_shape, widths, strict=True))
     )
 )
+pad.formula(x="crop(∂out, widths)")
 
 
 @pad.sample
@@ -194,6 +197,7 @@ def flipped(x: Any, /, axis: Any) -> Any:
 
 
 flipped.vjp(x=lambda g, axis: flipped(g, axis))
+flipped.formula(x="flip(∂out, axis)")
 
 
 @flipped.sample
@@ -228,6 +232,7 @@ def _concatenate_gradient(g: Any, xs_shape: Any, needs: tuple[bool, ...], axis: 
 
 
 concatenate.vjp_all(_concatenate_gradient)
+concatenate.formula(xs="split(∂out, xs, axis)[k]")
 
 
 @concatenate.sample
@@ -251,6 +256,7 @@ def _stacked_gradient(g: Any, needs: tuple[bool, ...], axis: int) -> list[Any]:
 
 
 stacked.vjp_all(_stacked_gradient)
+stacked.formula(xs="take(∂out, k, axis)")
 
 
 @stacked.sample

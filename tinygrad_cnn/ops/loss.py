@@ -185,6 +185,7 @@ cross_entropy_gradient.vjp(
         - sum(g * share, min(1, g.ndim - 1))
     ),
 )
+cross_entropy_gradient.formula(p="∂out · h_nhw · Σ_c q", h="Σ_c ∂out·(p · Σ_c q − q)")
 
 
 def _labels_gradient(
@@ -201,6 +202,7 @@ def _labels_gradient(
 
 
 cross_entropy_of_labels.vjp(x=_labels_gradient)
+cross_entropy_of_labels.formula(x="∂out/N · (softmax x · Σ_c q − q)")
 
 
 def _labels_sample(draw: Any) -> Any:
@@ -286,6 +288,9 @@ def _probabilities_target_gradient(g: Any, x: Any, weight: Any, reduction: str, 
 
 
 cross_entropy_of_probabilities.vjp(x=_probabilities_input_gradient, target=_probabilities_target_gradient)
+cross_entropy_of_probabilities.formula(
+    x="∂out/N · (softmax x · Σ_c q − q)", target="−∂out/N · weight_c · (1 − label_smoothing) · log softmax x"
+)
 
 
 @cross_entropy_of_probabilities.sample
@@ -389,6 +394,7 @@ def _nll_gradient(g: Any, x_shape: tuple[int, ...], read: Labels, reduction: str
 
 
 nll_of_labels.vjp(x=_nll_gradient)
+nll_of_labels.formula(x="−∂out/N · q")
 
 
 @nll_of_labels.sample
@@ -425,6 +431,7 @@ def _squared_error_gradient(g: Any, x: Any, y: Any, reduction: str) -> Any:
 
 
 squared_error.vjp(x=_squared_error_gradient, y=lambda g, x, y, reduction: _squared_error_gradient(g, y, x, reduction))
+squared_error.formula(x="∂out · 2 · (x − y) / N", y="∂out · 2 · (y − x) / N")
 
 
 @squared_error.sample

@@ -52,6 +52,7 @@ def _right(g: Any, x: Any, y_shape: tuple[int, ...]) -> Any:
 
 
 matmul.vjp(x=_left, y=_right)
+matmul.formula(x="∂out @ yᵀ", y="xᵀ @ ∂out")
 
 _SHAPES = [
     ((2, 3), (3, 4)),
@@ -98,6 +99,7 @@ linear.vjp(
     w=lambda g, x: matmul(transpose(_rows(g), 0, 1), _rows(x)),
     b=lambda g, b_shape: sum_to(g, b_shape),
 )
+linear.formula(x="∂out @ w", w="∂outᵀ @ x", b="Σ_rows ∂out")
 
 
 @linear.sample

@@ -141,11 +141,13 @@ def _train_gradients(g: Any, x: Any, w: Any, statistics: Any, eps: float, needs:
 
 
 batch_norm_train.vjp_all(_train_gradients)
+batch_norm_train.formula(x="w_c/σ · (∂out − mean ∂out − x̂·mean(∂out·x̂))", w="Σ ∂out·x̂", b="Σ ∂out")
 
 batch_norm_weight_grad.vjp(
     g=lambda v, x, eps: batch_norm_train(x, v, eps=eps),
     x=lambda v, g, x, statistics, eps: batch_norm_input_grad(g, x, v, statistics=statistics, eps=eps),
 )
+batch_norm_weight_grad.formula(g="∂out_c · x̂", x="∂out_c/σ · (g − mean g − x̂·mean(g·x̂))")
 
 
 def _second_input_gradient(v: Any, g: Any, x: Any, w: Any, out: Any, statistics: Any, eps: float) -> Any:
@@ -165,6 +167,11 @@ batch_norm_input_grad.vjp(
     w=lambda v, g, x, statistics, eps: _per_channel(
         v * batch_norm_input_grad(g, x, None, statistics=statistics, eps=eps)
     ),
+)
+batch_norm_input_grad.formula(
+    g="w_c/σ · (∂out − mean ∂out − x̂·mean(∂out·x̂))",
+    x="−(x̂·mean(∂out·out) + mean(g·x̂)·∂g + mean(∂out·x̂)·out) / σ",
+    w="Σ ∂out·(g − mean g − x̂·mean(g·x̂))/σ",
 )
 
 
@@ -203,6 +210,7 @@ def _eval_weight_gradient(g: Any, x: Any, mean: Any, var: Any, eps: float) -> An
 
 
 batch_norm_eval.vjp(x=_eval_input_gradient, w=_eval_weight_gradient, b=lambda g: _per_channel(g))
+batch_norm_eval.formula(x="∂out · w_c / σ", w="Σ ∂out·x̂", b="Σ ∂out")
 
 
 def _sample(draw: Any) -> Any:

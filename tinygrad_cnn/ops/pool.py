@@ -57,6 +57,7 @@ def _max_pool2d_gradient(g: Any, winners: Any, x_shape: Any) -> Any:
 
 
 max_pool2d.vjp(x=_max_pool2d_gradient)
+max_pool2d.formula(x="scatter(∂out, winners x)")
 
 
 @op
@@ -75,7 +76,9 @@ def scatter_planes(g: Any, /, cells: Any, size: Any, distinct: bool = False) -> 
 
 
 gather_planes.vjp(x=lambda g, x_shape, cells: scatter_planes(g, cells, x_shape[2:]))
+gather_planes.formula(x="scatter(∂out, planes cells)")
 scatter_planes.vjp(g=lambda h, cells: gather_planes(h, cells))
+scatter_planes.formula(g="∂out[planes cells]")
 
 
 @op
@@ -123,11 +126,13 @@ sum_pool2d.vjp(
         g, x_shape[2:], kernel_size, stride, padding, dilation, ceil_mode
     )
 )
+sum_pool2d.formula(x="∂out ⋆ᵀ 1")
 sum_pool2d_input_grad.vjp(
     g=lambda h, kernel_size, stride, padding, dilation, ceil_mode: sum_pool2d(
         h, kernel_size, stride, padding, dilation, ceil_mode
     )
 )
+sum_pool2d_input_grad.formula(g="∂out ⋆ 1")
 
 
 @op
@@ -189,6 +194,7 @@ def _avg_pool2d_gradient(
 
 
 avg_pool2d.vjp(x=_avg_pool2d_gradient)
+avg_pool2d.formula(x="(∂out / count) ⋆ᵀ 1")
 
 
 def _problem(draw: Any) -> Any:

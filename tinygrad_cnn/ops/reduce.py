@@ -45,6 +45,7 @@ def sum(x: Any, /, axis: Any = None, keepdims: bool = False) -> Any:
 
 
 sum.vjp(x=_spread)
+sum.formula(x="∂out")
 
 
 def _axis_sample(draw: Any) -> Any:
@@ -67,6 +68,7 @@ def mean(x: Any, /, axis: Any = None, keepdims: bool = False) -> Any:
 
 
 mean.vjp(x=lambda g, x_shape, axis: _spread(g / float(_count(x_shape, axis) or 1), x_shape, axis))
+mean.formula(x="∂out / n")
 mean.sample(_axis_sample)
 
 
@@ -94,6 +96,7 @@ def _var_gradient(g: Any, x: Any, x_shape: tuple[int, ...], axis: Any, correctio
 
 
 var.vjp(x=_var_gradient)
+var.formula(x="∂out · 2 · (x − mean x) / (n − correction)")
 
 
 @var.sample
@@ -123,7 +126,9 @@ def _extremum_gradient(g: Any, x: Any, x_shape: tuple[int, ...], out: Any, axis:
 
 
 amax.vjp(x=_extremum_gradient)
+amax.formula(x="∂out · 1[x = out] / Σ 1[x = out]")
 amin.vjp(x=_extremum_gradient)
+amin.formula(x="∂out · 1[x = out] / Σ 1[x = out]")
 amax.sample(_axis_sample)
 amin.sample(_axis_sample)
 
@@ -215,4 +220,5 @@ def logsumexp(x: Any, /, axis: Any = None, keepdims: bool = False) -> Any:
 logsumexp.vjp(
     x=lambda g, x, x_shape, out, axis: _restored(g, x_shape, axis) * exp(x - _restored(out, x_shape, axis)),
 )
+logsumexp.formula(x="∂out · exp(x − out)")
 logsumexp.sample(_axis_sample)

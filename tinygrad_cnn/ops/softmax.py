@@ -42,6 +42,7 @@ def softmax(x: Any, /, axis: Any) -> Any:
 
 
 softmax.vjp(x=lambda g, out, axis: (g - sum(g * out, _axes(axis, g.ndim), True)) * out)
+softmax.formula(x="out · (∂out − Σ ∂out·out)")
 
 
 @op(method=True, floating=True)
@@ -54,6 +55,7 @@ def log_softmax(x: Any, /, axis: Any) -> Any:
 
 
 log_softmax.vjp(x=lambda g, out, axis: g - exp(out) * sum(g, _axes(axis, g.ndim, "log_softmax"), True))
+log_softmax.formula(x="∂out − exp out · Σ ∂out")
 
 
 @softmax.sample
