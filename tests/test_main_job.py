@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import tinygrad_cnn as tg
-from tinygrad_cnn.digits_net import DigitsNet
+from tinygrad_cnn.digits_net import DigitsNet, train
 
 ROOT = Path(__file__).resolve().parent.parent
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
@@ -101,12 +101,35 @@ def test_the_graph_shows_every_parameter_with_its_gradient(done):
 
 
 def test_it_prints_a_line_for_the_epoch_the_files_and_the_result(done):
-    epoch, written, result = [line for line in done[1].stdout.splitlines() if "left out" not in line]
+    epoch, written, names, result = [line for line in done[1].stdout.splitlines() if "left out" not in line]
+    assert re.fullmatch(r"epoch 1/1   train loss \d\.\d{4} acc 0\.\d{4}   test loss \d\.\d{4} acc 0\.\d{4}", epoch)
+    assert written == f"written to {done[0]}:"
+    assert names.startswith("  weights.safetensors, metrics.json, graph.dot")
+    assert re.match(r"test accuracy 0\.\d{4} on 899 digits .*support-vector machine: 0\.969.* in \d+\.\d s", result)
+
+
+def test_its_lines_fit_into_80_columns(done):
+    lines = [line for line in done[1].stdout.splitlines() if not line.startswith("written to")]
+    assert max(map(len, lines)) < 80
+    train(None, epochs=1, report=lambda text: lines.append(text.replace("1/1", "1000/1000")))
+    assert len(lines[-1]) < 80
+
+
+@pytest.mark.parametrize("options", [["--lr", "1e30"], ["--lr", "1e30", "--batch-size", "10000", "--epochs", "1"]])
+def test_a_run_that_diverges_exits_1_and_leaves_the_old_files_alone(options, done, tmp_path):
+    out = shutil.copytree(done[0], tmp_path / "out")
+    process = run("--out", out, *options)
+    assert process.returncode == 1
+    assert process.stdout == ""
     assert re.fullmatch(
-        r"epoch +1/1  train loss \d\.\d{4} accuracy 0\.\d{4}   test loss \d\.\d{4} accuracy 0\.\d{4}", epoch
+        r"train: the loss is (nan|inf) in epoch 1; lr=1e\+30 is too large, try a smaller one; nothing was written\n",
+        process.stderr,
     )
-    assert f"written to {done[0]}: weights.safetensors, metrics.json, graph.dot" in written
-    assert re.match(r"test accuracy 0\.\d{4} on 899 digits .*support-vector machine: 0\.969.* after \d+\.\d s", result)
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == {
+        path.name: path.read_bytes() for path in done[0].iterdir()
+    }
+    assert run("--out", tmp_path / "new", *options).returncode == 1
+    assert list((tmp_path / "new").iterdir()) == []
 
 
 def test_H153_the_same_seed_gives_the_same_bits_whatever_the_hash_seed(done, tmp_path):
@@ -157,7 +180,7 @@ def on_a_terminal(command: list[str], out: Path) -> tuple[int, str, str]:
 def test_on_a_terminal_it_needs_no_tqdm(tmp_path):
     code, stdout, shown = on_a_terminal(without("tqdm"), tmp_path)
     assert (code, shown) == (0, "")
-    assert stdout.startswith("epoch   1/1")
+    assert stdout.startswith("epoch 1/1")
 
 
 def test_on_a_terminal_tqdm_shows_a_bar(tmp_path):
@@ -165,7 +188,7 @@ def test_on_a_terminal_tqdm_shows_a_bar(tmp_path):
     code, stdout, shown = on_a_terminal(JOB, tmp_path)
     assert code == 0
     assert "training" in shown
-    assert "epoch   1/1" in stdout
+    assert "epoch 1/1" in stdout
 
 
 def test_help_names_every_option_and_its_default():
@@ -234,7 +257,7 @@ def test_ctrl_c_exits_130_and_writes_nothing(tmp_path):
         [*JOB, "--epochs", "10000", "--out", str(tmp_path)],
         env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     ) as process:  # fmt: skip
-        assert process.stdout.readline().startswith("epoch   1/10000")
+        assert process.stdout.readline().startswith("epoch     1/10000")
         process.send_signal(signal.SIGINT)
         _, stderr = process.communicate(timeout=60)
     assert (process.returncode, stderr) == (130, "interrupted\n")

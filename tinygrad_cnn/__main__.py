@@ -10,7 +10,7 @@ from .digits_net import SVM_ACCURACY, train
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the main job; 0 when done, 1 if its folder cannot be written to, 130 when interrupted."""
+    """Run the main job; 0 when done, 1 if it diverges or its folder cannot be written to, 130 when interrupted."""
     parser = argparse.ArgumentParser(
         prog="python -m tinygrad_cnn",
         description="Train a small CNN on the UCI handwritten digits: half train, half test.",
@@ -28,12 +28,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+    except FloatingPointError as error:
+        print(f"{error}; nothing was written", file=sys.stderr)
+        return 1
     except OSError as error:
         print(f"cannot write to {options.out}: {error}", file=sys.stderr)
         return 1
     print(
         f"test accuracy {metrics['test_accuracy']:.4f} on 899 digits "
-        f"(support-vector machine: {SVM_ACCURACY}) after {metrics['seconds']:.1f} s"
+        f"(support-vector machine: {SVM_ACCURACY}) in {metrics['seconds']:.1f} s"
     )
     return 0
 

@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,7 @@ def train(
 
     Returns the metrics, as in metrics.json: `test_accuracy` after the last epoch, `seconds`, and `history`: per
     epoch train_loss and train_accuracy (while training, on shifted images), test_loss and test_accuracy.
+    Raises FloatingPointError as soon as a loss is not finite; nothing is written then.
     """
     if epochs < 1:
         raise ValueError(f"train: epochs={epochs}; at least one is needed")
@@ -102,30 +104,31 @@ def _fit(
     }
     steps, step = epochs * len(loader), 0
     loss = Tensor(0.0)
-    for epoch in _progress(range(1, epochs + 1)):
-        model.train()
-        losses, correct = 0.0, 0
-        for x, y in loader:
-            for group in optimizer.param_groups:
-                group["lr"] = lr * 0.5 * (1 + math.cos(math.pi * step / steps))
-            step += 1
-            x = Tensor(random_shift(x.numpy(), 1, generator))
-            logits = model(x)
-            loss = F.cross_entropy(logits, y, label_smoothing=0.05)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            losses += loss.item() * len(y)
-            correct += int((logits.argmax(1) == y).sum().item())
-        test_loss, test_accuracy = evaluate(model, test_images, test_labels)
-        seen = len(loader) * batch_size
-        figures = (losses / seen, correct / seen, test_loss, test_accuracy)
-        for values, figure in zip(history.values(), figures, strict=True):
-            values.append(figure)
-        report(
-            f"epoch {epoch:3}/{epochs}  train loss {figures[0]:.4f} accuracy {figures[1]:.4f}"
-            f"   test loss {test_loss:.4f} accuracy {test_accuracy:.4f}"
-        )
+    with _progress(epochs) as numbers:
+        for epoch in numbers:
+            model.train()
+            losses, correct = 0.0, 0
+            for x, y in loader:
+                for group in optimizer.param_groups:
+                    group["lr"] = lr * 0.5 * (1 + math.cos(math.pi * step / steps))
+                step += 1
+                x = Tensor(random_shift(x.numpy(), 1, generator))
+                logits = model(x)
+                loss = F.cross_entropy(logits, y, label_smoothing=0.05)
+                losses += _finite(loss.item(), epoch, lr) * len(y)
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                correct += int((logits.argmax(1) == y).sum().item())
+            test_loss, test_accuracy = evaluate(model, test_images, test_labels)
+            seen = len(loader) * batch_size
+            figures = (losses / seen, correct / seen, _finite(test_loss, epoch, lr), test_accuracy)
+            for values, figure in zip(history.values(), figures, strict=True):
+                values.append(figure)
+            report(
+                f"epoch {epoch:{len(str(epochs))}}/{epochs}   train loss {figures[0]:.4f} acc {figures[1]:.4f}"
+                f"   test loss {test_loss:.4f} acc {test_accuracy:.4f}"
+            )
     metrics = {
         "test_accuracy": history["test_accuracy"][-1],
         "svm_test_accuracy": SVM_ACCURACY,
@@ -137,6 +140,13 @@ def _fit(
     return model, metrics, loss
 
 
+def _finite(loss: float, epoch: int, lr: float) -> float:
+    """The loss itself. Raises FloatingPointError if it is inf or nan."""
+    if not math.isfinite(loss):
+        raise FloatingPointError(f"train: the loss is {loss} in epoch {epoch}; lr={lr} is too large, try a smaller one")
+    return loss
+
+
 def evaluate(model: nn.Module, images: Tensor, labels: Tensor) -> tuple[float, float]:
     """(mean cross-entropy, accuracy) of the model in eval mode."""
     model.eval()
@@ -146,26 +156,37 @@ def evaluate(model: nn.Module, images: Tensor, labels: Tensor) -> tuple[float, f
     return loss, float((logits.argmax(1) == labels).float().mean().item())
 
 
-def _progress(epochs: Iterable[int]) -> Iterator[int]:
-    """A bar on a terminal where tqdm is installed."""
-    if sys.stderr.isatty():
-        try:
-            from tqdm import tqdm
-        except ImportError:
-            return iter(epochs)
-        return iter(tqdm(epochs, desc="training", unit="epoch", leave=False))
-    return iter(epochs)
+@contextmanager
+def _progress(epochs: int) -> Iterator[Iterable[int]]:
+    """The numbers from 1 to `epochs`, with a bar on a terminal where tqdm is installed."""
+    numbers = range(1, epochs + 1)
+    tqdm = _tqdm() if sys.stderr.isatty() else None
+    if tqdm is None:
+        yield numbers
+    else:
+        with tqdm(numbers, desc="training", unit="epoch", leave=False, dynamic_ncols=True) as bar:
+            yield bar
+
+
+def _tqdm() -> Any:
+    """tqdm's bar, None where it is not installed."""
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        return None
+    return tqdm
 
 
 def _write(out: Path, model: nn.Module, loss: Tensor, metrics: dict[str, Any], report: Callable[[str], None]) -> None:
     save(model.state_dict(), out / "weights.safetensors")
-    replace_file(out / "metrics.json", (json.dumps(metrics, indent=1) + "\n").encode())
+    replace_file(out / "metrics.json", (json.dumps(metrics, indent=1, allow_nan=False) + "\n").encode())
     title = f"DigitsNet, {metrics['parameters']:,} parameters, cross-entropy {loss.item():.4f}"
     picture = draw(loss, dict(model.named_parameters()), title)
     replace_file(out / "graph.dot", picture.source.encode())
     written = ["weights.safetensors", "metrics.json", "graph.dot"]
     written += _render(picture, out / "graph.svg", report) + _plot(metrics, out / "curves.png", report)
-    report(f"written to {out}: {', '.join(written)}")
+    report(f"written to {out}:")
+    report(f"  {', '.join(written)}")
 
 
 def _render(picture: Any, path: Path, report: Callable[[str], None]) -> list[str]:
@@ -190,22 +211,25 @@ def _plot(metrics: dict[str, Any], path: Path, report: Callable[[str], None]) ->
     except ImportError:
         report("curves.png is left out: matplotlib is not installed (pip install 'tinygrad_cnn[plot]')")
         return []
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    figure = Figure(figsize=(9, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
     history, epochs = metrics["history"], range(1, metrics["epochs"] + 1)
-    for axes, title, train_values, test_values in (
-        (left, "cross-entropy", history["train_loss"], history["test_loss"]),
-        (right, "accuracy", history["train_accuracy"], history["test_accuracy"]),
-    ):
-        axes.plot(epochs, train_values, color="#00619A", linestyle="--", label="train (shifted, smoothed labels)")
-        axes.plot(epochs, test_values, color="#B34700", label="test")
+    marker = "." if len(epochs) <= 20 else ""  # one epoch alone is no line
+    for axes, title, name in ((left, "cross-entropy", "loss"), (right, "accuracy", "accuracy")):
+        train_values, test_values = history[f"train_{name}"], history[f"test_{name}"]
+        axes.plot(epochs, train_values, "--", color="#00619A", marker=marker, label="train (shifted, smoothed labels)")
+        axes.plot(epochs, test_values, color="#B34700", marker=marker, label="test")
+        axes.set_xlim(0.5, len(epochs) + 0.5)
         axes.set_xlabel("epoch")
+        axes.xaxis.get_major_locator().set_params(integer=True)
         axes.set_title(title)
         axes.grid(alpha=0.3)
+    left.set_ylim(bottom=0)
     right.axhline(SVM_ACCURACY, color="#6B6B6B", linewidth=1, label=f"support-vector machine, {SVM_ACCURACY}")
-    right.set_ylim(0.85, 1.002)
-    left.legend()
-    right.legend(loc="lower right")
+    right.set_ylim(top=1.005)
+    if len(epochs) > 20:  # the first epochs, far below, would flatten the others
+        right.set_ylim(bottom=min(0.85, history["train_accuracy"][-1] - 0.05, history["test_accuracy"][-1] - 0.05))
+    figure.legend(*right.get_legend_handles_labels(), loc="outside lower center", ncols=3)
     picture = io.BytesIO()
     figure.savefig(picture, format="png", dpi=120)
     replace_file(path, picture.getvalue())
