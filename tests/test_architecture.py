@@ -21,7 +21,7 @@ PACKAGE = "tinygrad_cnn"
 # Inner layers first. A module imports from its own unit (the name here) and from the layers above its own line only.
 LAYERS = [
     ("memory", "dtypes", "floating", "modes", "scopes", "shapes", "kernels", "random"),  # none of these knows a Tensor
-    ("geometry",),
+    ("geometry", "notation"),
     ("graph",),
     ("primitive",),
     ("basics",),

@@ -99,7 +99,7 @@ class Op:
         self.plans.clear()
 
     def formula(self, **by_input: str) -> None:
-        """Set what readers see of each input's gradient, as x="∂out · 1[x > 0]"; the notation: testing/formulas.py.
+        """Set what readers see of each input's gradient, as x="∂out · 1[x > 0]"; the notation: notation.py.
 
         Raises TypeError for what is no input.
         """

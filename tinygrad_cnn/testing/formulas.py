@@ -1,0 +1,442 @@
+"""Formulas evaluated: the proof that what an op declares to readers is what its rule computes.
+
+The functions are written from their definitions, with plain loops, and call no rule and no kernel of an op.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..geometry import conv2d_geometry, pool2d_geometry
+from ..notation import LEGEND, Expression, parse
+from ..primitive import Op
+from ..shapes import normalize_axes
+
+Array = NDArray[Any]
+
+_RELATIONS: dict[str, Callable[[Any, Any], Any]] = {
+    "=": lambda a, b: (a == b) | ((a != a) & (b != b)),  # nan is the maximum of what holds a nan
+    "≠": np.not_equal,
+    "<": np.less,
+    ">": np.greater,
+    "≤": np.less_equal,
+    "≥": np.greater_equal,
+}
+
+
+class Scene:
+    """One call of an op with the gradient of its output: what the names in its formulas stand for."""
+
+    def __init__(self, op: Op, arrays: Sequence[Any], params: dict[str, Any], out: Any, cotangent: Any) -> None:
+        self.op, self.params = op, {**op.defaults, **params}
+        self.arrays = [*arrays, *[None] * (len(op.inputs) - len(arrays))]
+        self.values = {"out": np.asarray(out), "∂out": np.asarray(cotangent)}
+        self.first: Array = self.arrays[0]
+        self.place = 0
+        self.matrices = False
+
+    def gradient(self, place: int, formula: str | None = None) -> Array:
+        """The gradient of the input at `place`, by its formula or by the one given."""
+        name = self.op.variadic or self.op.inputs[place]
+        tree = parse(self.op.formulas[name] if formula is None else formula)
+        before = self.place, self.matrices
+        self.place, self.matrices = place, any(e.text == "@" for e in tree.walk())
+        try:
+            with np.errstate(all="ignore"):
+                found = np.asarray(self.evaluate(tree), np.float64)
+                return _fit(found, self.lifted(place).shape).reshape(self.target.shape)
+        finally:
+            self.place, self.matrices = before
+
+    @property
+    def target(self) -> Array:
+        """The input whose gradient is computed."""
+        return np.asarray(self.arrays[self.place])
+
+    def evaluate(self, e: Expression) -> Any:
+        """The value of a node."""
+        if e.kind == "number":
+            return float(e.text)
+        if e.kind == "name":
+            return self.value(e.text)
+        if e.kind == "indicator":
+            return self.holds(e) * 1.0
+        if e.kind == "function":
+            base, _, axes = e.text.partition("_")
+            if base in ("Σ", "mean"):
+                return self.reduce(base, axes, self.evaluate(e.parts[0]))
+            if e.text not in FUNCTIONS:
+                raise ValueError(f"{self.op.name}: its formula has {e.text}(...); there are {', '.join(FUNCTIONS)}")
+            return FUNCTIONS[e.text](self, *map(self.evaluate, e.parts))
+        if e.kind == "sign" and e.text == "·":
+            a, b = (1.0 if v is None else v for v in map(self.evaluate, e.parts))
+            for part, other in ((e.parts[0], b), (e.parts[1], a)):
+                if part.kind == "indicator":  # zero whatever the other is (Knuth, Two notes on notation, 1992)
+                    return np.where(self.holds(part), other, 0.0)
+            return a * b
+        if e.kind == "index":
+            values, index = map(self.evaluate, e.parts)
+            return values[int(index) if isinstance(values, list) else index]
+        parts = [1.0 if v is None else v for v in map(self.evaluate, e.parts)]
+        if e.kind == "minus":
+            return -parts[0]
+        if e.kind == "transpose":
+            return np.swapaxes(parts[0], -1, -2)
+        return parts[0] ** 2 if e.kind == "square" else _SIGNS[e.text](self, *parts)
+
+    def holds(self, e: Expression) -> Any:
+        """Where all relations of an indicator hold, as booleans."""
+        values = list(map(self.evaluate, e.parts))
+        if len(values) == 1:
+            return np.asarray(values[0], np.bool_) ^ (e.text == "¬")
+        found = np.asarray(True)
+        for sign, a, b in zip(e.text, values, values[1:], strict=False):
+            if a is not None and b is not None:
+                found = found & _RELATIONS[sign](a, b)
+        return found
+
+    def value(self, name: str) -> Any:
+        """What a name stands for. Raises ValueError for a name that the op does not have."""
+        op, unknown = self.op, ValueError(f"{self.op.name}: its formula speaks of {name!r}, which it does not have")
+        if name in self.values:
+            return self.restored(self.values[name])
+        if name in op.inputs:
+            return self.arrays if op.variadic else self.lifted(op.inputs.index(name))
+        if name in op.params:
+            return self.params[name]
+        if name.startswith("∂") and name[1:] in op.inputs and op.inputs.index(name[1:]) != self.place:
+            return self.gradient(op.inputs.index(name[1:]))
+        base, _, axes = name.rpartition("_")
+        if base and axes in ("c", "nhw"):
+            values = self.value(base)
+            if values is None or not np.ndim(values):
+                return values
+            if axes == "nhw":
+                return np.expand_dims(values, self.channels) if values.ndim < self.first.ndim else values
+            return np.reshape(values, (-1,) + (1,) * (self.first.ndim - 1 - self.channels))
+        if name not in LEGEND:
+            raise unknown
+        return _NAMED[name](self)
+
+    @property
+    def channels(self) -> int:
+        """The axis of channels or classes: 1, or 0 without a batch."""
+        return 1 if self.first.ndim > 1 else 0
+
+    @property
+    def axes(self) -> tuple[int, ...]:
+        """The axes that the op works along."""
+        if "axis" not in self.op.params:
+            return (self.channels,) if "reduction" in self.op.params else ()
+        return normalize_axes(self.params["axis"], self.first.ndim, self.op.name) if self.first.ndim else ()
+
+    def lifted(self, place: int) -> Any:
+        """An input; a vector in a matrix product as a row (the first input) or a column (the second)."""
+        values = self.arrays[place]
+        if self.matrices and np.ndim(values) == 1 and place < 2:
+            return values[None, :] if place == 0 else values[:, None]
+        return values
+
+    def restored(self, values: Array) -> Array:
+        """out or ∂out with the axes that the op reduced at length one."""
+        if self.matrices:
+            second = self.arrays[1].ndim == 1
+            values = values[..., None] if second else values
+            return values[..., None, :] if self.first.ndim == 1 else values
+        if values.ndim < self.first.ndim and values.ndim == self.first.ndim - len(self.axes):
+            return np.expand_dims(values, self.axes)
+        return values
+
+    def reduce(self, name: str, axes: str, values: Any) -> Any:
+        values = np.asarray(1.0 if values is None else values)
+        if axes == "c":
+            over: tuple[int, ...] = (min(1, values.ndim - 1),)
+        elif axes == "rows":
+            over = tuple(range(values.ndim - 1))
+        elif axes:
+            raise ValueError(f"{self.op.name}: its formula has {name}_{axes}; there are {name}, {name}_c, {name}_rows")
+        elif "axis" in self.op.params:
+            over = self.axes
+        else:
+            over = tuple(i for i in range(values.ndim) if i != 1)
+        total = values.sum(axis=over, keepdims=True)
+        return total if name == "Σ" else total / np.prod([values.shape[i] for i in over])
+
+
+def _fit(values: Array, shape: tuple[int, ...]) -> Array:
+    """Summed or stretched to `shape`, as broadcasting had it; else without its axes of length one."""
+    lead = values.ndim - len(shape)
+    if lead > 0 and _broadcast(values.shape, shape) != values.shape:
+        return values.reshape(shape)
+    extra = tuple(range(max(lead, 0))) + tuple(
+        i + lead for i, n in enumerate(shape) if n == 1 and i + lead >= 0 and values.shape[i + lead] != 1
+    )
+    summed = values.sum(axis=extra, keepdims=True)
+    return np.broadcast_to(summed.reshape(summed.shape[max(lead, 0) :]), shape)
+
+
+def _broadcast(*shapes: tuple[int, ...]) -> tuple[int, ...] | None:
+    try:
+        return np.broadcast_shapes(*shapes)
+    except ValueError:
+        return None
+
+
+# Windows
+
+
+def _geometry(scene: Scene, x_shape: tuple[int, ...], w_shape: tuple[int, ...]) -> Any:
+    """Where the op's windows stand on images of `x_shape`."""
+    params = scene.params
+    if "kernel_size" in params:
+        dilation = params.get("dilation", 1)
+        return pool2d_geometry(
+            x_shape, params["kernel_size"], params["stride"], params["padding"], dilation, params["ceil_mode"]
+        )
+    return conv2d_geometry(x_shape, w_shape, *(params[k] for k in ("stride", "padding", "dilation", "groups")))
+
+
+def _cells(at: Any, size: Sequence[int], out: Sequence[int], *, outside: bool = False) -> Iterator[tuple[Any, ...]]:
+    """(i, j), (p, q), (row, column): window, place in it, and the cell of the image that lies there."""
+    for i, j, p, q in product(*map(range, (*out, *at.kernel))):
+        r = i * at.stride[0] + p * at.dilation[0] - at.padding[0][0]
+        s = j * at.stride[1] + q * at.dilation[1] - at.padding[1][0]
+        if outside or (0 <= r < size[0] and 0 <= s < size[1]):
+            yield (i, j), (p, q), (r, s)
+
+
+def _kernel(scene: Scene, w: Any, channels: int) -> tuple[Array, int]:
+    """(the kernels, how many groups); a number stands for windows full of it, channel by channel."""
+    if isinstance(w, np.ndarray):
+        return w, int(scene.params["groups"])
+    size = pool2d_geometry((1, 1, 10**6, 10**6), scene.params["kernel_size"]).kernel
+    return np.full((channels, 1, *size), w), channels
+
+
+def _dense(w: Array, groups: int) -> Array:
+    """Kernels of groups as kernels over all channels, zero outside their group: (o c/groups ..) -> (o c ..)"""
+    o, c = w.shape[:2]
+    full = np.zeros((o, c * groups, *w.shape[2:]))
+    for k in range(o):
+        first = k // (o // groups) * c
+        full[k, first : first + c] = w[k]
+    return full
+
+
+def _correlate(scene: Scene, x: Any, w: Any) -> Array:
+    w, groups = _kernel(scene, w, x.shape[1])
+    y = np.zeros((x.shape[0], w.shape[0], *scene.target.shape[2:]))
+    full = _dense(w, groups)
+    for (i, j), (p, q), (r, s) in _cells(_geometry(scene, x.shape, w.shape), x.shape[2:], y.shape[2:]):
+        y[:, :, i, j] += x[:, :, r, s] @ full[:, :, p, q].T
+    return y
+
+
+def _image_adjoint(scene: Scene, g: Any, w: Any) -> Array:
+    w, groups = _kernel(scene, w, g.shape[1])
+    x = np.zeros(scene.target.shape)
+    full = _dense(w, groups)
+    for (i, j), (p, q), (r, s) in _cells(_geometry(scene, x.shape, w.shape), x.shape[2:], g.shape[2:]):
+        x[:, :, r, s] += g[:, :, i, j] @ full[:, :, p, q]
+    return x
+
+
+def _weight_adjoint(scene: Scene, x: Any, g: Any) -> Array:
+    w = np.zeros(scene.target.shape)
+    o, c = scene.target.shape[:2]
+    groups = x.shape[1] // c
+    for (i, j), (p, q), (r, s) in _cells(_geometry(scene, x.shape, w.shape), x.shape[2:], g.shape[2:]):
+        pairs = g[:, :, i, j].T @ x[:, :, r, s]
+        for k in range(o):
+            first = k // (o // groups) * c
+            w[k, :, p, q] += pairs[k, first : first + c]
+    return w
+
+
+def _count(scene: Scene) -> Any:
+    params = scene.params
+    if params["divisor_override"] is not None:
+        return params["divisor_override"]
+    size = scene.first.shape[2:]
+    at: Any = _geometry(scene, scene.first.shape, ())
+    (top, bottom), (left, right) = at.padding if params["count_include_pad"] else ((0, 0), (0, 0))
+    count = np.zeros(at.out)
+    for window, _, (r, s) in _cells(at, size, at.out, outside=True):
+        count[window] += -top <= r < size[0] + bottom and -left <= s < size[1] + right
+    return count
+
+
+@dataclass(frozen=True)
+class _Shares:
+    """How much of each window's gradient every cell of the image takes: (n c oh ow h w)."""
+
+    values: Array
+
+
+def _winners(scene: Scene, x: Any) -> _Shares:
+    at = _geometry(scene, x.shape, ())
+    shares = np.zeros((*x.shape[:2], *at.out, *x.shape[2:]))
+    for n, c in np.ndindex(x.shape[:2]):
+        windows: dict[Any, list[Any]] = {}
+        for window, _, cell in _cells(at, x.shape[2:], at.out):
+            windows.setdefault(window, []).append(cell)
+        for window, cells in windows.items():
+            inside = [x[n, c, r, s] for r, s in cells]
+            top = np.max(inside)
+            best = [cell for cell, v in zip(cells, inside, strict=True) if v == top or (v != v and top != top)]
+            best = {"first": best[:1], "last": best[-1:], "split": best}[scene.params["ties"]]
+            for cell in best:
+                shares[(n, c, *window, *cell)] = 1.0 / len(best)
+    return _Shares(shares)
+
+
+# Indices
+
+
+def _scatter(scene: Scene, g: Any, index: Any) -> Array:
+    """Zeros in the input's shape, with every entry of g added at its place."""
+    if isinstance(index, _Shares):
+        return np.asarray(np.einsum("ncijrs,ncij->ncrs", index.values, g))
+    out = np.zeros(scene.target.shape)
+    places = np.arange(out.size).reshape(out.shape)[index]
+    for place, v in zip(places.ravel(), np.broadcast_to(g, places.shape).ravel(), strict=True):
+        out.flat[place] += v
+    return out
+
+
+def _along(scene: Scene, indices: Any, axis: Any) -> tuple[Any, ...]:
+    """The NumPy index that picks `indices` along `axis`, and everything along the others."""
+    shape = scene.params.get("shape", scene.first.shape)
+    grids: list[Any] = list(np.ogrid[tuple(map(slice, shape))])
+    grids[axis] = indices
+    return tuple(grids)
+
+
+def _planes(scene: Scene, cells: Any) -> tuple[Any, ...]:
+    """The NumPy index of cells that are counted through each image plane."""
+    width = scene.params.get("size", scene.first.shape[2:])[1]
+    n, c = np.ogrid[: cells.shape[0], : cells.shape[1]]
+    lift = (slice(None), slice(None)) + (None,) * (cells.ndim - 2)
+    return n[lift], c[lift], cells // width, cells % width
+
+
+def _split(scene: Scene, values: Any, parts: Any, axis: Any) -> list[Array]:
+    stops = np.cumsum([part.shape[axis] for part in parts])
+    return [
+        np.take(values, range(stop - part.shape[axis], stop), axis) for stop, part in zip(stops, parts, strict=True)
+    ]
+
+
+def _crop(scene: Scene, values: Any, widths: Any) -> Any:
+    return values[tuple(slice(before, n - after) for n, (before, after) in zip(values.shape, widths, strict=True))]
+
+
+def _inverse(scene: Scene, dims: Any) -> list[int]:
+    return [[d % len(dims) for d in dims].index(i) for i in range(len(dims))]
+
+
+def _softmax(scene: Scene, x: Any) -> Array:
+    axis = scene.axes or (scene.channels,)
+    e = np.exp(x - x.max(axis=axis, keepdims=True))
+    return np.asarray(e / e.sum(axis=axis, keepdims=True))
+
+
+# The names of the legend
+
+
+def _aimed_at(scene: Scene) -> Array:
+    params = scene.params
+    x = scene.first
+    classes, s = x.shape[scene.channels], params.get("label_smoothing", 0.0)
+    if "read" in params:
+        onehot = np.zeros(x.shape)
+        onehot[params["read"].at] = 1.0
+        weight = np.asarray(params["read"].weight)
+        weight = np.expand_dims(weight, scene.channels) if weight.ndim else weight
+        return np.asarray(params["kept"] * weight * onehot + params["share"])
+    weight = np.ones(classes) if params["weight"] is None else np.asarray(params["weight"], np.float64)
+    beside = weight.reshape((-1,) + (1,) * (x.ndim - 1 - scene.channels))
+    if "target" in scene.op.inputs:
+        return np.asarray(beside * ((1 - s) * scene.arrays[1] + s / classes))
+    q = np.zeros(x.shape)
+    for at in np.ndindex(params["labels"].shape):
+        label = int(params["labels"][at])
+        if label != params["ignore_index"]:
+            row = (*at[: scene.channels], slice(None), *at[scene.channels :])
+            q[row] = s * weight / classes
+            q[(*at[: scene.channels], label, *at[scene.channels :])] += (1 - s) * weight[label]
+    return q
+
+
+def _divisor(scene: Scene) -> float:
+    params = scene.params
+    if params["reduction"] != "mean":
+        return 1.0
+    if "labels" in params:
+        kept = [int(t) for t in params["labels"].flat if t != params["ignore_index"]]
+        return float(len(kept) if params["weight"] is None else sum(float(params["weight"][t]) for t in kept))
+    if "target" in scene.op.inputs:
+        return float(scene.first.size / scene.first.shape[scene.channels])
+    return float(np.prod(np.broadcast_shapes(*(a.shape for a in scene.arrays))))
+
+
+def _moments(scene: Scene) -> tuple[Any, Any]:
+    """The mean and σ of each channel, given as parameters or those of x."""
+    x, params = scene.value("x"), scene.params
+    if params.get("var") is not None:
+        mean, var = scene.value("mean_c"), scene.value("var_c")
+    else:
+        mean = scene.reduce("mean", "", x)
+        var = scene.reduce("mean", "", (x - mean) ** 2)
+    return mean, np.sqrt(var + params["eps"])
+
+
+def _standardized(scene: Scene) -> Any:
+    mean, sigma = _moments(scene)
+    return (scene.value("x") - mean) / sigma
+
+
+_NAMED: dict[str, Callable[[Scene], Any]] = {
+    "n": lambda scene: np.float64(scene.first.size) / scene.values["out"].size,
+    "N": _divisor,
+    "q": _aimed_at,
+    "σ": lambda scene: _moments(scene)[1],
+    "x̂": _standardized,
+    "k": lambda scene: scene.place,
+    "count": _count,
+}
+_SIGNS: dict[str, Callable[[Scene, Any, Any], Any]] = {
+    "+": lambda scene, a, b: a + b,
+    "−": lambda scene, a, b: a - b,
+    "/": lambda scene, a, b: np.divide(a, b),
+    "^": lambda scene, a, b: np.power(a, b),
+    "@": lambda scene, a, b: a @ b,
+    "⋆": _correlate,
+    "⋆ᵀ": _image_adjoint,
+    "⋆ʷ": _weight_adjoint,
+}
+FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "exp": lambda scene, x: np.exp(x),
+    "log": lambda scene, x: np.log(x),
+    "sqrt": lambda scene, x: np.sqrt(x),
+    "sin": lambda scene, x: np.sin(x),
+    "cos": lambda scene, x: np.cos(x),
+    "sign": lambda scene, x: np.sign(x),
+    "softmax": _softmax,
+    "shape": lambda scene, x: x.shape,
+    "reshape": lambda scene, x, shape: np.reshape(x, shape),
+    "permute": lambda scene, x, dims: np.transpose(x, dims),
+    "inverse": _inverse,
+    "flip": lambda scene, x, axis: np.flip(x, axis),
+    "crop": _crop,
+    "split": _split,
+    "take": lambda scene, x, k, axis: np.take(x, k, axis),
+    "scatter": _scatter,
+    "winners": _winners,
+    "along": _along,
+    "planes": _planes,
+}
