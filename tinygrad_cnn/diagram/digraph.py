@@ -44,6 +44,8 @@ def to_digraph(drawing: Drawing) -> "graphviz.Digraph":
     )
     for card in drawing.cards:
         picture.node(_id(card.id), **_node(card))
+        if card.shape == "sign" and (words := [*_problem(card), *_lines(card.rows, 9)]):
+            picture.node(f"{_id(card.id)}~rows", f"<{_bare(words)}>", id=f"{_id(card.id)}~rows", **{"class": "rows"})
     level = _beside(drawing)
     clusters: list[Group] = []
     for item in nested(drawing):
@@ -57,9 +59,12 @@ def to_digraph(drawing: Drawing) -> "graphviz.Digraph":
         else:
             if clusters:
                 picture.node(_id(item.id))
-            if notes := level.get(item.id):
-                row = "; ".join(f'"{_id(card_id)}"' for card_id in [item.id, *notes])
-                picture.body.append(f"\t{{rank=same; {row}}}\n")
+            row = [_id(card_id) for card_id in [item.id, *level.get(item.id, ())]]
+            if item.shape == "sign" and (item.problem or item.rows):
+                row.append(f"{row[0]}~rows")
+                picture.edge(row[0], row[-1], style="invis")
+            if len(row) > 1:
+                picture.body.append(f"\t{{rank=same; {'; '.join(map(_quoted, row))}}}\n")
     order = {card.id: i for i, card in enumerate(drawing.cards)}
     for i, edge in enumerate(drawing.edges):
         if edge.source in order and edge.target in order:
@@ -92,6 +97,10 @@ def _id(text: str) -> str:
     return _UNSAFE.sub(lambda match: f"~{ord(match[0]):x}~", text)
 
 
+def _quoted(identifier: str) -> str:
+    return f'"{identifier}"'
+
+
 def _words(text: str) -> str:
     return printable(text).translate(_XML)
 
@@ -109,9 +118,11 @@ def _run(text: str, color: str, size: int, bold: bool = False) -> str:
     return f'<FONT POINT-SIZE="{size}" COLOR="{color}">' + (f"<B>{words}</B>" if bold else words) + "</FONT>"
 
 
-def _lines(rows: tuple[Row, ...], size: int, align: str = "LEFT") -> list[str]:
+def _lines(rows: tuple[Row, ...], size: int, align: str = "LEFT", gap: int = 0) -> list[str]:
+    """A table row for each; gap: points free on the left."""
+    start = f'<TR><TD WIDTH="{gap}"></TD>' if gap else "<TR>"
     return [
-        f'<TR><TD ALIGN="{align}">'
+        f'{start}<TD ALIGN="{align}">'
         + _run(row.text, _TONES.get(row.tone, _TEXT), size, row.tone in ("bold", "problem"))
         + "</TD></TR>"
         for row in rows
@@ -163,6 +174,14 @@ def _node(card: Card) -> dict[str, str]:
         look = _sign(card)
     elif card.shape in ("input", "target", "note"):
         look = {"label": f"<{_bare(_centred(card))}>", **_OUTLINES[card.shape]}
+    elif card.shape == "stack":
+        look = {
+            "label": f"<{_card(card, fill, '#FFFFFF', '0')}>",
+            "shape": "box3d",
+            "style": "filled",
+            "margin": "0.03",
+        }
+        look["fillcolor"] = "#FFFFFF"
     else:
         look = {"label": f"<{_card(card, fill, line, width)}>"}
     if "shape" in look:
@@ -174,17 +193,16 @@ def _node(card: Card) -> dict[str, str]:
 _OUTLINES = {
     "input": {"shape": "parallelogram", "style": "filled", "margin": "0,0"},
     "target": {"shape": "parallelogram", "style": "filled,dashed", "margin": "0,0"},
-    "note": {"shape": "note", "style": "filled", "margin": "0.07,0.03"},
+    "note": {"shape": "note", "style": "filled", "margin": "0.13,0.03"},
 }
 
 
 def _sign(card: Card) -> dict[str, str]:
-    """A circle around the title; what else there is to say stands outside."""
+    """A circle around the title; its rows are a node of their own on its right."""
     look = {"label": f"<{_run(card.title, _TEXT, 14) or ' '}>", "shape": "circle", "style": "filled", "margin": "0.02"}
     if len(card.title) <= 2:
         look |= {"fixedsize": "true", "width": "0.32"}
-    outside = _problem(card) + _lines(card.rows, 9)
-    return look | {"xlabel": f"<{_bare(outside)}>"} if outside else look
+    return look
 
 
 def _centred(card: Card) -> list[str]:
@@ -200,30 +218,16 @@ def _card(card: Card, fill: str, line: str, width: str) -> str:
         f'<TD ALIGN="LEFT">{_run(card.title, _TEXT, 12, bold=True)}</TD>{tag if card.tag else ""}</TR></TABLE>'
     )
     rows = [f'<TR><TD CELLPADDING="1">{band}</TD></TR>', *_problem(card), *_lines(card.rows, 10)]
-    table = (
+    return (
         f'<TABLE STYLE="ROUNDED" BORDER="{width}" COLOR="{line}" BGCOLOR="#FFFFFF" CELLBORDER="0" CELLSPACING="0"'
         f' CELLPADDING="3">{"".join(rows)}</TABLE>'
     )
-    return _sheets(table, line) if card.shape == "stack" else table
 
 
 def _problem(card: Card) -> list[str]:
     if not card.problem:
         return []
     return [f'<TR><TD ALIGN="LEFT" BGCOLOR="#FFE9E9">{_run("⚠ " + card.problem, PROBLEM, 10, bold=True)}</TD></TR>']
-
-
-def _sheets(card: str, line: str) -> str:
-    """The card on two more sheets of paper, which show below it and on its right."""
-    for _ in range(2):
-        card = (
-            '<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="0" CELLPADDING="0">'
-            f'<TR><TD ROWSPAN="2" COLSPAN="2">{card}</TD><TD WIDTH="4" HEIGHT="8"></TD></TR>'
-            f'<TR><TD BORDER="1" SIDES="TR" COLOR="{line}"></TD></TR>'
-            f'<TR><TD WIDTH="8" HEIGHT="4"></TD><TD BORDER="1" SIDES="LB" COLOR="{line}"></TD>'
-            f'<TD BORDER="1" SIDES="RB" COLOR="{line}"></TD></TR></TABLE>'
-        )
-    return card
 
 
 def _arrow(edge: Edge, upward: bool) -> dict[str, str]:
@@ -235,6 +239,6 @@ def _arrow(edge: Edge, upward: bool) -> dict[str, str]:
     if upward:
         line["dir"] = "back"
     if edge.rows:
-        line["label"] = f"<{_bare(_lines(edge.rows, 9), 0)}>"
+        line["label"] = f"<{_bare(_lines(edge.rows, 9, gap=round(4 + width / 2)), 0)}>"
     kind = _id(edge.kind) + (" problem" if edge.problem else "")
     return line | {"penwidth": f"{width:.4g}", "class": kind, **_pointing(edge.tooltip, "")}
