@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ..backprop import grad
 from ..graph import Tensor, wrap
+from .formulas import Scene
 from .gradients import GradientError, gradcheck, gradgradcheck
 from .samples import Draw, declaration, sample
 
@@ -281,6 +282,21 @@ def layout_does_not_matter(case: Case) -> None:
                 case.near(a, b, 1e-13 * (1 + _largest(b)) * max(1, a.size), f"{name} inputs: {what} differs")
 
 
+def formulas_agree_with_the_rules(case: Case) -> None:
+    """What the op's formulas compute, evaluated from first principles, is what its rules compute."""
+    op = case.op
+    if not op.formulas:
+        return
+    c = case.cotangent()
+    out, gradients = case.vjp(case.present(), c)
+    scene = Scene(op, case.arrays, case.params, out, c)
+    for place, gradient in zip(case.free, gradients, strict=True):
+        name = op.variadic or op.inputs[place]
+        if name in op.formulas:
+            fact = f"the formula ∂{name} = {op.formulas[name]} is not what the rule computes"
+            case.near(gradient, scene.gradient(place), 1e-9 * (1 + _largest(gradient)), fact)
+
+
 def _everywhere(a: Array, step: int) -> Any:
     """An index that walks every axis in steps of `step`; a view of 0-d arrays too."""
     return (Ellipsis, *(slice(None, None, step),) * a.ndim)
@@ -323,6 +339,7 @@ FORWARD = (nothing_is_written_to, arrays_and_tensors_agree, layout_does_not_matt
 GRADIENT = (
     gradient_agrees_with_central_differences,
     second_gradient_agrees_with_central_differences,
+    formulas_agree_with_the_rules,
     create_graph_changes_no_bit,
     each_gradient_stands_alone,
     gradients_have_the_inputs_shape_and_dtype,
@@ -334,7 +351,7 @@ GRADIENT = (
 
 
 def check_op(op: Any, data: Any) -> None:
-    """Prove one op on one drawn example: its gradients to second order, dtypes, layouts, aliasing, linearity.
+    """Prove one op on one drawn example: gradients to second order, formulas, dtypes, layouts, aliasing, linearity.
 
     data: the `data` of Hypothesis's `st.data()`, or a `Draw`, as Draw.seeded(0).
 
