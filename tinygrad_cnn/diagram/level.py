@@ -1,0 +1,427 @@
+"""One level of a layered layout: the blocks (cards and closed boxes) of one group, in layers, without overlap.
+
+An item is what takes room in a layer: a block, an edge's label, or a line that passes. A port is the item where an
+edge passes the group's border. See layout.py for how levels make a picture.
+"""
+
+import itertools
+import math
+from bisect import bisect_right, insort
+from collections.abc import Sequence
+from typing import NamedTuple
+
+NOTHING = -1
+LABEL_GAP = 5.0  # between a line and its label
+GAP, ARROW_GAP = 13.0, 18.0  # between a layer and the next one; an arrow head needs more
+STEEPEST = 0.32  # a line that moves by d across has at least this part of d for it along
+WIDEST_GAP = 72.0
+LONG_EDGES = 8  # lines may pass this number of layers per block and edge; longer ones are drawn behind the cards
+LONG_EDGES_AT_LEAST = 5000
+ORDER_SWEEPS, PLACE_SWEEPS = 6, 6
+ROW = 8  # more blocks without an edge than this stand in several rows
+
+
+class Size(NamedTuple):
+    width: float
+    height: float
+
+
+class Level:
+    """The blocks of one group, from the first to the last, and the edges among them and across its border."""
+
+    def __init__(self, number: int, blocks: Sequence[int]) -> None:
+        self.number = number
+        self.blocks = blocks
+        self.order = {block: i for i, block in enumerate(blocks)}
+        self.inner: list[tuple[int, int, int]] = []  # (edge, upper block, lower block)
+        self.entering: list[tuple[int, int]] = []  # (edge, block), from above
+        self.leaving: list[tuple[int, int]] = []  # (edge, block), downward
+        self.labels: dict[int, Size] = {}
+        self.offset: dict[tuple[int, int], float] = {}  # (block, edge): from the block's anchor to its port
+
+        self.left: list[float] = []  # of every item: room on the left of its anchor, on the right, and along
+        self.right: list[float] = []
+        self.along: list[float] = []
+        self.layer: list[int] = []
+        self.layers: list[list[int]] = []
+        self.item: dict[int, int] = {}  # of a block
+        self.passed: dict[int, list[int]] = {}  # of an edge: its items from above to below, without blocks
+        self.label_item: dict[int, int] = {}
+        self.ups: list[list[tuple[int, float]]] = []  # (neighbour, offset): straight where x == neighbour's x + offset
+        self.downs: list[list[tuple[int, float]]] = []
+        self.spine_up: list[int] = []
+        self.spine_down: list[int] = []
+        self.work = 0
+
+        self.pad = 0.0
+        self.header = 0.0
+        self.turned = False
+        self.titles: Sequence[Size] = ()
+        self.title = 0
+        self.title_at = (0.0, 0.0)
+        self.width = self.height = 0.0
+        self.x: list[float] = []
+        self.top: list[float] = []  # of every layer
+        self.bottom: list[float] = []
+        self.ports: dict[int, float] = {}
+
+    def frame(self, pad: float, titles: Sequence[Size], turned: bool) -> None:
+        """Draw a box around the level, with one of the titles on top (on its left where the picture is turned)."""
+        self.pad, self.titles, self.turned = pad, titles, turned
+
+    def add_block(self, block: int, left: float, right: float, along: float) -> None:
+        self.item[block] = self._add(left, right, along)
+
+    def _add(self, left: float, right: float, along: float) -> int:
+        self.left.append(left)
+        self.right.append(right)
+        self.along.append(along)
+        self.layer.append(0)
+        return len(self.left) - 1
+
+    def arrange(self, room: Sequence[float]) -> None:
+        """Find every place. room: half of what every edge's line takes."""
+        ends = self._layers(room)
+        self._spines(ends)
+        self._reduce_crossings()
+        self._place_across()
+        self._place_along()
+        self._close()
+
+    def _ranks(self) -> dict[int, int]:
+        """The length of the longest path to every block; what comes from nowhere else stands just above its use."""
+        above: dict[int, list[int]] = {block: [] for block in self.blocks}
+        below: dict[int, list[int]] = {block: [] for block in self.blocks}
+        for _, a, b in self.inner:
+            above[b].append(a)
+            below[a].append(b)
+        touched = {block for _, block in self.entering}
+        rank: dict[int, int] = {}
+        loose = set()
+        for block in self.blocks:
+            rank[block] = max((rank[a] + 1 for a in above[block]), default=0)
+            if block not in touched and all(a in loose and len(below[a]) == 1 for a in above[block]):
+                loose.add(block)
+        for block in reversed(self.blocks):
+            if block in loose and below[block]:
+                rank[block] = min(rank[b] for b in below[block]) - 1
+        touched.update(block for _, block in self.leaving)
+        alone = [block for block in self.blocks if block not in touched and not above[block] and not below[block]]
+        if len(alone) > ROW:
+            row = max(ROW, math.isqrt(len(alone)))
+            rank.update((block, i // row) for i, block in enumerate(alone))
+        return rank
+
+    def _layers(self, room: Sequence[float]) -> list[tuple[int, int, int]]:
+        """Give every item its layer; (edge, upper item, lower item) of every edge here."""
+        rank = self._ranks()
+        n_ranks = max(rank.values(), default=-1) + 1
+        labelled = [False] * (n_ranks + 1)
+        for edge, a, _ in self.inner:
+            labelled[rank[a]] |= edge in self.labels
+        base, at = [], 1  # layer 0 is for the ports above
+        for r in range(n_ranks):
+            base.append(at)
+            at += 2 if labelled[r] else 1
+        last = at
+        for block in self.blocks:
+            self.layer[self.item[block]] = base[rank[block]]
+        item = self.item
+        ends = [(edge, item[a], item[b]) for edge, a, b in self.inner]
+        for edges, layer, entering in ((self.entering, 0, True), (self.leaving, last, False)):
+            for edge, block in edges:
+                port = self._add(room[edge], room[edge], 0.0)
+                self.layer[port] = layer
+                ends.append((edge, port, item[block]) if entering else (edge, item[block], port))
+                self.passed[edge] = [port]
+        self.ups = [[] for _ in self.left]
+        self.downs = [[] for _ in self.left]
+        budget = max(LONG_EDGES_AT_LEAST, LONG_EDGES * (len(self.blocks) + len(ends)))
+        spans = [self.layer[b] - self.layer[a] for _, a, b in ends]
+        for k in sorted(range(len(ends)), key=lambda k: (spans[k], k)):
+            edge, a, b = ends[k]
+            budget -= spans[k] - 1
+            self._pass(edge, a, b, room[edge], budget >= 0)
+        self.layers = [[] for _ in range(last + 1)]
+        for i, layer in enumerate(self.layer):
+            self.layers[layer].append(i)
+        return ends
+
+    def _pass(self, edge: int, a: int, b: int, room: float, reserve: bool) -> None:
+        """Reserve the layers between a and b for the edge, and link them."""
+        items, previous = [], a
+        first, last = self.layer[a] + 1, self.layer[b]
+        size = self.labels.get(edge)
+        offset = self.offset.get((self._block(a), edge), 0.0)
+        for layer in range(first, last if reserve else min(last, first + (size is not None))):
+            if layer == first and size is not None:
+                new = self._add(room, room + LABEL_GAP + size.width + LABEL_GAP, size.height)
+                self.label_item[edge] = new
+            else:
+                new = self._add(room, room, 0.0)
+            self.layer[new] = layer
+            self.ups.append([])
+            self.downs.append([])
+            self._link(previous, new, offset)
+            items.append(new)
+            previous, offset = new, 0.0
+        if previous == a or reserve:
+            self._link(previous, b, offset - self.offset.get((self._block(b), edge), 0.0))
+        port = self.passed.get(edge)
+        if port is None:
+            self.passed[edge] = items
+        else:
+            self.passed[edge] = port + items if port[0] == a else items + port
+
+    def _block(self, item: int) -> int:
+        return self.blocks[item] if item < len(self.blocks) else NOTHING
+
+    def _link(self, a: int, b: int, offset: float) -> None:
+        if self.layer[b] == self.layer[a] + 1:
+            self.downs[a].append((b, offset))
+            self.ups[b].append((a, -offset))
+
+    def _spines(self, ends: list[tuple[int, int, int]]) -> None:
+        """Link what shall stand exactly below each other: long lines, and every block with its nearest neighbour."""
+        n = len(self.left)
+        self.spine_up, self.spine_down = [NOTHING] * n, [NOTHING] * n
+        best_up: dict[int, tuple[int, bool]] = {}
+        best_down: dict[int, tuple[int, bool]] = {}
+        ties_up, ties_down = set(), set()
+        keys = []
+        has_up, has_down = [False] * n, [False] * n
+        for _, a, b in ends:
+            has_down[a] = has_up[b] = True
+        blocks = len(self.blocks)
+        for _, a, b in ends:
+            span = self.layer[b] - self.layer[a]
+            up = (span, not has_up[a] and a < blocks)  # a source is a worse neighbour
+            down = (span, not has_down[b] and b < blocks)
+            keys.append((up, down))
+            for best, ties, at, value in ((best_up, ties_up, b, up), (best_down, ties_down, a, down)):
+                if at not in best or value < best[at]:
+                    best[at] = value
+                    ties.discard(at)
+                elif value == best[at]:
+                    ties.add(at)
+        for (edge, a, b), (up, down) in zip(ends, keys, strict=True):
+            path = [a, *(item for item in self.passed[edge] if item not in (a, b)), b]
+            whole = len(path) == self.layer[b] - self.layer[a] + 1
+            for k, (p, q) in enumerate(itertools.pairwise(path)):
+                if not whole and (k > 0 or q == b):
+                    break
+                if p == a and (best_down[a] != down or a in ties_down):
+                    continue
+                if q == b and (best_up[b] != up or b in ties_up):
+                    continue
+                self.spine_down[p], self.spine_up[q] = q, p
+
+    def _reduce_crossings(self) -> None:
+        """Order every layer by the mean place of its neighbours in the one before, to and fro; keep the best order."""
+        place = [0.0] * len(self.left)
+        self._number(self.layers, place)
+        if all(len(layer) <= 1 for layer in self.layers):
+            return
+        best, fewest = [list(layer) for layer in self.layers], self._crossings(place)
+        for sweep in range(ORDER_SWEEPS):
+            if not fewest:
+                break
+            down = sweep % 2 == 0
+            near = self.ups if down else self.downs
+            for layer in self.layers if down else reversed(self.layers):
+                if len(layer) < 2:
+                    continue
+                self.work += len(layer)
+                key = {
+                    i: sum([place[j] + d / 1e4 for j, d in near[i]]) / len(near[i]) if near[i] else place[i]
+                    for i in layer
+                }
+                layer.sort(key=key.__getitem__)
+                self._number([layer], place)
+            crossings = self._crossings(place)
+            if crossings < fewest:
+                best, fewest = [list(layer) for layer in self.layers], crossings
+        self.layers = best
+
+    def _number(self, layers: list[list[int]], place: list[float]) -> None:
+        """Number the items of each layer, the middle one 0, so that the layers' places can be compared."""
+        for layer in layers:
+            middle = (len(layer) - 1) / 2
+            for k, i in enumerate(layer):
+                place[i] = k - middle
+
+    def _crossings(self, place: list[float]) -> int:
+        """How often lines cross between neighbouring layers, counted by insertion into a sorted list."""
+        total = 0
+        for layer in self.layers:
+            seen: list[float] = []
+            for i in layer:
+                targets = [place[j] for j, _ in self.downs[i]]
+                for target in targets:
+                    total += len(seen) - bisect_right(seen, target)
+                for target in targets:
+                    insort(seen, target)
+        return total
+
+    def _place_across(self) -> None:
+        """Pull every item to its neighbours, layer by layer, to and fro; then make the spines exactly straight."""
+        n = len(self.left)
+        x = self.x = [0.0] * n
+        for layer in self.layers:
+            at = 0.0
+            for i in layer:
+                x[i] = at + self.left[i]
+                at += self.left[i] + self.right[i]
+        weight, spines = self._weights()
+        spine_near = (
+            [next((d for j, d in self.ups[i] if j == self.spine_up[i]), 0.0) for i in range(n)],
+            [next((d for j, d in self.downs[i] if j == self.spine_down[i]), 0.0) for i in range(n)],
+        )
+        for sweep in range(PLACE_SWEEPS):
+            down = sweep % 2 == 0
+            sides = ((self.spine_up, spine_near[0], self.ups), (self.spine_down, spine_near[1], self.downs))
+            (spine, delta, near), (other_spine, other_delta, other) = sides if down else sides[::-1]
+            for layer in self.layers if down else reversed(self.layers):
+                self.work += len(layer)
+                want = []
+                for i in layer:
+                    if spine[i] >= 0:
+                        want.append(x[spine[i]] + delta[i])
+                    elif near[i]:
+                        want.append(sum([x[j] + d for j, d in near[i]]) / len(near[i]))
+                    elif other_spine[i] >= 0:
+                        want.append(x[other_spine[i]] + other_delta[i])
+                    elif other[i]:
+                        want.append(sum([x[j] + d for j, d in other[i]]) / len(other[i]))
+                    else:
+                        want.append(x[i])
+                if len(layer) == 1:
+                    x[layer[0]] = want[0]
+                else:
+                    self._separate(layer, want, weight)
+        self._straighten(spines, spine_near[0])
+
+    def _weights(self) -> tuple[list[float], list[list[int]]]:
+        """How much every item resists being moved: the length of its spine."""
+        weight = [1.0] * len(self.left)
+        spines = []
+        for i, above in enumerate(self.spine_up):
+            if above >= 0 or self.spine_down[i] < 0:
+                continue
+            spine = [i]
+            while self.spine_down[spine[-1]] >= 0:
+                spine.append(self.spine_down[spine[-1]])
+            spines.append(spine)
+            for member in spine:
+                weight[member] = float(min(len(spine), 100))
+        return weight, spines
+
+    def _separate(self, layer: list[int], want: list[float], weight: list[float]) -> None:
+        """Move the items of a layer to where they want to be, or as near as their order and room allow.
+
+        Minimizes the weighted squares of the distances: pool adjacent violators (Ayer et al. 1955).
+        """
+        x, left, right = self.x, self.left, self.right
+        offsets, at = [], 0.0
+        for k, i in enumerate(layer):
+            if k:
+                at += right[layer[k - 1]] + left[i]
+            offsets.append(at)
+        pools: list[tuple[float, float, int]] = []  # (weighted sum, weight, first)
+        for k, i in enumerate(layer):
+            w = weight[i]
+            total, first = w * (want[k] - offsets[k]), k
+            while pools and pools[-1][0] * w > total * pools[-1][1]:
+                before, w_before, first = pools.pop()
+                total += before
+                w += w_before
+            pools.append((total, w, first))
+        end = len(layer)
+        for total, w, first in reversed(pools):
+            mean = total / w
+            for k in range(first, end):
+                x[layer[k]] = mean + offsets[k]
+            end = first
+
+    def _straighten(self, spines: list[list[int]], delta: list[float]) -> None:
+        """Give the members of every spine one line if their neighbours leave room for it, the longest first."""
+        x, left, right = self.x, self.left, self.right
+        before, after = [NOTHING] * len(x), [NOTHING] * len(x)
+        for layer in self.layers:
+            for i, j in itertools.pairwise(layer):
+                after[i], before[j] = j, i
+        for spine in sorted(spines, key=len, reverse=True) * 2:
+            self.work += len(spine)
+            low, high, at = -math.inf, math.inf, 0.0
+            offsets, wants = [], []
+            for k, i in enumerate(spine):
+                at += delta[i] if k else 0.0
+                offsets.append(at)
+                wants.append(x[i] - at)
+                if before[i] >= 0:
+                    low = max(low, x[before[i]] + right[before[i]] + left[i] - at)
+                if after[i] >= 0:
+                    high = min(high, x[after[i]] - left[after[i]] - right[i] - at)
+            if low <= high:
+                line = min(max(sorted(wants)[len(wants) // 2], low), high)
+                for i, offset in zip(spine, offsets, strict=True):
+                    x[i] = line + offset
+
+    def _place_along(self) -> None:
+        """Layer below layer, with more room between two where lines move far across."""
+        heights = [max((self.along[i] for i in layer), default=0.0) for layer in self.layers]
+        self.top, self.bottom = [], []
+        at, n_blocks = 0.0, len(self.blocks)
+        for number, layer in enumerate(self.layers):
+            if number:
+                above = self.layers[number - 1]
+                far = max(
+                    (abs(self.x[j] - d - self.x[i]) for i in above for j, d in self.downs[i]),
+                    default=0.0,
+                )
+                arrows = any(i < n_blocks for i in layer) and bool(above)
+                least = ARROW_GAP if arrows else GAP
+                edge_of_picture = not above or not layer
+                at += 0.0 if edge_of_picture and not self.titles else min(max(least, STEEPEST * far), WIDEST_GAP)
+            self.top.append(at)
+            at += heights[number]
+            self.bottom.append(at)
+
+    def _close(self) -> None:
+        """Put the box around it, find a place for the title that no line passes, and count from the box's corner."""
+        x = self.x
+        low = min((x[i] - self.left[i] for i in range(len(x))), default=0.0) - self.pad
+        high = max((x[i] + self.right[i] for i in range(len(x))), default=0.0) + self.pad
+        length = self.bottom[-1]
+        shift = 0.0
+        if self.titles and self.turned:
+            self.title, size = 0, self.titles[0]
+            low -= size.height + 4
+            length = max(length, size.width + 2 * self.pad)
+            self.bottom[-1] = self.top[-1] = length
+            self.title_at = (6.0, self.pad)
+        elif self.titles:
+            first = min((x[i] for i in self.layers[0]), default=high)  # the ports, which no title may cover
+            final = max((x[i] for i in self.layers[0]), default=low)
+            for number, size in enumerate(self.titles):
+                room = 2 * self.pad + size.width
+                self.title, at = number, low
+                if first - low >= room:
+                    break
+                if high - final >= room:
+                    at = high - room
+                    break
+            else:
+                at = low = first - room
+            shift = size.height + 6
+            self.title_at = (at - low + self.pad, 6.0)
+        for i in range(len(x)):
+            x[i] -= low
+        if shift:
+            self.header = shift
+            self.top[1:] = [y + shift for y in self.top[1:]]
+            self.bottom = [y + shift for y in self.bottom]
+            length += shift
+        self.width, self.height = high - low, length
+        self.ports = {edge: x[self.passed[edge][0]] for edge, _ in self.entering}
+        self.ports.update((edge, x[self.passed[edge][-1]]) for edge, _ in self.leaving)
