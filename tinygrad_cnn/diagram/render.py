@@ -1,5 +1,6 @@
 """Running Graphviz' `dot`, which may be missing, fail, or never come back."""
 
+import contextlib
 import math
 import os
 import shutil
@@ -70,7 +71,7 @@ def render(source: Union[str, "graphviz.Digraph"], format: str, timeout: float =
 def _kill(child: "subprocess.Popen[bytes]") -> None:
     """End the process and, where the system knows sessions, all that it started."""
     if hasattr(os, "killpg"):
-        os.killpg(child.pid, signal.SIGKILL)
-    else:
-        child.kill()
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # it has ended meanwhile
+            os.killpg(child.pid, signal.SIGKILL)
+    child.kill()
     child.wait()
