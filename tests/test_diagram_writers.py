@@ -44,6 +44,8 @@ HOSTILE = (
     "n1:port:n",
     "graph",
     "]; } digraph {",
+    "]",
+    "a]]",
     "%%{init: {}}%%",
     "javascript:alert(1)",
     "1. one",
@@ -337,6 +339,7 @@ def test_dot_draws_every_word_of_the_drawing():
 @example("\x00\x1b\ud800\uffff", "   ")
 @example("", "")
 @example("two\nlines", "n1:port:n")
+@example("]", "a]]")
 @example("w" * 3000, "%n")
 def test_H186_dot_draws_hostile_names_as_they_are_and_nothing_runs(word, other):
     root = ET.fromstring(render(to_digraph(of(word, other)), "svg", timeout=60))

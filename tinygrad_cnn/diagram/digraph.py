@@ -22,7 +22,7 @@ _LINES = {
     "gradient": {"color": GRADIENT},
 }
 _TONES = {"plain": _TEXT, "bold": _TEXT, "gradient": GRADIENT, "problem": PROBLEM}
-_XML = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;"})
+_XML = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "]": "&#93;"})  # dot trips over <B>]</B>
 _LINK = re.compile(r"(https?|file|vscode):", re.IGNORECASE)
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.-]")
 
@@ -158,7 +158,7 @@ def _cluster(group: Group) -> dict[str, str]:
         cells.append(_run(group.note, _QUIET, 9))
     label = "".join(f"<TD>{cell}</TD>" for cell in cells)
     return {
-        "label": f"<{_bare([f'<TR>{label}</TR>'])}>",
+        "label": f"<{_bare([f'<TR>{label}</TR>'], 2)}>",
         "id": f"cluster_{_id(group.id)}",
         "class": "module",
         "labeljust": "l",
@@ -219,7 +219,7 @@ def _card(card: Card, fill: str, line: str, width: str) -> str:
     rows = [f'<TR><TD CELLPADDING="1">{band}</TD></TR>', *_problem(card), *_lines(card.rows, 10)]
     return (
         f'<TABLE STYLE="ROUNDED" BORDER="{width}" COLOR="{line}" BGCOLOR="#FFFFFF" CELLBORDER="0" CELLSPACING="0"'
-        f' CELLPADDING="3">{"".join(rows)}</TABLE>'
+        f' CELLPADDING="4">{"".join(rows)}</TABLE>'
     )
 
 
