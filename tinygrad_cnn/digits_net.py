@@ -180,28 +180,18 @@ def _tqdm() -> Any:
 def _write(out: Path, model: nn.Module, loss: Tensor, metrics: dict[str, Any], report: Callable[[str], None]) -> None:
     save(model.state_dict(), out / "weights.safetensors")
     replace_file(out / "metrics.json", (json.dumps(metrics, indent=1, allow_nan=False) + "\n").encode())
-    title = f"DigitsNet, {metrics['parameters']:,} parameters, cross-entropy {loss.item():.4f}"
-    picture = draw(loss, dict(model.named_parameters()), title)
-    replace_file(out / "graph.dot", picture.source.encode())
-    written = ["weights.safetensors", "metrics.json", "graph.dot"]
-    written += _render(picture, out / "graph.svg", report) + _plot(metrics, out / "curves.png", report)
+    picture = draw(loss, model)
+    replace_file(out / "graph.dot", picture.dot().source.encode())
+    replace_file(out / "graph.svg", picture.svg().encode())
+    written = [
+        "weights.safetensors",
+        "metrics.json",
+        "graph.dot",
+        "graph.svg",
+        *_plot(metrics, out / "curves.png", report),
+    ]
     report(f"written to {out}:")
     report(f"  {', '.join(written)}")
-
-
-def _render(picture: Any, path: Path, report: Callable[[str], None]) -> list[str]:
-    import graphviz
-
-    try:
-        drawn = picture.pipe(format="svg")
-    except graphviz.ExecutableNotFound:
-        report("graph.svg is left out: Graphviz's program `dot` is not installed (Debian: apt install graphviz)")
-        return []
-    except (graphviz.CalledProcessError, OSError) as error:
-        report(f"graph.svg is left out: {error}")
-        return []
-    replace_file(path, drawn)
-    return [path.name]
 
 
 def _plot(metrics: dict[str, Any], path: Path, report: Callable[[str], None]) -> list[str]:
@@ -209,7 +199,7 @@ def _plot(metrics: dict[str, Any], path: Path, report: Callable[[str], None]) ->
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        report("curves.png is left out: matplotlib is not installed (pip install 'tinygrad_cnn[plot]')")
+        report("no curves.png: matplotlib is missing (pip install 'tinygrad_cnn[plot]')")
         return []
     figure = Figure(figsize=(9, 4), layout="constrained")
     left, right = figure.subplots(1, 2)

@@ -3,7 +3,7 @@
 The ops are handed to Tensor by their declarations (primitive.py); `backward` and `grad` are in backprop.py.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 from typing import cast as typed
 
@@ -297,6 +297,16 @@ class Tensor:
         def flip(self, *axes: Any, dims: Any = None, axis: Any = None) -> "Tensor": ...
         def float(self) -> "Tensor": ...
         def ge(self, y: Any, /) -> "Tensor": ...
+        def graph(
+            self,
+            model: Any = None,
+            names: "Mapping[str, Tensor] | None" = None,
+            view: str = "ops",
+            depth: builtins.int | None = None,
+            max_nodes: builtins.int = 400,
+            title: str | None = None,
+            direction: str = "TB",
+        ) -> Any: ...
         def greater(self, y: Any, /) -> "Tensor": ...
         def greater_equal(self, y: Any, /) -> "Tensor": ...
         def gt(self, y: Any, /) -> "Tensor": ...

@@ -1,5 +1,5 @@
-"""Pictures of a computation graph."""
+"""Pictures of a computation graph: graph -> Drawing (build.py) -> SVG, DOT, Mermaid, JSON or text."""
 
-from .dot import draw
+from .picture import Picture, draw
 
-__all__ = ["draw"]
+__all__ = ["Picture", "draw"]

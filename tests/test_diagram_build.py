@@ -1,0 +1,243 @@
+"""From a graph to a Drawing: which cards, which names, which groups; the same before and after backward."""
+
+import hashlib
+import json
+import math
+import os
+import shutil
+import subprocess
+import sys
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+import tinygrad_cnn as tg
+from tinygrad_cnn import Tensor, nn
+from tinygrad_cnn.diagram.build import build
+from tinygrad_cnn.digits_net import DigitsNet
+from tinygrad_cnn.nn import functional as F
+from tinygrad_cnn.nn.models import ResNet20
+
+
+def images(*shape: int) -> Tensor:
+    return Tensor(np.random.default_rng(0).standard_normal(shape).astype(np.float32))
+
+
+def digits_loss() -> tuple[Tensor, Tensor]:
+    x = images(4, 1, 8, 8)
+    return F.cross_entropy(DigitsNet(np.random.default_rng(0))(x), Tensor([1, 2, 3, 4])), x
+
+
+def leaf() -> Tensor:
+    return Tensor([1.0, 2.0], requires_grad=True)
+
+
+def texts(drawing, shape=None):
+    return [
+        (card.title, *(row.text for row in card.rows)) for card in drawing.cards if shape is None or card.shape == shape
+    ]
+
+
+def test_a_layer_is_one_card_with_its_path_class_channels_and_parameters():
+    loss, x = digits_loss()
+    drawing = build(loss, {"x": x})
+    cards = texts(drawing, "card")
+    assert ("conv2", "Conv2d 16→32 k3 p1 · 4,608 params") in cards
+    assert ("max_pool2d", "k2") in cards
+    assert ("fc", "Linear 256→10 · 2,570 params") in cards
+    assert cards[-1] == ("cross_entropy_of_labels", f"L = {loss.item():.4f}")
+    assert drawing.title == f"DigitsNet · {loss.item():.4f} · 25,978 parameters · before backward"
+
+
+def test_inputs_parameters_and_labels_have_cards_of_their_own():
+    loss, x = digits_loss()
+    drawing = build(loss, {"x": x})
+    assert texts(drawing, "input") == [("x", "no gradient")]
+    assert texts(drawing, "target") == [("labels", "int64(4,) · no gradient")]
+    assert texts(drawing, "note")[0] == ("conv1.weight", "16×1×3×3", "∂ not computed")
+    assert [edge.rows[0].text for edge in drawing.edges if edge.kind == "constant" and edge.rows] == ["4×1×8×8"]
+
+
+def test_a_gradient_that_was_not_computed_is_never_zero_and_one_that_was_is_its_norm():
+    loss, _ = digits_loss()
+    before = build(loss)
+    assert {row[-1] for row in texts(before, "note")} == {"∂ not computed"}
+    loss.backward()
+    after = build(loss)
+    assert all(row[-1].startswith("‖∂‖ ") for row in texts(after, "note"))
+    assert after.title.endswith("backward done")
+    stripped = [(c.id, c.shape, c.title, c.group) for c in before.cards]
+    assert stripped == [(c.id, c.shape, c.title, c.group) for c in after.cards]
+    assert before.edges == after.edges
+    assert before.groups == after.groups
+
+
+def test_the_gradient_of_an_intermediate_shows_where_it_was_kept():
+    x = Tensor([3.0, 4.0], requires_grad=True)
+    h = x * 1.0
+    h.retain_grad()
+    (h * h).sum().backward()
+    labels = [[row.text for row in edge.rows] for edge in build((h * 2).sum()).edges]
+    assert ["2", "∂ 10"] in labels
+
+
+def test_modules_are_boxes_and_a_called_container_too():
+    drawing = build(ResNet20(generator=np.random.default_rng(0))(images(2, 3, 32, 32)).sum())
+    boxes = {group.title: group for group in drawing.groups}
+    assert boxes["layer2"].kind == "Sequential"
+    assert boxes["layer2.1"].kind == "BasicBlock"
+    assert boxes["layer2.1"].parent == boxes["layer2"].id
+    inside = [card.title for card in drawing.cards if card.group == boxes["layer2.1"].id and card.shape != "note"]
+    assert inside == ["conv1", "bn1", "relu", "conv2", "bn2", "+", "relu"]
+
+
+def test_the_arch_view_folds_modules_and_the_title_says_so():
+    loss = ResNet20(generator=np.random.default_rng(0))(images(2, 3, 32, 32)).sum()
+    arch = build(loss, view="arch")
+    assert [row[0] for row in texts(arch, "stack")] == ["layer1", "layer2", "layer3"]
+    assert arch.title.endswith("67 ops folded into 3 modules")
+    assert build(loss, max_nodes=40).cards == arch.cards
+    assert not texts(build(loss), "stack")
+    ids = {card.id for card in arch.cards}
+    assert all(edge.source in ids and edge.target in ids for edge in arch.edges)
+    total = sum(int(text.split(" · ")[1].split()[0].replace(",", "")) for _, _, text in texts(arch, "stack"))
+    assert total == 14_016 + 51_072 + 203_520
+
+
+def test_a_number_and_a_second_tensor_are_drawn_differently():
+    a, b = Tensor([1.0, 2.0], requires_grad=True), Tensor([3.0, 4.0], requires_grad=True)
+    drawing = build(((a + b) * 1.5).sum(), {"a": a, "b": b})
+    assert texts(drawing, "sign") == [("+",)]
+    assert ("mul", "× 1.5") in texts(drawing, "card")
+    assert [row[0] for row in texts(drawing, "note")] == ["a", "b"]
+
+
+def test_every_edge_joins_two_cards_and_every_card_has_an_id_of_its_own():
+    loss, _ = digits_loss()
+    for output in (loss, ResNet20()(images(1, 3, 32, 32)).sum()):
+        drawing = build(output)
+        ids = [card.id for card in drawing.cards]
+        assert len(set(ids)) == len(ids)
+        assert all(edge.source in ids and edge.target in ids for edge in drawing.edges)
+        groups = {group.id for group in drawing.groups}
+        assert all(card.group in groups | {""} for card in drawing.cards)
+
+
+def test_a_second_order_graph_and_a_diamond_are_drawn():
+    x = Tensor([1.0, 2.0], requires_grad=True)
+    (g,) = tg.grad((x * x * x).sum(), x, create_graph=True)
+    assert len(build(g.sum()).cards) > 5
+    y = x
+    for _ in range(60):
+        y = y + y
+    assert len(build(y.sum()).cards) == 62
+
+
+def test_H140_a_graph_of_twenty_thousand_ops_is_walked_without_recursion():
+    y = x = Tensor([1.0], requires_grad=True)
+    for _ in range(20_000):
+        y = y * 1.0
+    drawing = build(y, {"x": x})
+    assert len(drawing.cards) == 20_001
+
+
+def test_the_caller_s_variables_name_tensors_and_names_win():
+    weight = Tensor([1.0, 2.0], requires_grad=True)
+    picture = (weight * weight).sum().graph()
+    assert texts(picture.drawing, "note")[0][0] == "weight"
+    assert texts(tg.draw((weight * weight).sum(), names={"w": weight}).drawing, "note")[0][0] == "w"
+    model = nn.Linear(2, 3)
+    assert [row[0] for row in texts(tg.draw(model(images(1, 2)).sum(), model).drawing, "note")] == ["weight", "bias"]
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: tg.draw(3), TypeError, "a int was given; a Tensor is needed"),
+        (lambda: Tensor([1.0]).graph(), RuntimeError, "has no graph"),
+        (lambda: leaf().graph(view="art"), ValueError, "view='art'; it can be 'ops' or 'arch'"),
+        (lambda: leaf().graph(direction="RL"), ValueError, "direction='RL'; it can be 'TB' or 'LR'"),
+        (lambda: leaf().graph(names=["w"]), TypeError, "names must be a dict of Tensors"),
+        (lambda: leaf().graph(names={"w": 3}), TypeError, "names must be a dict of Tensors"),
+        (lambda: leaf().graph().save("net.gif"), ValueError, r"ends in '.gif'; it can be .svg, .dot"),
+    ],
+)
+def test_what_cannot_be_drawn_is_refused(call, error, message):
+    with pytest.raises(error, match=message):
+        call()
+
+
+def shown_norm(gradient: np.ndarray) -> float:
+    """The norm that the picture shows for a leaf with this gradient."""
+    p = Tensor(np.zeros_like(gradient), requires_grad=True)
+    p.grad = Tensor(gradient)
+    (note,) = texts((p * 1.0).graph().drawing, "note")
+    return float(note[-1].removeprefix("‖∂‖ "))
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_the_norm_of_a_gradient_is_right_to_three_digits(dtype):
+    g = np.random.default_rng(0).normal(size=(4, 5, 3)).astype(dtype)
+    assert math.isclose(shown_norm(g), math.hypot(*g.astype(np.float64).ravel()), rel_tol=5e-3)
+
+
+@pytest.mark.parametrize(
+    ("gradient", "norm"),
+    [([3e300, 4e300], 5e300), ([3e-300, 4e-300], 5e-300), ([0.0, 0.0], 0.0), ([], 0.0), ([5e-324], 5e-324),
+     ([1e308, 1e308, 1e308, 1e308], math.inf), ([math.inf, 1.0], math.inf), ([math.nan, 1.0], math.nan)],
+)  # fmt: skip
+def test_the_norm_of_a_huge_or_tiny_gradient_is_shown_whatever_numpy_is_told_to_raise(gradient, norm):
+    with np.errstate(all="raise"):
+        shown = shown_norm(np.array(gradient))
+    assert math.isclose(shown, norm, rel_tol=0.02) or (math.isnan(shown) and math.isnan(norm))
+
+
+@pytest.mark.parametrize("ending", [".svg", ".dot", ".txt", ".md", ".json"])
+def test_a_picture_saves_itself_without_graphviz(tmp_path, monkeypatch, ending):
+    monkeypatch.setenv("PATH", "")
+    loss, _ = digits_loss()
+    path = loss.graph().save(tmp_path / f"net{ending}")
+    text = path.read_text(encoding="utf-8")
+    assert "conv2" in text
+    if ending == ".svg":
+        ElementTree.fromstring(text)
+        assert loss.graph()._repr_svg_() == text
+    if ending == ".json":
+        assert json.loads(text)["graphs"]
+
+
+def test_without_graphviz_a_png_becomes_an_svg_and_a_line_says_so(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("PATH", "")
+    path = (leaf() * 2).sum().graph().save(tmp_path / "net.png")
+    assert path == tmp_path / "net.svg"
+    assert path.is_file()
+    assert not (tmp_path / "net.png").exists()
+    assert "no program `dot`" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(shutil.which("dot") is None, reason="Graphviz is not installed")
+def test_with_graphviz_a_png_is_a_png(tmp_path):
+    path = (leaf() * 2).sum().graph().save(tmp_path / "net.png")
+    assert path.read_bytes().startswith(b"\x89PNG")
+
+
+PROGRAM = """
+import numpy as np
+from tinygrad_cnn import Tensor
+from tinygrad_cnn.digits_net import DigitsNet
+x = Tensor(np.ones((2, 1, 8, 8), np.float32))
+picture = DigitsNet(np.random.default_rng(0))(x).sum().graph()
+print(picture.dot().source, picture.svg(), picture.text())
+"""
+
+
+def test_two_processes_draw_the_same_bytes():
+    runs = [
+        subprocess.run(
+            [sys.executable, "-c", PROGRAM], capture_output=True, check=True, env={**os.environ, "PYTHONHASHSEED": seed}
+        ).stdout
+        for seed in ("1", "2")
+    ]
+    assert hashlib.sha256(runs[0]).digest() == hashlib.sha256(runs[1]).digest()
+    assert b"Conv2d" in runs[0]
