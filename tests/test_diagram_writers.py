@@ -336,6 +336,8 @@ def test_dot_draws_every_word_of_the_drawing():
 @given(word=hostile, other=hostile)
 @example("<script>alert(1)</script>", "&bogus;")
 @example('a\\"', "\\N")
+@example("\\N\\G\\\\", "x")
+@example("\\", "\\\\")
 @example("\x00\x1b\ud800\uffff", "   ")
 @example("", "")
 @example("two\nlines", "n1:port:n")
@@ -353,6 +355,8 @@ def test_H186_dot_draws_hostile_names_as_they_are_and_nothing_runs(word, other):
     shown = " ".join("".join(element.itertext()) for element in root.iter("{http://www.w3.org/2000/svg}text"))
     assert squeezed(printable(word)[:60]) in squeezed(shown)
     assert squeezed(printable(word)[-60:]) in squeezed(shown)
+    tooltips = " ".join(element.get("{http://www.w3.org/1999/xlink}title", "") for element in root.iter())
+    assert squeezed(printable(word)).replace("\\", "∖") in squeezed(tooltips)
 
 
 def squeezed(text: str) -> str:
@@ -479,6 +483,12 @@ def test_mermaid_has_nested_subgraphs_styles_and_arrows():
     assert "c1 -.- c3" in lines
     assert f"classDef conv fill:{PALETTE['conv'][0]},stroke:{PALETTE['conv'][1]},color:#000000" in lines
     assert f"linkStyle 5 stroke:{PROBLEM}" in lines
+
+
+def test_mermaid_edges_without_words_have_no_label():
+    drawing = residual()
+    drawing.edges = [Edge("n0", "n3", rows=(Row("  "),))]
+    assert "c0 --> c3" in to_mermaid(drawing).splitlines()
 
 
 @given(word=hostile, other=hostile)

@@ -102,13 +102,9 @@ def _quoted(identifier: str) -> str:
     return f'"{identifier}"'
 
 
-def _words(text: str) -> str:
-    return printable(text).translate(_XML)
-
-
-def _attribute(text: str) -> str:
-    """Plain text for an attribute that reads escapes and entities; its line breaks are kept."""
-    return "&#10;".join(_words(line) for line in text.splitlines()).replace("\\", "&#92;")
+def _tooltip(text: str) -> str:
+    """Text for an attribute that reads entities, and backslashes more than once; its line breaks are kept."""
+    return "&#10;".join(printable(line).translate(_XML) for line in text.split("\n")).replace("\\", "∖")
 
 
 def _run(text: str, color: str, size: int, bold: bool = False) -> str:
@@ -116,7 +112,7 @@ def _run(text: str, color: str, size: int, bold: bool = False) -> str:
     line = printable(text).strip()
     if len(line) > _LONG:
         line = f"{line[: _LONG // 2]}…{line[-_LONG // 2 :]}"
-    words = line.translate(_XML)
+    words = line.translate(_XML).replace("\\", r"\\")  # of \N and \G dot makes names, even in a label like this
     if not words:
         return ""
     return f'<FONT POINT-SIZE="{size}" COLOR="{color}">' + (f"<B>{words}</B>" if bold else words) + "</FONT>"
@@ -144,9 +140,9 @@ def _head(drawing: Drawing) -> dict[str, str]:
 
 
 def _pointing(tooltip: str, link: str) -> dict[str, str]:
-    attributes = {"tooltip": _attribute(tooltip)} if tooltip else {}
+    attributes = {"tooltip": _tooltip(tooltip)} if tooltip else {}
     if _LINK.match(link):
-        attributes["URL"] = _attribute(link)
+        attributes["URL"] = printable(link).translate(_XML).replace("\\", "%5C")
     return attributes
 
 
@@ -165,7 +161,7 @@ def _cluster(group: Group) -> dict[str, str]:
         "style": "rounded,filled",
         "color": "#8A8A8A",
         "fillcolor": "#FAFAFA",
-        "tooltip": _attribute(f"{group.title} : {group.kind}" if group.kind else group.title) or " ",
+        "tooltip": _tooltip(f"{group.title} : {group.kind}" if group.kind else group.title) or " ",
     }
 
 
