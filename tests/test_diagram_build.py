@@ -105,6 +105,15 @@ def test_the_arch_view_folds_modules_and_the_title_says_so():
     assert total == 14_016 + 51_072 + 203_520
 
 
+def test_the_teach_view_adds_the_formula_of_every_gradient_that_flows():
+    loss, _ = digits_loss()
+    cards = {row[0]: row[1:] for row in texts(build(loss, view="teach"), "card")}
+    assert cards["conv1"][1:] == ("∂w = x ⋆ʷ ∂out",)  # the image needs no gradient
+    assert cards["conv2"][1:] == ("∂x = ∂out ⋆ᵀ w", "∂w = x ⋆ʷ ∂out")
+    assert cards["relu"] == ("∂x = ∂out · 1[x > 0]",)
+    assert not any("∂x" in text for row in texts(build(loss)) for text in row)
+
+
 def test_a_number_and_a_second_tensor_are_drawn_differently():
     a, b = Tensor([1.0, 2.0], requires_grad=True), Tensor([3.0, 4.0], requires_grad=True)
     drawing = build(((a + b) * 1.5).sum(), {"a": a, "b": b})
@@ -156,7 +165,7 @@ def test_the_caller_s_variables_name_tensors_and_names_win():
     [
         (lambda: tg.draw(3), TypeError, "a int was given; a Tensor is needed"),
         (lambda: Tensor([1.0]).graph(), RuntimeError, "has no graph"),
-        (lambda: leaf().graph(view="art"), ValueError, "view='art'; it can be 'ops' or 'arch'"),
+        (lambda: leaf().graph(view="art"), ValueError, "view='art'; it can be 'ops', 'arch', 'teach'"),
         (lambda: leaf().graph(direction="RL"), ValueError, "direction='RL'; it can be 'TB' or 'LR'"),
         (lambda: leaf().graph(names=["w"]), TypeError, "names must be a dict of Tensors"),
         (lambda: leaf().graph(names={"w": 3}), TypeError, "names must be a dict of Tensors"),

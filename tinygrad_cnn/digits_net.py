@@ -180,7 +180,7 @@ def _tqdm() -> Any:
 def _write(out: Path, model: nn.Module, loss: Tensor, metrics: dict[str, Any], report: Callable[[str], None]) -> None:
     save(model.state_dict(), out / "weights.safetensors")
     replace_file(out / "metrics.json", (json.dumps(metrics, indent=1, allow_nan=False) + "\n").encode())
-    picture = draw(loss, model)
+    picture = draw(loss, model, view="teach")
     replace_file(out / "graph.dot", picture.dot().source.encode())
     replace_file(out / "graph.svg", picture.svg().encode())
     written = [

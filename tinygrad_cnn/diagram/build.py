@@ -13,7 +13,7 @@ from typing import Any
 from ..graph import Node, Outline, Tensor
 from .model import Card, Drawing, Edge, Group, Row
 
-VIEWS = ("ops", "arch")
+VIEWS = ("ops", "arch", "teach")
 
 # The family of an op by the beginning of its name, first match; the tag says it in words.
 _FAMILIES = (
@@ -63,7 +63,8 @@ def build(
 ) -> Drawing:
     """The Drawing of the graph that `output` was computed by.
 
-    names: Tensors by the name to show. view: "ops" (every op) or "arch" (modules folded).
+    names: Tensors by the name to show. view: "ops" (every op), "arch" (modules folded) or "teach" (every
+    op with the formula of its gradients, proved against its rule; the notation is in notation.py).
     depth: fold modules that lie deeper than this many levels. max_nodes: fold from the inside until no more cards
         than this are left; the title says so.
 
@@ -73,7 +74,7 @@ def build(
     if not isinstance(output, Tensor):
         raise TypeError(f"graph: a {type(output).__name__} was given; a Tensor is needed")
     if view not in VIEWS:
-        raise ValueError(f"graph: view={view!r}; it can be {' or '.join(map(repr, VIEWS))}")
+        raise ValueError(f"graph: view={view!r}; it can be {', '.join(map(repr, VIEWS))}")
     if output.node is None:
         raise RuntimeError(
             "graph: this Tensor has no graph; compute it from one with requires_grad=True, outside no_grad"
@@ -82,10 +83,10 @@ def build(
     shown = {_key(tensor): name for name, tensor in (names or {}).items() if _key(tensor) is not None}
     deepest = max((place.group.count(".") + 1 for place in plan.places.values() if place.group), default=0)
     fold = 1 if view == "arch" and depth is None else depth
-    drawing = _draw(output, plan, shown, fold)
+    drawing = _draw(output, plan, shown, fold, view == "teach")
     while len(drawing.cards) > max_nodes and (fold is None or fold > 0) and deepest:
         fold = deepest - 1 if fold is None else fold - 1
-        drawing = _draw(output, plan, shown, fold)
+        drawing = _draw(output, plan, shown, fold, view == "teach")
     drawing.title = _title(output, plan, drawing, title)
     return drawing
 
@@ -121,7 +122,7 @@ def _plan(root: Node) -> _Plan:
     return _Plan(nodes, {node: i for i, node in enumerate(nodes)}, places, kinds)
 
 
-def _draw(output: Tensor, plan: _Plan, shown: Mapping[Any, str], fold: int | None) -> Drawing:
+def _draw(output: Tensor, plan: _Plan, shown: Mapping[Any, str], fold: int | None, teach: bool) -> Drawing:
     drawing = Drawing("")
     folded: dict[str, list[Node]] = {}
     card_of: dict[Node, str] = {}
@@ -156,7 +157,8 @@ def _draw(output: Tensor, plan: _Plan, shown: Mapping[Any, str], fold: int | Non
                 drawing.cards.append(card)
             drawing.edges.append(edge)
         if around is None:
-            drawing.cards.append(_op_card(target, node, place, groups, output if node is output.node else None))
+            card = _op_card(target, node, place, groups, output if node is output.node else None)
+            drawing.cards.append(replace(card, rows=card.rows + _formulas(node)) if teach else card)
         for parent in node.parents:
             if parent.plan is None:
                 continue
@@ -293,6 +295,13 @@ def _op_card(id: str, node: Node, place: _Place, groups: Mapping[str, str], outp
     if output is not None and output.array.size == 1:
         rows.append(Row(f"{'L' if family == 'loss' else 'value'} = {output.array.item():.4f}", "bold"))
     return Card(id, "card", family, layer or op.name, tag, tuple(rows), group, tooltip=place.layer)
+
+
+def _formulas(node: Node) -> tuple[Row, ...]:
+    """One line for each input that a gradient flows to."""
+    op = node.plan.op
+    names = [op.variadic] if op.variadic else [op.inputs[i] for i in node.plan.indices]
+    return tuple(Row(f"∂{name} = {op.formulas[name]}", "gradient") for name in names if name in op.formulas)
 
 
 def _family(name: str) -> tuple[str, str]:

@@ -89,7 +89,8 @@ def draw(
 
     model: its parameters are shown by their paths (they are also found by the modules that ran).
     names: more Tensors by the name to show; else the caller's variables name them.
-    view: "ops" shows every op, "arch" folds modules. depth: fold modules deeper than this.
+    view: "ops" shows every op, "arch" folds modules, "teach" adds the formula of every gradient.
+    depth: fold modules deeper than this many levels.
     max_nodes: fold from the inside until no more cards than this are left; the title says so.
     direction: "TB" from top to bottom, "LR" from left to right.
 
