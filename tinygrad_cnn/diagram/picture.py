@@ -75,6 +75,7 @@ class Picture:
         return f"<Picture: {drawing.title}; {len(drawing.cards)} cards, {len(drawing.edges)} edges>"
 
 
+@method("graph")
 def draw(
     output: Tensor,
     model: Any = None,
@@ -85,7 +86,7 @@ def draw(
     title: str | None = None,
     direction: str = "TB",
 ) -> Picture:
-    """The graph that `output` was computed by, before or after backward, as a Picture.
+    """The graph that `output` was computed by, before or after backward, as a Picture; also `output.graph(...)`.
 
     model: its parameters are shown by their paths (they are also found by the modules that ran).
     names: more Tensors by the name to show; else the caller's variables name them.
@@ -96,46 +97,17 @@ def draw(
 
     Raises TypeError, RuntimeError or ValueError for what cannot be drawn.
     """
-    return _draw(output, model, names, view, depth, max_nodes, title, direction, _variables(2))
-
-
-@method("graph")
-def graph(
-    output: Tensor,
-    model: Any = None,
-    names: Mapping[str, Tensor] | None = None,
-    view: str = "ops",
-    depth: int | None = None,
-    max_nodes: int = 400,
-    title: str | None = None,
-    direction: str = "TB",
-) -> Picture:
-    """The graph this Tensor was computed by, as a Picture: loss.graph().save("net.svg"). See `draw`."""
-    return _draw(output, model, names, view, depth, max_nodes, title, direction, _variables(2))
+    if direction not in ("TB", "LR"):
+        raise ValueError(f"graph: direction={direction!r}; it can be 'TB' or 'LR'")
+    if not isinstance(names or {}, Mapping) or not all(isinstance(t, Tensor) for t in (names or {}).values()):
+        raise TypeError("graph: names must be a dict of Tensors by name, as in dict(model.named_parameters())")
+    known: dict[str, Tensor] = {**_variables(2), **(dict(model.named_parameters()) if model is not None else {})}
+    drawing = build(output, {**known, **(names or {})}, view, depth, max_nodes, title)
+    drawing.direction = direction
+    return Picture(drawing)
 
 
 def _variables(level: int) -> dict[str, Tensor]:
     """The Tensors among the local variables of the caller `level` frames up, the first name of each."""
     found = sys._getframe(level).f_locals
     return {name: value for name, value in found.items() if isinstance(value, Tensor) and not name.startswith("_")}
-
-
-def _draw(
-    output: Tensor,
-    model: Any,
-    names: Mapping[str, Tensor] | None,
-    view: str,
-    depth: int | None,
-    max_nodes: int,
-    title: str | None,
-    direction: str,
-    variables: Mapping[str, Tensor],
-) -> Picture:
-    if direction not in ("TB", "LR"):
-        raise ValueError(f"graph: direction={direction!r}; it can be 'TB' or 'LR'")
-    if not isinstance(names or {}, Mapping) or not all(isinstance(t, Tensor) for t in (names or {}).values()):
-        raise TypeError("graph: names must be a dict of Tensors by name, as in dict(model.named_parameters())")
-    known: dict[str, Tensor] = {**variables, **(dict(model.named_parameters()) if model is not None else {})}
-    drawing = build(output, {**known, **(names or {})}, view, depth, max_nodes, title)
-    drawing.direction = direction
-    return Picture(drawing)
