@@ -364,6 +364,15 @@ def squeezed(text: str) -> str:
 
 
 @needs_dot
+def test_arrows_run_down_through_a_layer_that_is_called_twice():
+    cards = [Card(f"n{i}", "card", "act", f"op{i}", group="relu" if i % 2 else "") for i in range(5)]
+    edges = [Edge(f"n{i}", f"n{i + 1}") for i in range(4)]
+    drawn = json.loads(render(to_digraph(Drawing("", cards, edges, [Group("relu", "relu")])), "json"))
+    heights = {item["name"]: float(item["pos"].split(",")[1]) for item in drawn["objects"] if "pos" in item}
+    assert sorted(heights, key=lambda name: -heights[name]) == ["n0", "n1", "n2", "n3", "n4"]
+
+
+@needs_dot
 @pytest.mark.parametrize("format", FORMATS)
 def test_dot_draws_every_format(format):
     start = {"svg": b"<?xml", "png": b"\x89PNG", "pdf": b"%PDF", "json": b"{", "dot": b"//"}[format]

@@ -35,6 +35,7 @@ def to_digraph(drawing: Drawing) -> "graphviz.Digraph":
     import graphviz
 
     layout = {"rankdir": "LR" if drawing.direction == "LR" else "TB", "nodesep": "0.3", "ranksep": "0.35"}
+    layout["newrank"] = "true"  # else a layer that is called twice pulls later cards up to its first call
     if len(drawing.cards) > _MANY:
         layout["nslimit"] = "0.05"
     picture = graphviz.Digraph(
