@@ -7,15 +7,15 @@ Everything here is plain data with plain text: escaping is the writers' business
 from dataclasses import dataclass, field
 
 # Fill and line of every family. Measured: black text on each fill >= 16:1, the tag (line colour) on its fill
-# >= 4.5:1, the line on white >= 5:1; the smallest colour difference between two families is 12.5, 7.5 and 16
-# under simulated protanopia, deuteranopia and tritanopia. A tag repeats every colour in words.
+# >= 4.5:1, the line on white >= 5:1; the smallest CIE76 difference between the lines of two op families is 12.5, 7.5
+# and 16 under simulated protanopia, deuteranopia and tritanopia. A tag repeats every colour in words.
 PALETTE = {
     "conv": ("#D6E8F5", "#00619A"),  # and linear
     "act": ("#FBF4C6", "#4D4600"),
     "pool": ("#D2EDE2", "#004D38"),
     "norm": ("#F4E1EC", "#9B2F6D"),
     "shape": ("#EFEFEF", "#6B6B6B"),
-    "loss": ("#FCE3CF", "#B34700"),
+    "loss": ("#FCE6D4", "#B34700"),
     "parameter": ("#FFF6E0", "#8A5E00"),
     "input": ("#EFEFEF", "#6B6B6B"),
     "math": ("#FFFFFF", "#4A4A4A"),
