@@ -323,8 +323,8 @@ class Level:
             if len(layer) > 1 and any(weight[i] < FIXED for i in layer):
                 want = []
                 for i in layer:
-                    near = self.ups[i] or self.downs[i]
-                    shift = self.up_shift[i] if self.ups[i] else self.down_shift[i]
+                    above = bool(self.ups[i]) and (i < len(self.blocks) or not self.downs[i])  # a line looks ahead
+                    near, shift = (self.ups[i], self.up_shift[i]) if above else (self.downs[i], self.down_shift[i])
                     loose = weight[i] < FIXED and near
                     want.append((sum([x[j] for j in near]) + shift) / len(near) if loose else x[i])
                 self._separate(layer, want, weight)
