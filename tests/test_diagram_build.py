@@ -47,14 +47,14 @@ def test_a_layer_is_one_card_with_its_path_class_channels_and_parameters():
     assert ("max_pool2d", "k2") in cards
     assert ("fc", "Linear 256→10 · 2,570 params") in cards
     assert cards[-1] == ("cross_entropy_of_labels", f"L = {loss.item():.4f}")
-    assert drawing.title == f"DigitsNet · {loss.item():.4f} · 25,978 parameters · before backward"
+    assert drawing.title == f"DigitsNet · loss {loss.item():.4f} · 25,978 parameters · before backward"
 
 
 def test_inputs_parameters_and_labels_have_cards_of_their_own():
     loss, x = digits_loss()
     drawing = build(loss, {"x": x})
     assert texts(drawing, "input") == [("x", "no gradient")]
-    assert texts(drawing, "target") == [("labels", "int64(4,) · no gradient")]
+    assert texts(drawing, "target") == [("labels", "int64 (4) · no gradient")]
     assert texts(drawing, "note")[0] == ("conv1.weight", "16×1×3×3", "∂ not computed")
     assert [edge.rows[0].text for edge in drawing.edges if edge.kind == "constant" and edge.rows] == ["4×1×8×8"]
 
@@ -90,6 +90,23 @@ def test_modules_are_boxes_and_a_called_container_too():
     assert boxes["layer2.1"].parent == boxes["layer2"].id
     inside = [card.title for card in drawing.cards if card.group == boxes["layer2.1"].id and card.shape != "note"]
     assert inside == ["conv1", "bn1", "relu", "conv2", "bn2", "+", "relu"]
+
+
+class Twice(nn.Module):
+    """A layer without parameters that is called twice, as torchvision's blocks do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc1, self.fc2, self.relu = nn.Linear(3, 4), nn.Linear(4, 2), nn.ReLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.relu(self.fc2(self.relu(self.fc1(x))))
+
+
+def test_a_layer_that_is_called_twice_is_a_card_each_time_and_no_box():
+    drawing = build(nn.Sequential(Twice(), nn.Linear(2, 1))(images(5, 3)).sum())
+    assert [row[:2] for row in texts(drawing, "card")].count(("relu", "ReLU")) == 2
+    assert [group.title for group in drawing.groups] == ["0"]
 
 
 def test_the_arch_view_folds_modules_and_the_title_says_so():

@@ -99,7 +99,7 @@ def test_the_graph_shows_every_parameter_with_its_gradient(done):
 
 
 def test_it_prints_a_line_for_the_epoch_the_files_and_the_result(done):
-    epoch, written, names, result = [line for line in done[1].stdout.splitlines() if "left out" not in line]
+    epoch, written, names, result = [line for line in done[1].stdout.splitlines() if "no curves" not in line]
     assert re.fullmatch(r"epoch 1/1   train loss \d\.\d{4} acc 0\.\d{4}   test loss \d\.\d{4} acc 0\.\d{4}", epoch)
     assert written == f"written to {done[0]}:"
     assert names.startswith("  weights.safetensors, metrics.json, graph.dot")

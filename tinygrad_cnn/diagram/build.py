@@ -104,7 +104,10 @@ def _plan(root: Node) -> _Plan:
                 seen.add(parent)
                 nodes.append(parent)
     nodes.sort(key=lambda node: node.order)
-    ops_in = Counter(node.scope.path for node in nodes if node.scope is not None)
+    ops_in: dict[str, set[str]] = {}
+    for node in nodes:
+        if node.scope is not None:
+            ops_in.setdefault(node.scope.path, set()).add(node.plan.op.name)
     inner = {path for node in nodes if node.scope is not None for path, _ in node.scope.chain[:-1]}
     places: dict[Node, _Place] = {}
     kinds: dict[str, str] = {}
@@ -115,7 +118,7 @@ def _plan(root: Node) -> _Plan:
         chain = node.scope.chain
         kinds.update(chain)
         path, kind = chain[-1]
-        if path and ops_in[path] == 1 and path not in inner and len(chain) > 1:
+        if path and len(ops_in[path]) == 1 and path not in inner and len(chain) > 1:  # perhaps called several times
             places[node] = _Place(chain[-2][0], path, kind)
         else:
             places[node] = _Place(path)
@@ -250,7 +253,8 @@ def _inputs_of(
         yield card, Edge(inputs[constant], target, "constant", rows=label)
     labels = node.params.get("labels")
     if labels is not None:
-        text = labels if isinstance(labels, str) else f"{labels.dtype}{labels.shape}"
+        text = labels if isinstance(labels, str) else f"{labels.dtype}{labels.shape}"  # a str once backward is done
+        text = text.replace("(", " (").replace(",)", ")")
         id = f"t{plan.number[node]}"
         card = Card(id, "target", "input", "labels", rows=(Row(f"{text} · no gradient"),))
         yield card, Edge(id, target, "constant")
@@ -321,7 +325,7 @@ def _facts(node: Node) -> list[str]:
     elif op.name == "linear" and 0 in shapes:
         facts.append(f"{shapes[0][-1]}→{node.shape[-1]}")
     for name, value in node.params.items():
-        if name == "labels" or _is_default(value, op.defaults.get(name)):
+        if name in ("labels", "shape") or _is_default(value, op.defaults.get(name)):  # the edges say both
             continue
         facts.append(f"{_BRIEF[name]}{_pair(value)}" if name in _BRIEF else f"{name}={_short(value)}")
     return facts
@@ -390,7 +394,8 @@ def _title(output: Tensor, plan: _Plan, drawing: Drawing, title: str | None) -> 
     model = next((node.scope.chain[0][1] for node in plan.nodes if node.scope is not None), "")
     parts = [title or model] if title or model else []
     if output.array.size == 1:
-        parts.append(f"{output.array.item():.4f}")
+        loss = output.node is not None and _family(output.node.plan.op.name if output.node.plan else "")[0] == "loss"
+        parts.append(f"{'loss' if loss else 'value'} {output.array.item():.4f}")
     parts.append(f"{sum(math.prod(leaf.shape) for leaf in leaves):,} parameters")
     done = any(leaf.watch is not None and leaf.watch.grad is not None for leaf in leaves)
     parts.append("backward done" if done else "before backward")
