@@ -36,6 +36,8 @@ Station = tuple[float, float, float]  # a straight piece of a line: across, and 
 
 
 class Box(NamedTuple):
+    """A rectangle: its left top corner, in pixels from the picture's, and its size."""
+
     x: float
     y: float
     width: float

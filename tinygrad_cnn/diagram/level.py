@@ -29,6 +29,8 @@ _NONE: _Choice = (math.inf, True, 0.0, NOTHING, NOTHING)
 
 
 class Size(NamedTuple):
+    """A width and a height in pixels."""
+
     width: float
     height: float
 
