@@ -326,9 +326,9 @@ class Level:
                 want = []
                 for i in layer:
                     above = bool(self.ups[i]) and (i < len(self.blocks) or not self.downs[i])  # a line looks ahead
-                    near, shift = (self.ups[i], self.up_shift[i]) if above else (self.downs[i], self.down_shift[i])
-                    loose = weight[i] < FIXED and near
-                    want.append((sum([x[j] for j in near]) + shift) / len(near) if loose else x[i])
+                    ends, offset = (self.ups[i], self.up_shift[i]) if above else (self.downs[i], self.down_shift[i])
+                    loose = weight[i] < FIXED and ends
+                    want.append((sum([x[j] for j in ends]) + offset) / len(ends) if loose else x[i])
                 self._separate(layer, want, weight)
 
     def _weights(self) -> tuple[list[float], list[list[int]]]:
