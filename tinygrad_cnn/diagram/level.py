@@ -318,8 +318,8 @@ class Level:
             if still == 2:
                 break
         self._straighten(spines, down_from)
-        for i, spine in enumerate(self.spine_up):
-            if spine >= 0 or self.spine_down[i] >= 0:
+        for i, up in enumerate(self.spine_up):
+            if up >= 0 or self.spine_down[i] >= 0:
                 weight[i] = FIXED
         for layer in self.layers:  # what is on no spine follows
             if len(layer) > 1 and any(weight[i] < FIXED for i in layer):
