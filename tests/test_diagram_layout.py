@@ -133,6 +133,14 @@ def test_no_two_cards_overlap(problem):
 
 
 @given(problems())
+def test_cards_keep_a_distance(problem):
+    boxes = place(*problem).cards
+    for i, (x, y, width, height) in enumerate(boxes):
+        around = Box(x - 3.9, y - 3.9, width + 7.8, height + 7.8)
+        assert not any(overlap(around, other) for other in boxes[:i])
+
+
+@given(problems())
 def test_a_box_holds_the_cards_of_its_group_and_no_others(problem):
     drawing, sizes = problem
     places = place(drawing, sizes)
@@ -255,6 +263,17 @@ def test_the_main_path_stays_straight_beside_a_skip_edge_and_through_a_group():
     middles = [box.x + box.width / 2 for box in places.cards[:8]]
     assert max(middles) - min(middles) < 0.1
     assert all(len(route.path) == 2 for route in places.routes[:7])
+
+
+def test_lines_into_a_low_group_beside_a_tall_one_bend_above_both():
+    cards = [Card("c0", "card", "math", "c"), Card("low", "card", "math", "c", group="low")]
+    cards += [Card(f"t{i}", "card", "math", "c", group="tall") for i in range(6)]
+    edges = [Edge("c0", "low"), *(Edge(f"t{i}", f"t{i + 1}") for i in range(5)), Edge("c0", "t0")]
+    drawing = Drawing("", cards, edges, [Group("low", "low"), Group("tall", "tall")])
+    places = place(drawing, equal_sizes(drawing))
+    bends = [part for part in places.routes[0].path if len(part) == 6]
+    assert bends
+    assert max(part[-1] for part in bends) <= places.groups[1].y + SLACK
 
 
 def test_a_parameter_stands_beside_its_only_consumer():
