@@ -130,20 +130,19 @@ def cross_entropy_of_labels(
     wide = np.promote_types(x.dtype, np.float32)
     if weight is not None:
         weight = _check_weight("cross_entropy", weight, classes, wide)
-    with np.errstate(all="ignore"):
-        read = _read_labels("cross_entropy", x.shape, labels, weight, ignore_index)
-        shifted, _, total = shifted_exp(x, (axis,))
-        log_total = np.log(total)
-        own = np.asarray(shifted[read.at] - log_total.squeeze(axis))
-        if weight is not None or label_smoothing:
-            own = _weighted(wide.type(1.0 - label_smoothing) * read.weight, own)
-        if label_smoothing:
-            others = shifted - log_total
-            if weight is not None:
-                others = _weighted(_beside(weight, axis, x.ndim), others)
-            own = own + sum_pairwise(others, (axis,), False) * wide.type(label_smoothing / classes)
-        losses = -own if read.keep is None else np.where(read.keep, -own, own.dtype.type(0))
-        return _reduced(np.asarray(losses), reduction, read.scale(reduction)).astype(x.dtype, copy=False), read
+    read = _read_labels("cross_entropy", x.shape, labels, weight, ignore_index)
+    shifted, _, total = shifted_exp(x, (axis,))
+    log_total = np.log(total)
+    own = np.asarray(shifted[read.at] - log_total.squeeze(axis))
+    if weight is not None or label_smoothing:
+        own = _weighted(wide.type(1.0 - label_smoothing) * read.weight, own)
+    if label_smoothing:
+        others = shifted - log_total
+        if weight is not None:
+            others = _weighted(_beside(weight, axis, x.ndim), others)
+        own = own + sum_pairwise(others, (axis,), False) * wide.type(label_smoothing / classes)
+    losses = -own if read.keep is None else np.where(read.keep, -own, own.dtype.type(0))
+    return _reduced(np.asarray(losses), reduction, read.scale(reduction)).astype(x.dtype, copy=False), read
 
 
 def _beside(weight: Any, axis: int, ndim: int) -> Any:
@@ -245,11 +244,10 @@ def cross_entropy_of_probabilities(
     wide = np.promote_types(x.dtype, np.float32)
     if weight is not None:
         weight = _check_weight("cross_entropy", weight, x.shape[axis], wide)
-    with np.errstate(all="ignore"):
-        shifted, _, total = shifted_exp(x, (axis,))
-        q = _smoothed(target.astype(wide, copy=False), weight, label_smoothing, axis)
-        losses = -sum_pairwise(_weighted(q, shifted - np.log(total)), (axis,), False)
-        return _reduced(losses, reduction, _position_scale(x.shape, reduction)).astype(x.dtype, copy=False)
+    shifted, _, total = shifted_exp(x, (axis,))
+    q = _smoothed(target.astype(wide, copy=False), weight, label_smoothing, axis)
+    losses = -sum_pairwise(_weighted(q, shifted - np.log(total)), (axis,), False)
+    return _reduced(losses, reduction, _position_scale(x.shape, reduction)).astype(x.dtype, copy=False)
 
 
 def _position_scale(shape: tuple[int, ...], reduction: str) -> float:
@@ -376,13 +374,12 @@ def nll_of_labels(x: Any, /, labels: Any, weight: Any = None, ignore_index: int 
     wide = np.promote_types(x.dtype, np.float32)
     if weight is not None:
         weight = _check_weight("nll_loss", weight, x.shape[axis], wide)
-    with np.errstate(all="ignore"):
-        read = _read_labels("nll_loss", x.shape, labels, weight, ignore_index)
-        values = np.asarray(x[read.at], wide)
-        if weight is not None:
-            values = _weighted(read.weight, values)
-        losses = -values if read.keep is None else np.where(read.keep, -values, wide.type(0))
-        return _reduced(np.asarray(losses), reduction, read.scale(reduction)).astype(x.dtype, copy=False), read
+    read = _read_labels("nll_loss", x.shape, labels, weight, ignore_index)
+    values = np.asarray(x[read.at], wide)
+    if weight is not None:
+        values = _weighted(read.weight, values)
+    losses = -values if read.keep is None else np.where(read.keep, -values, wide.type(0))
+    return _reduced(np.asarray(losses), reduction, read.scale(reduction)).astype(x.dtype, copy=False), read
 
 
 def _nll_gradient(g: Any, x_shape: tuple[int, ...], read: Labels, reduction: str) -> Any:
@@ -420,9 +417,8 @@ def squared_error(x: Any, y: Any, /, reduction: str = "mean") -> Any:
     """(x - y)^2, elementwise, summed or averaged."""
     d = np.asarray(x - y)
     wide = d.astype(np.promote_types(d.dtype, np.float32), copy=False)
-    with np.errstate(all="ignore"):
-        scale = float(np.divide(1.0, d.size)) if reduction == "mean" else 1.0
-        return _reduced(wide * wide, reduction, scale).astype(d.dtype, copy=False)
+    scale = float(np.divide(1.0, d.size)) if reduction == "mean" else 1.0
+    return _reduced(wide * wide, reduction, scale).astype(d.dtype, copy=False)
 
 
 def _squared_error_gradient(g: Any, x: Any, y: Any, reduction: str) -> Any:

@@ -57,17 +57,16 @@ def batch_norm_train(x: Any, w: Any = None, b: Any = None, /, eps: float = 1e-5)
     Source: Ioffe & Szegedy, Batch normalization (2015), algorithm 1.
     """
     _check(x, {"weight": w, "bias": b})
-    with np.errstate(all="ignore"):
-        wide, axes = widened(x), _axes(x.ndim)
-        n = wide.dtype.type(_count(x.shape))
-        average = sum_pairwise(wide, axes, False) / n
-        out = wide - _across(average, x.ndim)
-        variance = sum_pairwise(out * out, axes, False) / n
-        scale = _inverse_std(variance, eps)
-        out *= _across(scale if w is None else scale * w, x.ndim)
-        if b is not None:
-            out += _across(b, x.ndim)
-        return out.astype(x.dtype, copy=False), (average, variance)
+    wide, axes = widened(x), _axes(x.ndim)
+    n = wide.dtype.type(_count(x.shape))
+    average = sum_pairwise(wide, axes, False) / n
+    out = wide - _across(average, x.ndim)
+    variance = sum_pairwise(out * out, axes, False) / n
+    scale = _inverse_std(variance, eps)
+    out *= _across(scale if w is None else scale * w, x.ndim)
+    if b is not None:
+        out += _across(b, x.ndim)
+    return out.astype(x.dtype, copy=False), (average, variance)
 
 
 def _inverse_std(variance: Any, eps: float) -> Any:
@@ -99,8 +98,7 @@ def batch_norm_weight_grad(g: Any, x: Any, /, statistics: Any = None, eps: float
     statistics: the mean and biased variance of x, which only save computing them again: the rules take them as
     functions of x.
     """
-    with np.errstate(all="ignore"):
-        return _weighted_sum(g, x, statistics or _statistics(x), eps).astype(g.dtype, copy=False)
+    return _weighted_sum(g, x, statistics or _statistics(x), eps).astype(g.dtype, copy=False)
 
 
 @op
@@ -115,18 +113,17 @@ def batch_norm_input_grad(
     computing them again: the rules take them as functions of g and x.
     Source: Ioffe & Szegedy, Batch normalization (2015), sec. 3.
     """
-    with np.errstate(all="ignore"):
-        average, variance = statistics = statistics or _statistics(x)
-        total, along = sums or (sum_pairwise(widened(g), _axes(x.ndim), False), _weighted_sum(g, x, statistics, eps))
-        n = average.dtype.type(_count(x.shape))
-        r = _inverse_std(variance, eps)
-        scale = r if w is None else r * w
-        slope, shift = -scale * r * along / n, -scale * total / n
-        out = x - _across(average, x.ndim)
-        out *= _across(slope, x.ndim)
-        out += g * _across(scale, x.ndim)
-        out += _across(shift, x.ndim)
-        return out.astype(x.dtype, copy=False)
+    average, variance = statistics = statistics or _statistics(x)
+    total, along = sums or (sum_pairwise(widened(g), _axes(x.ndim), False), _weighted_sum(g, x, statistics, eps))
+    n = average.dtype.type(_count(x.shape))
+    r = _inverse_std(variance, eps)
+    scale = r if w is None else r * w
+    slope, shift = -scale * r * along / n, -scale * total / n
+    out = x - _across(average, x.ndim)
+    out *= _across(slope, x.ndim)
+    out += g * _across(scale, x.ndim)
+    out += _across(shift, x.ndim)
+    return out.astype(x.dtype, copy=False)
 
 
 def _train_gradients(g: Any, x: Any, w: Any, statistics: Any, eps: float, needs: tuple[bool, ...]) -> Any:
@@ -184,14 +181,13 @@ def batch_norm_eval(
     (n c ...), (c), (c) -> (n c ...)
     """
     _check(x, {"running_mean": mean, "running_var": var, "weight": w, "bias": b})
-    with np.errstate(all="ignore"):
-        wide = np.promote_types(x.dtype, np.float32)
-        r = _running_inverse_std(var, eps, wide)
-        scale = r if w is None else r * w
-        shift = -scale * mean if b is None else b - scale * mean
-        out = x * _across(scale.astype(wide, copy=False), x.ndim)
-        out += _across(shift.astype(wide, copy=False), x.ndim)
-        return out.astype(x.dtype, copy=False)
+    wide = np.promote_types(x.dtype, np.float32)
+    r = _running_inverse_std(var, eps, wide)
+    scale = r if w is None else r * w
+    shift = -scale * mean if b is None else b - scale * mean
+    out = x * _across(scale.astype(wide, copy=False), x.ndim)
+    out += _across(shift.astype(wide, copy=False), x.ndim)
+    return out.astype(x.dtype, copy=False)
 
 
 def _running_inverse_std(var: Any, eps: float, dtype: Any) -> Any:

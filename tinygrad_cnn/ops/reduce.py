@@ -82,10 +82,9 @@ def var(x: Any, /, axis: Any = None, correction: float = 1, keepdims: bool = Fal
         raise TypeError(f"var: the input is {x.dtype}; convert it first, as with .float()")
     axes, n = normalize_axes(axis, x.ndim, "var"), _count(x.shape, axis)
     wide = widened(x)
-    with np.errstate(all="ignore"):
-        centred = wide - sum_pairwise(wide, axes, True) / wide.dtype.type(n)
-        squares = sum_pairwise(centred * centred, axes, keepdims)
-        return (squares / wide.dtype.type(np.maximum(n - correction, 0))).astype(x.dtype)
+    centred = wide - sum_pairwise(wide, axes, True) / wide.dtype.type(n)
+    squares = sum_pairwise(centred * centred, axes, keepdims)
+    return (squares / wide.dtype.type(np.maximum(n - correction, 0))).astype(x.dtype)
 
 
 def _var_gradient(g: Any, x: Any, x_shape: tuple[int, ...], axis: Any, correction: float) -> Any:
@@ -212,8 +211,7 @@ def logsumexp(x: Any, /, axis: Any = None, keepdims: bool = False) -> Any:
     wide = widened(x)
     top = np.max(wide, axis=axes, keepdims=True, initial=-np.inf)
     top = np.where(np.isfinite(top), top, wide.dtype.type(0))
-    with np.errstate(all="ignore"):
-        total = np.log(sum_pairwise(np.exp(wide - top), axes, True)) + top
+    total = np.log(sum_pairwise(np.exp(wide - top), axes, True)) + top
     return (total if keepdims else total.squeeze(axes)).astype(x.dtype, copy=False)
 
 
