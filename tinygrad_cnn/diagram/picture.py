@@ -108,6 +108,6 @@ def draw(
 
 
 def _variables(level: int) -> dict[str, Tensor]:
-    """The Tensors among the local variables of the caller `level` frames up, the first name of each."""
+    """The Tensors among the local variables of the caller `level` frames up."""
     found = sys._getframe(level).f_locals
     return {name: value for name, value in found.items() if isinstance(value, Tensor) and not name.startswith("_")}
