@@ -56,12 +56,13 @@ def backward(
                 "backward: inputs is empty; name the Tensors that collect a gradient, or leave it out for all"
             )
     found = backprop([(self.node, _cotangent(self, gradient, "backward").array)], wanted, retain=retain_graph)
-    with memory.lock, np.errstate(all="ignore"):  # two threads may run backward into the same leaves
+    with memory.lock:  # two threads may run backward into the same leaves
         watches, sums = [], []
         for node, g in found.items():
             watch = node.watched()
             watches.append(watch)
-            sums.append(wrap(g if watch.grad is None else np.asarray(watch.grad.array + g)))
+            total: Any = g if watch.grad is None else add(watch.grad.array, g)
+            sums.append(wrap(total))
         # One call that runs no Python code between the first assignment and the last: all of them or none.
         deque(map(setattr, watches, itertools.repeat("grad"), sums), maxlen=0)
 
@@ -187,9 +188,8 @@ def backprop(
     they run on arrays; the results are fresh arrays that nothing else refers to.
     """
     grads: dict[Node, Any] = {}
-    with np.errstate(all="ignore"):
-        for node, g in roots:
-            grads[node] = add(grads[node], g) if node in grads else g
+    for node, g in roots:
+        grads[node] = add(grads[node], g) if node in grads else g
     order, needed = _schedule(list(grads), targets)
     found: dict[Node, Any] = {}
     ours: set[Node] = set()  # nodes whose gradient is a sum made here, safe to add to in place
