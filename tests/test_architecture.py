@@ -20,7 +20,17 @@ PACKAGE = "tinygrad_cnn"
 
 # Inner layers first. A module imports from its own unit (the name here) and from the layers above its own line only.
 LAYERS = [
-    ("memory", "dtypes", "floating", "modes", "scopes", "shapes", "kernels", "random"),  # none of these knows a Tensor
+    (
+        "memory",
+        "dtypes",
+        "floating",
+        "modes",
+        "observation",
+        "scopes",
+        "shapes",
+        "kernels",
+        "random",
+    ),  # none of these knows a Tensor
     ("geometry", "notation"),
     ("graph",),
     ("primitive",),
