@@ -33,7 +33,7 @@ LAYERS = [
     ),  # none of these knows a Tensor
     ("geometry", "notation"),
     ("graph",),
-    ("primitive",),
+    ("primitive", "records"),
     ("basics",),
     ("backprop",),
     ("ops",),

@@ -21,6 +21,7 @@ Tensors, so that the gradient comes out differentiable.
 
 import inspect
 from collections.abc import Callable, Sequence
+from time import perf_counter
 from typing import Any, Protocol, overload
 from typing import cast as typed
 
@@ -30,7 +31,7 @@ from . import memory
 from .dtypes import common_dtype, default_float
 from .floating import ignored
 from .floating import state as errors
-from .graph import Array, Node, Outline, Tensor
+from .graph import Array, Node, Outline, Tensor, watchers
 from .modes import recording
 from .scopes import current as current_scope
 from .shapes import broadcast_shape
@@ -324,6 +325,7 @@ def _applier(op: Op, forward: Callable[..., Any]) -> Callable[..., Any]:
         if not agree or ((floating or foreign) and (dtype is None or dtype.kind != "f")):
             scope, parents = _agree(op, args, mask)
         token = errors.set(ignored)
+        began = perf_counter() if watchers else 0.0
         try:
             out = forward(*scope, **params)
         except Exception as error:
@@ -338,6 +340,7 @@ def _applier(op: Op, forward: Callable[..., Any]) -> Callable[..., Any]:
             raise
         finally:
             errors.reset(token)
+        seconds = perf_counter() - began if watchers else 0.0
         extra = None
         if residual:
             out, extra = out
@@ -372,8 +375,12 @@ def _applier(op: Op, forward: Callable[..., Any]) -> Callable[..., Any]:
                 node.constants = tuple(
                     (i, _outline(a)) for i, a in enumerate(args) if a is not None and not mask >> i & 1
                 )
+            if watchers:
+                watchers[-1].record_op(node, args, scope, seconds)
         else:
             tensor.node = None
+            if watchers:
+                watchers[-1].trace_cut(op.name, args, tensor)
         return (tensor, extra) if residual else tensor
 
     simple = not n_params and not residual and not variadic and op.required == n_inputs <= 2
@@ -389,7 +396,9 @@ def _short(op: Op, forward: Callable[..., Any], apply: Callable[..., Any]) -> Ca
     begin, end, every, scope = errors.set, errors.reset, (1 << len(op.inputs)) - 1, current_scope.get
 
     def unary(x: Any = _ABSENT, /, *more: Any, **params: Any) -> Any:
-        if more or params or not isinstance(x, Tensor) or x.array.dtype.kind != "f" or op.differentiable != every:
+        if (
+            more or params or not isinstance(x, Tensor) or x.array.dtype.kind != "f" or op.differentiable != every
+        ) or watchers:
             return apply(*(() if x is _ABSENT else (x, *more)), **params)
         array, node = x.array, x.node
         token = begin(ignored)
@@ -416,7 +425,7 @@ def _short(op: Op, forward: Callable[..., Any], apply: Callable[..., Any]) -> Ca
         return tensor
 
     def binary(x: Any = _ABSENT, y: Any = _ABSENT, /, *more: Any, **params: Any) -> Any:
-        if more or params or not isinstance(x, Tensor) or op.differentiable != every:
+        if more or params or not isinstance(x, Tensor) or op.differentiable != every or watchers:
             return apply(*(a for a in (x, y) if a is not _ABSENT), *more, **params)
         parents: Any
         a, node = x.array, x.node
