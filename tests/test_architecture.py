@@ -31,7 +31,7 @@ LAYERS = [
         "kernels",
         "random",
     ),  # none of these knows a Tensor
-    ("geometry", "notation"),
+    ("geometry", "notation", "flops"),
     ("graph",),
     ("primitive", "records"),
     ("basics",),

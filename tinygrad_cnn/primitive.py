@@ -14,6 +14,8 @@ output's gradient `g` first; its other argument names say what the graph keeps f
 only an input's shape (`x_shape`), the output (`out`), a parameter (`axis`), or the constant that the
 forward returned beside its output (`@op(residual="winners")`).
 
+Beside the rules stands what the op costs, as `mul.flops(lambda out_shape: prod(out_shape))`: see flops.py.
+
 Rules are written with the ops themselves. On arrays an op computes an array; on Tensors it records a
 Node. `backward` (backprop.py) feeds the rules arrays; `grad(create_graph=True)` feeds the same rules
 Tensors, so that the gradient comes out differentiable.
@@ -31,6 +33,7 @@ from . import memory
 from .dtypes import common_dtype, default_float
 from .floating import ignored
 from .floating import state as errors
+from .flops import Flops
 from .graph import Array, Node, Outline, Tensor, watchers
 from .modes import recording
 from .scopes import current as current_scope
@@ -49,6 +52,7 @@ class Primitive(Protocol):
     vjp: Callable[..., None]
     vjp_all: Callable[[Callable[..., Any]], None]
     formula: Callable[..., None]
+    flops: Callable[[Callable[..., int]], None]
     sample: Callable[[Callable[..., Any]], Callable[..., Any]]
     with_residual: Callable[..., tuple[Any, Any]]
 
@@ -74,6 +78,7 @@ class Op:
         self.rules: dict[str, Callable[..., Any] | None] = {}
         self.joint: Callable[..., Any] | None = None
         self.formulas: dict[str, str] = {}
+        self.flops = Flops(self.name, self.inputs, self.variadic is not None, self.params)
         self.sample: Callable[..., Any] | None = None
         self.plans: dict[int, Plan] = {}
         self.differentiable = -1  # bit mask of the inputs that have a rule; all, until vjp says which
@@ -183,15 +188,8 @@ class Plan:
                 return f"shape(s[{i}])", None
             self.keeps |= 1 << i
             return f"s[{i}]", place.get(i)
-        shapes = [f"{name}_shape" for name in op.inputs]
-        allowed = [
-            *op.inputs,
-            *shapes,
-            "out",
-            *filter(None, [op.residual]),
-            *op.params,
-            *(["needs"] if op.joint else []),
-        ]
+        allowed = [*op.inputs, *op.flops.shapes, "out", *filter(None, [op.residual]), *op.params]
+        allowed += ["needs"] if op.joint else []
         raise TypeError(f"{op.name}: a gradient rule asks for {want!r}; it can have {', '.join(allowed)}")
 
 
@@ -260,7 +258,8 @@ def _declare(
     function.__name__, function.__doc__, function.__module__ = declaration.name, forward.__doc__, forward.__module__  # type: ignore[attr-defined]
     function.__qualname__, function.__wrapped__ = declaration.name, forward  # type: ignore[attr-defined]
     function.op, function.vjp, function.vjp_all = declaration, declaration.vjp, declaration.vjp_all
-    function.formula, function.sample, function.with_residual = declaration.formula, declaration.set_sample, apply
+    function.formula, function.flops, function.sample = declaration.formula, declaration.flops, declaration.set_sample
+    function.with_residual = apply
     declaration.apply = function
     registry[declaration.name] = declaration
     if method:
