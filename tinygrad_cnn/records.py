@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Sequence
 from contextvars import ContextVar, Token
+from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 from types import FrameType, TracebackType
@@ -27,13 +28,34 @@ _watching: ContextVar["watch | None"] = ContextVar("watching", default=None)
 _lock = threading.Lock()
 
 
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """An array that a rule (its index in the plan) keeps under the name `want`; memory is the identity of its owner."""
+
+    rule: int
+    want: str
+    nbytes: int
+    memory: int
+
+
+def saved_of(node: Node) -> tuple[Saved, ...]:
+    """What a Node keeps for its rules; nothing once a backward has freed it."""
+    return tuple(
+        Saved(rule, want, array.nbytes, id(memory.owner(array)))
+        for rule, (wants, values) in enumerate(zip(node.plan.wants, node.saved or (), strict=False))
+        for want, value in zip(wants, values, strict=True)
+        for array in (value if isinstance(value, tuple) else (value,))
+        if isinstance(array, np.ndarray)
+    )
+
+
 class Record:
     """What was seen of one op.
 
     value: of its output. inputs: by the input's index, the values of leaves and constants that entered here.
     gradient: of the output, in the latest backward that came by. parts: by the input's index, what the rule sent there.
     seconds, backward_seconds: of the forward function and of the rules. line: (file, line) of the call.
-    saved: (input's index or -1, name, bytes, identity of the memory) of every array that a rule keeps.
+    saved: the arrays that the rules keep.
     """
 
     __slots__ = (
@@ -47,7 +69,7 @@ class Record:
         self.parts: dict[int, Summary] = {}
         self.seconds, self.backward_seconds = seconds, 0.0
         self.line: tuple[str, int] | None = None
-        self.saved: tuple[tuple[str, int, int], ...] = ()
+        self.saved: tuple[Saved, ...] = ()
         self._images, self._since = images, 0.0
 
     def arrived(self, g: Any) -> None:
@@ -99,13 +121,7 @@ class watch:
         if watching is None:
             return
         record = Record(seconds, watching.images)
-        record.saved = tuple(
-            (want, array.nbytes, id(memory.owner(array)))
-            for wants, values in zip(node.plan.wants, node.saved or (), strict=True)
-            for want, value in zip(wants, values, strict=True)
-            for array in (value if isinstance(value, tuple) else (value,))
-            if isinstance(array, np.ndarray)
-        )
+        record.saved = saved_of(node)
         if watching.stats:
             record.value = summarize(scope[len(args)], watching.images)
             for i, (given, array) in enumerate(zip(args, scope, strict=False)):

@@ -2,16 +2,18 @@
 
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..graph import Tensor, method
-from .build import build
+from .build import Options, build
 from .digraph import to_digraph
 from .explorer import to_model_explorer
 from .mermaid import to_mermaid
-from .model import Drawing
+from .model import Card, Drawing
 from .render import RenderError, render
+from .skeleton import Skeleton
 from .svg import to_svg
 from .text import to_text
 
@@ -20,10 +22,25 @@ if TYPE_CHECKING:
 
 
 class Picture:
-    """A drawn graph. In a notebook it shows itself; `save` writes it; `drawing` is the plain model behind it."""
+    """A drawn graph. In a notebook it shows itself; `save` writes it; `drawing` is the plain model behind it.
 
-    def __init__(self, drawing: Drawing) -> None:
-        self.drawing = drawing
+    It keeps the graph that it shows alive.
+    """
+
+    def __init__(
+        self, skeleton: Skeleton, options: Options, change: Callable[[Drawing], Drawing] | None = None
+    ) -> None:
+        self.skeleton, self.options = skeleton, options
+        self._change = change
+        self.drawing = self._draw(options)
+
+    def _draw(self, options: Options) -> Drawing:
+        drawing = build(self.skeleton, options)
+        return drawing if self._change is None else self._change(drawing)
+
+    def show(self, view: str) -> "Picture":
+        """The same graph as it is now, in another view."""
+        return Picture(self.skeleton, replace(self.options, view=view), self._change)
 
     def svg(self) -> str:
         """The picture as SVG with a light and a dark theme, laid out by our own layout: needs no Graphviz."""
@@ -79,32 +96,48 @@ class Picture:
 def draw(
     output: Tensor,
     model: Any = None,
-    names: Mapping[str, Tensor] | None = None,
+    inputs: Mapping[str, Tensor] | None = None,
     view: str = "ops",
     depth: int | None = None,
+    fold: bool | None = None,
+    params: str = "nodes",
+    focus: str | None = None,
+    hops: int = 2,
     max_nodes: int = 400,
     title: str | None = None,
+    legend: bool = True,
     direction: str = "TB",
+    label: Callable[[Card], Card] | None = None,
 ) -> Picture:
     """The graph that `output` was computed by, before or after backward, as a Picture; also `output.graph(...)`.
 
     model: its parameters are shown by their paths (they are also found by the modules that ran).
-    names: more Tensors by the name to show; else the caller's variables name them.
-    view: "ops" shows every op, "arch" folds modules, "teach" adds the formula of every gradient.
-    depth: fold modules deeper than this many levels.
+    inputs: more Tensors by the name to show; else the caller's variables name them.
+    view: "ops" shows every op, "arch" folds modules, "grad" sends arrows backward, as thick as the gradient, "teach"
+        adds the formula of every gradient, with pictures, "memory" what is kept and when it is freed, "cost" FLOPs
+        and times, "health" what is wrong. Much of it needs the forward pass to run under `tg.watch()`.
+    depth: fold modules deeper than this many levels. fold: fold repeats, as BasicBlock ×3; False folds nothing before
+        max_nodes. With neither, repeats and then modules fold where the picture would not fit a page.
+    params: "nodes" draws parameters as notes, "inline" as rows of their op, "hide" not at all.
+    focus: show only what is within `hops` steps of the cards whose title or path begins so.
     max_nodes: fold from the inside until no more cards than this are left; the title says so.
     direction: "TB" from top to bottom, "LR" from left to right.
+    label: a function that is given every Card and returns the one to draw.
 
     Raises TypeError, RuntimeError or ValueError for what cannot be drawn.
     """
-    if direction not in ("TB", "LR"):
-        raise ValueError(f"graph: direction={direction!r}; it can be 'TB' or 'LR'")
-    if not isinstance(names or {}, Mapping) or not all(isinstance(t, Tensor) for t in (names or {}).values()):
-        raise TypeError("graph: names must be a dict of Tensors by name, as in dict(model.named_parameters())")
-    known: dict[str, Tensor] = {**_variables(2), **(dict(model.named_parameters()) if model is not None else {})}
-    drawing = build(output, {**known, **(names or {})}, view, depth, max_nodes, title)
-    drawing.direction = direction
-    return Picture(drawing)
+    if not isinstance(output, Tensor):
+        raise TypeError(f"graph: a {type(output).__name__} was given; a Tensor is needed")
+    if not isinstance(inputs or {}, Mapping) or not all(isinstance(t, Tensor) for t in (inputs or {}).values()):
+        raise TypeError("graph: inputs must be a dict of Tensors by name, as in {'x': x, 'labels': y}")
+    if output.node is None:
+        raise RuntimeError(
+            "graph: this Tensor has no graph; compute it from one with requires_grad=True, outside no_grad"
+        )
+    parameters = dict(model.named_parameters()) if model is not None else {}
+    names = {**_variables(2), **parameters, **(inputs or {})}
+    options = Options(view, depth, fold, params, max_nodes, title, legend, direction, parameters)
+    return Picture(Skeleton(output.node, names, output.array), options)
 
 
 def _variables(level: int) -> dict[str, Tensor]:
