@@ -1,5 +1,6 @@
 """The SVG writer: valid whatever the names, readable in light and dark, and true to the layout."""
 
+import base64
 import gc
 import itertools
 import re
@@ -12,11 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_diagram_layout import drawings, inside, mixed, overlap
 
-from tinygrad_cnn.diagram import svg
+from tinygrad_cnn.diagram import theme as colours
+from tinygrad_cnn.diagram.face import FAINT, Face, plain
 from tinygrad_cnn.diagram.fonts import text_width
 from tinygrad_cnn.diagram.layout import Box, place
-from tinygrad_cnn.diagram.model import GRADIENT, PALETTE, PROBLEM, Card, Drawing, Edge, Group, Row
-from tinygrad_cnn.diagram.svg import BAND_FILL, DARK, ON_BAND, Face, plain, sizes, to_svg
+from tinygrad_cnn.diagram.model import GRADIENT, PALETTE, PROBLEM, Card, Drawing, Edge, Group, Row, Strip
+from tinygrad_cnn.diagram.svg import Sheet, sizes, to_svg
+from tinygrad_cnn.diagram.theme import BAND_FILL, DARK, MARKS, ON_BAND
 
 SVG = "{http://www.w3.org/2000/svg}"
 HOSTILE = [
@@ -35,13 +38,19 @@ HOSTILE = [
     "",
 ]
 names = st.one_of(st.sampled_from(HOSTILE), st.text(st.characters()), st.text("<>&\"'%\x00\x1b]"))
-TONES = ["plain", "bold", "gradient", "problem"]
+TONES = ["plain", "bold", "quiet", "gradient", "problem"]
+PIXEL = b"\x89PNG\r\n\x1a\n"  # the beginning of a PNG file: the writer does not look inside
 
 
 @st.composite
 def hostile_drawings(draw):
     def rows():
-        return tuple(Row(text, draw(st.sampled_from(TONES))) for text in draw(st.lists(names, max_size=2)))
+        texts = draw(st.lists(names, max_size=2))
+        return tuple(Row(text, draw(st.sampled_from(TONES)), draw(st.sampled_from([0, 0.3, 1]))) for text in texts)
+
+    def strips():
+        pictures = st.lists(st.sampled_from([PIXEL, b"", b'"/><script>']), max_size=3).map(tuple)
+        return tuple(Strip(draw(pictures), 20, 12, draw(names)) for _ in range(draw(st.integers(0, 2))))
 
     ids = draw(st.lists(names, min_size=2, max_size=5, unique=True))
     shapes = st.sampled_from(["card", "sign", "input", "target", "note", "stack"])
@@ -59,6 +68,9 @@ def hostile_drawings(draw):
             draw(names),
             draw(names),
             draw(names),
+            strips(),
+            draw(st.sampled_from(["", *MARKS])),
+            draw(st.booleans()),
         )
         for name in ids
     ]
@@ -75,7 +87,7 @@ def texts(root):
         size, bold = float(element.get("font-size", "11")), element.get("font-weight") == "bold"
         text = (element.text or "") + "".join(child.tail or "" for child in element)
         width = text_width(text, size, bold)
-        x = float(element.get("x")) - (width / 2 if element.get("text-anchor") == "middle" else 0)
+        x = float(element.get("x")) - {"middle": width / 2, "end": width}.get(element.get("text-anchor"), 0)
         yield x, float(element.get("y")), text, width
 
 
@@ -90,9 +102,21 @@ def example() -> Drawing:
 def test_H186_any_name_gives_valid_xml_without_script_or_handlers(theme, drawing):
     root = ET.fromstring(to_svg(drawing, theme))
     for element in root.iter():
-        assert element.tag.removeprefix(SVG) in {"svg", "g", "a", "rect", "path", "circle", "text", "title", "style"}
+        assert element.tag.removeprefix(SVG) in {
+            "svg",
+            "g",
+            "a",
+            "rect",
+            "path",
+            "circle",
+            "text",
+            "title",
+            "style",
+            "image",
+        }
         assert not any(name.startswith("on") for name in element.attrib)
-        assert element.get("href", "https:").startswith(("http:", "https:", "file:", "vscode:"))
+        kinds = "data:image/png;base64," if element.tag == f"{SVG}image" else ("http:", "https:", "file:", "vscode:")
+        assert element.get("href") is None or element.get("href").startswith(kinds)
 
 
 @given(names)
@@ -151,8 +175,7 @@ def test_the_title_and_the_tag_of_a_card_do_not_meet(drawing):
 
 @given(st.one_of(drawings(), hostile_drawings()))
 def test_labels_lie_on_no_card_and_all_text_is_inside_the_page(drawing):
-    measured = sizes(drawing)
-    places = place(drawing, measured)
+    places = Sheet(drawing).places
     labels = [route.label for route in places.routes if route.label]
     assert not any(overlap(label, card) for label in labels for card in places.cards)
     root = ET.fromstring(to_svg(drawing))
@@ -191,7 +214,7 @@ def test_the_arrow_head_points_at_the_target():
     drawing = Drawing("", cards, [Edge("a", "b")])
     route = place(drawing, sizes(drawing)).routes[0]
     root = ET.fromstring(to_svg(drawing))
-    head = next(element for element in root.iter(f"{SVG}path") if element.get("fill") == svg.LINE)
+    head = next(element for element in root.iter(f"{SVG}path") if element.get("fill") == colours.LINE)
     x, y = route.path[-1][-2:]
     assert head.get("d").startswith(f"M{x:.1f} {y:.1f}L")
 
@@ -225,6 +248,100 @@ def test_a_long_title_is_broken_between_its_parts():
 
 def test_an_empty_drawing_is_a_picture():
     assert ET.fromstring(to_svg(Drawing(""))).tag == f"{SVG}svg"
+
+
+def rectangles(root, tag):
+    for element in root.iter(f"{SVG}{tag}"):
+        yield Box(*(float(element.get(name)) for name in ("x", "y", "width", "height")))
+
+
+@given(hostile_drawings())
+def test_pictures_and_bars_lie_in_their_card_and_on_no_other_text(drawing):
+    for card, size in zip(drawing.cards, sizes(drawing).cards, strict=True):
+        root = ET.fromstring(f'<svg xmlns="{SVG[1:-1]}">{Face(card).svg(Box(0, 0, *size))}</svg>')
+        images = list(rectangles(root, "image"))
+        assert len(images) == sum(len(strip.pictures) for strip in card.strips)
+        bars = [
+            box
+            for box, rect in zip(rectangles(root, "rect"), root.iter(f"{SVG}rect"), strict=True)
+            if "share" in rect.get("class", "")
+        ]
+        assert all(inside(box, Box(0, 0, *size)) for box in images + bars)
+        lines = [Box(x, y - 7, width, 8) for x, y, text, width in texts(root) if text.strip()]
+        assert not any(overlap(box, text) for box in images for text in lines)
+        assert not any(overlap(a, b) for a, b in itertools.combinations(images, 2))
+
+
+def test_a_strip_is_png_pictures_side_by_side_below_the_first_row_with_its_label():
+    strip = Strip((PIXEL, PIXEL), 40, 30, "channels 0 and 1")
+    card = Card("a", "card", "conv", "conv1", rows=(Row("Conv2d"), Row("μ 0")), strips=(strip,))
+    root = ET.fromstring(to_svg(Drawing("", [card])))
+    first, second = rectangles(root, "image")
+    assert (first.width, first.height) == (40, 30)
+    assert (second.x - first.x, second.y) == (42, first.y)
+    image = next(root.iter(f"{SVG}image"))
+    assert image.get("style") == "image-rendering:pixelated"
+    assert base64.b64decode(image.get("href").removeprefix("data:image/png;base64,")) == PIXEL
+    heights = {text: y for _, y, text, _ in texts(root)}
+    assert heights["Conv2d"] < first.y < first.y + 30 < heights["channels 0 and 1"] < heights["μ 0"]
+
+
+@pytest.mark.parametrize("shape", ["card", "stack", "note", "input", "sign"])
+def test_bars_of_equal_rows_are_as_long_as_their_shares(shape):
+    rows = (Row("1.2 MFLOP", share=0.25), Row("4.8 MFLOP", "quiet", share=1), Row("no bar"))
+    root = ET.fromstring(to_svg(Drawing("", [Card("a", shape, "conv", "conv1", rows=rows)])))
+    bars = [rect for rect in root.iter(f"{SVG}rect") if rect.get("class") == "share"]
+    quarter, whole = (float(bar.get("width")) for bar in bars)
+    assert whole == pytest.approx(4 * quarter, abs=0.3)
+
+
+@pytest.mark.parametrize("shape", ["card", "stack", "note", "input", "target", "sign"])
+@pytest.mark.parametrize("mark", MARKS)
+def test_a_mark_is_a_sign_a_word_and_a_border_on_every_shape(shape, mark):
+    words, colour, _, dashes = MARKS[mark]
+    text = to_svg(Drawing("", [Card("a", shape, "conv", "+", mark=mark)]), "light")
+    assert f">{words}<" in text
+    assert f'stroke="{colour}" stroke-width="2.4"' in text
+    assert not dashes or f'stroke-dasharray="{dashes}"' in text
+
+
+@pytest.mark.parametrize("shape", ["card", "stack", "note", "input", "target", "sign"])
+def test_a_problem_is_said_on_every_shape_and_goes_before_a_mark(shape):
+    text = to_svg(Drawing("", [Card("a", shape, "conv", "+", mark="changed", problem="nan")]), "light")
+    assert f'stroke="{PROBLEM}" stroke-width="3"' in text
+    assert text.index("⚠ nan") < text.index("~ changed")
+
+
+def test_edges_meet_a_sign_with_words_on_it_at_its_border():
+    sign = Card("s", "sign", "math", "+", problem="the shapes differ")
+    drawing = Drawing(
+        "", [Card("a", "card", "math", "a"), Card("b", "card", "math", "b"), sign], [Edge("a", "s"), Edge("b", "s")]
+    )
+    places = Sheet(drawing).places
+    assert [route.path[-1][-1] for route in places.routes] == [places.cards[2].y] * 2
+
+
+def test_what_is_faint_is_pale_until_it_is_pointed_at():
+    cards = [Card("a", "card", "math", "a", faint=True), Card("b", "card", "math", "b")]
+    text = to_svg(Drawing("", cards, [Edge("a", "b", rows=(Row("4"),), faint=True)]), "light")
+    assert text.count(f'faint" opacity="{FAINT:g}"') == 3  # the card, the edge and its label
+    assert ".faint:hover{opacity:1}" in text
+    assert "faint" not in to_svg(example())
+
+
+@pytest.mark.parametrize("title", ["relu", "cross_entropy_of_labels"])
+def test_the_header_is_squeezed_where_a_wider_font_would_not_fit(title):
+    """DejaVu Sans is up to 1.3 times as wide as Arial."""
+    narrow = to_svg(Drawing("", [Card("a", "card", "loss", title, "loss")]))
+    roomy = to_svg(Drawing("", [Card("a", "card", "loss", title, "loss", rows=(Row("x" * 45),))]))
+    assert narrow.count("textLength") == 2
+    assert roomy.split("x" * 45)[0].count("textLength") == 1  # the row's own, which fills the card
+
+
+def test_the_label_of_an_edge_is_not_squeezed():
+    cards = [Card(name, "card", "math", name) for name in "ab"]
+    label = to_svg(Drawing("", cards, [Edge("a", "b", rows=(Row("64×16×32×32"),))]))
+    assert "textLength" not in label
 
 
 def test_an_unknown_theme_is_refused():
@@ -312,20 +429,24 @@ def test_contrast_in_light_is_as_the_palette_says(family):
 @pytest.mark.parametrize("family", sorted(PALETTE))
 def test_text_of_every_tone_has_a_contrast_of_at_least_4_5_on_every_fill(family, theme):
     fill, line = map(theme, PALETTE[family])
-    for colour in (svg.INK, PROBLEM, GRADIENT):
+    for colour in (colours.INK, colours.QUIET, PROBLEM, GRADIENT):
         assert contrast(theme(colour), fill) >= 4.5, colour
     assert contrast(line, fill) >= 4.5
-    assert contrast(line, theme(svg.PAGE)) >= 4.5
+    assert contrast(line, theme(colours.PAGE)) >= 4.5
 
 
 @THEMES
 def test_text_outside_cards_has_a_contrast_of_at_least_4_5(theme):
-    for ground in (svg.PAGE, svg.GROUP):
-        for colour in (svg.INK, svg.QUIET, GRADIENT, PROBLEM):
+    for ground in (colours.PAGE, colours.GROUP):
+        for colour in (colours.INK, colours.QUIET, GRADIENT, PROBLEM):
             assert contrast(theme(colour), theme(ground)) >= 4.5
-        for colour in (svg.LINE, svg.CONSTANT):
+        for colour in (colours.LINE, colours.CONSTANT):
             assert contrast(theme(colour), theme(ground)) >= 3
-    assert contrast(theme(ON_BAND), theme(BAND_FILL)) >= 4.5
+    for fill in (BAND_FILL, *(mark[2] for mark in MARKS.values())):
+        assert contrast(theme(ON_BAND), theme(fill)) >= 4.5
+        assert fill not in DARK
+    for tone, _ in colours.TONES.values():
+        assert contrast(theme(tone), theme(colours.BAR)) >= 4.5
 
 
 @THEMES
@@ -343,12 +464,16 @@ def test_the_lines_of_op_families_differ_for_every_kind_of_colour_vision(deficie
 
 
 def test_every_colour_of_a_picture_has_a_dark_one():
-    problem = Card("p", "card", "act", "p", rows=tuple(Row("x", tone) for tone in TONES), problem="x")
+    problem = Card("p", "card", "act", "p", rows=tuple(Row("x", tone, 0.5) for tone in TONES), problem="x")
     drawing = example()
     drawing.cards.append(problem)
-    drawing.edges += [Edge("c1", "p", kind, problem=kind == "constant") for kind in svg.EDGES]
+    drawing.edges += [Edge("c1", "p", kind, problem=kind == "constant") for kind in colours.EDGES]
+    drawing.cards += [replace(problem, id=mark, problem="", mark=mark) for mark in MARKS]
+    drawing.cards += [
+        replace(problem, id=shape, shape=shape, strips=(Strip((PIXEL,), 9, 9, "x"),)) for shape in ("note", "sign")
+    ]
     used = set(re.findall(r'(?:fill|stroke)="(#[^"]*)"', to_svg(drawing, "light")))
-    assert used - {BAND_FILL, ON_BAND} <= set(DARK)
+    assert used - {BAND_FILL, ON_BAND, *(mark[2] for mark in MARKS.values())} <= set(DARK)
     assert all(line == line.upper() for line in used)
 
 
@@ -356,7 +481,7 @@ def test_the_dark_picture_is_the_light_one_in_other_colours():
     light, dark_ = to_svg(example(), "light"), to_svg(example(), "dark")
     assert light != dark_
     assert [re.sub("#[0-9A-F]{6}", "", text) for text in (light,)] == [re.sub("#[0-9A-F]{6}", "", dark_)]
-    assert svg.PAGE not in dark_
+    assert colours.PAGE not in dark_
 
 
 def test_the_automatic_picture_maps_every_colour_in_every_dark_place():
@@ -365,7 +490,7 @@ def test_the_automatic_picture_maps_every_colour_in_every_dark_place():
     assert text.replace(f"<style>{style}</style>\n", "") == to_svg(example(), "light")
     own = "svg.tinygrad-cnn"
     jupyter = ':is([data-jp-theme-light="false"],.vscode-dark) ' + own
-    assert style.startswith(f"@media (prefers-color-scheme:dark){{{own}{{fill:{DARK[svg.INK]}}}")
+    assert style.startswith(f"@media (prefers-color-scheme:dark){{{own}{{fill:{DARK[colours.INK]}}}")
     for what, old in set(re.findall('(fill|stroke)="(#[0-9A-F]*)"', to_svg(example(), "light"))):
         if old in DARK:
             rule = f'[{what}="{old}"]{{{what}:{DARK[old]}}}'
