@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..graph import Node, Outline, Tensor
-from .captions import SIGNS, amount, by, facts, family, some
+from .captions import SIGNS, amount, by, facts, family, is_sign, some
 from .cost import total_flops
 from .details import Details
 from .folding import Stack, fold
@@ -18,7 +18,8 @@ from .model import Card, Drawing, Edge, Group, Row
 from .skeleton import Skeleton, count, op_name, outlines
 from .views import View, view_of
 
-PAGE = 40  # cards that fit a readable page; above this, repeats and then modules fold unless told otherwise
+PAGE = 24  # ops that fit a readable page; above this, repeats and then modules fold unless told otherwise
+FEWEST = 6  # cards that are worth a picture: what would leave fewer stays open up to two pages
 PARAMS = ("nodes", "inline", "hide")
 
 
@@ -37,6 +38,7 @@ class Options:
     parameters: Mapping[str, Tensor] = field(default_factory=dict)  # of the model, by path
     problems: Mapping[Node, str] = field(default_factory=dict)  # of ops, beside those that the view finds
     stamps: Mapping[str, str] = field(default_factory=dict)  # of ops by name: what gradcheck said
+    emphasis: frozenset[Node] | None = None  # all else is pale
     is_page: bool = False  # draw every module open, with the stack that stands for it where the page folds it
 
 
@@ -72,19 +74,26 @@ def _folded(skeleton: Skeleton, view: View, options: Options) -> dict[Node, Stac
         limit = min(limit, PAGE)
     if options.fold is False:
         limit = options.max_nodes
-    if _visible(skeleton, stacks, options) <= limit:
+    if _visible(skeleton, stacks) <= limit:
         return stacks
     stacks = fold(skeleton, depth, True) if options.fold is not False else stacks
     deepest = max((place.group.count(".") + 1 for place in skeleton.place.values() if place.group), default=0)
     level = deepest if depth is None else min(depth - 1, deepest)
-    while level >= 1 and _visible(skeleton, stacks, options) > limit:
-        stacks = fold(skeleton, level, options.fold is not False)
+    while level >= 1 and _visible(skeleton, stacks) > limit:
+        folded = fold(skeleton, level, options.fold is not False)
+        if (
+            is_free
+            and _visible(skeleton, folded) < FEWEST
+            and _visible(skeleton, stacks) <= min(2 * PAGE, options.max_nodes)
+        ):
+            break
+        stacks = folded
         level -= 1
     return stacks
 
 
-def _visible(skeleton: Skeleton, stacks: Mapping[Node, Stack], options: Options) -> int:
-    """How many cards but notes are drawn."""
+def _visible(skeleton: Skeleton, stacks: Mapping[Node, Stack]) -> int:
+    """How many cards for ops are drawn."""
     return sum(node not in stacks for node in skeleton.ops) + len(set(stacks.values()))
 
 
@@ -177,22 +186,25 @@ class _Drawer:
             path = path.rpartition(".")[0]
         return self.groups.get(path, "")
 
+    def _is_faint(self, *nodes: Node) -> bool:
+        """Whether none of the nodes is what the picture is about."""
+        return self.options.emphasis is not None and self.options.emphasis.isdisjoint(nodes)
+
     def _op_card(self, node: Node, id: str) -> Card:
         skeleton, op = self.skeleton, node.plan.op
         place = skeleton.place[node]
         group = self._group(place.group)
         kind, tag = family(op.name)
-        numbers = [c for _, c in node.constants if not isinstance(c, Outline)]
         problem = self.options.problems.get(node) or self.view.problem(node)
         link = _link(skeleton, node)
         rows = self.view.rows(node)
-        tensors = len(node.parents) + sum(1 for _ in outlines(node))
         name = "" if node.scope is not None else skeleton.name(node)
-        if op.name in SIGNS and tensors > 1 and not numbers:
+        if is_sign(node):
             about = f"{name} = {op.name}" if name else op.name
             return Card(
-                id, "sign", "math", SIGNS[op.name], group=group, tooltip=about, link=link, problem=problem, rows=rows
-            )
+                id, "sign", "math", SIGNS[op.name], group=group, tooltip=about, link=link, problem=problem, rows=rows,
+                faint=self._is_faint(node),
+            )  # fmt: skip
         last = place.layer.rpartition(".")[2]
         layer = place.layer if last.isdigit() else last
         title = layer or (f"{name} = {op_name(node)}" if name else op_name(node))
@@ -208,6 +220,7 @@ class _Drawer:
             link=link,
             problem=problem,
             strips=self.view.strips(node),
+            faint=self._is_faint(node),
         )
 
     def _fact_rows(self, node: Node) -> list[Row]:
@@ -270,6 +283,7 @@ class _Drawer:
         return Card(
             id, "stack", kind, stack.title, tag, (*rows, *self.view.stack_rows(stack)), self._group(stack.inside),
             tooltip=some(list(dict.fromkeys(map(skeleton.title, nodes))), 12), problem=problem,
+            faint=self._is_faint(*nodes),
         )  # fmt: skip
 
     def _add_inputs(self, node: Node, stack: Stack | None) -> None:
@@ -298,18 +312,22 @@ class _Drawer:
         dtype = "" if leaf.dtype == "float32" else f" {leaf.dtype}"
         rows = (Row(by(leaf.shape) + dtype), *self.view.leaf_rows(leaf))
         problem = self.view.leaf_problem(leaf)
-        self.drawing.cards.append(Card(id, "note", "parameter", name, rows=rows, group=group, problem=problem))
+        self.drawing.cards.append(
+            Card(id, "note", "parameter", name, rows=rows, group=group, problem=problem, faint=self._is_faint(leaf))
+        )
         if self.details is not None:
             self.drawing.details[id] = self.details.of_leaf(leaf, name)
 
     def _add_leaf_edge(self, leaf: Node, node: Node, k: int, target: str) -> None:
         source = self.inputs[leaf]
+        faint = self._is_faint(leaf) or self._is_faint(node)
         if self.view.is_backward:
-            rows = self.view.flow(leaf, node, k)[1:]
-            self.drawing.edges.append(Edge(target, source, "gradient", rows, self.view.width(leaf, node, k)))
+            rows = self.view.flow(leaf, node, k)[1:]  # the note has the shape
+            width = self.view.width(leaf, node, k)
+            self.drawing.edges.append(Edge(target, source, "gradient", rows, width, faint=faint))
         else:
             poisoned = self.view.is_poisoned(leaf, node)
-            self.drawing.edges.append(Edge(source, target, "parameter", problem=poisoned))
+            self.drawing.edges.append(Edge(source, target, "parameter", problem=poisoned, faint=faint))
 
     def _add_constant(self, outline: Outline, node: Node, i: int, target: str, group: str) -> None:
         """An input picture or a frozen parameter."""
@@ -349,11 +367,12 @@ class _Drawer:
             return
         self.edges.add(ends)
         rows, width = self.view.flow(parent, node, k), self.view.width(parent, node, k)
+        faint = self._is_faint(parent) or self._is_faint(node)
         if self.view.is_backward:
-            self.drawing.edges.append(Edge(ends[1], ends[0], "gradient", rows, width))
+            self.drawing.edges.append(Edge(ends[1], ends[0], "gradient", rows, width, faint=faint))
         else:
             poisoned = self.view.is_poisoned(parent, node)
-            self.drawing.edges.append(Edge(*ends, "forward", rows, width, problem=poisoned))
+            self.drawing.edges.append(Edge(*ends, "forward", rows, width, problem=poisoned, faint=faint))
 
 
 def _link(skeleton: Skeleton, node: Node) -> str:
@@ -370,7 +389,8 @@ def _title(skeleton: Skeleton, drawing: Drawing, stacks: Mapping[Node, Stack], o
     if result is not None and result.size == 1:
         is_loss = root.plan is not None and family(root.plan.op.name)[0] == "loss"
         parts.append(f"{'loss' if is_loss else 'value'} {result.item():.4f}")
-    parts.append(f"{count(skeleton.leaves):,} parameters")
+    parameters = count(skeleton.leaves)
+    parts.append(f"{parameters:,} parameter{'s' if parameters != 1 else ''}")
     if operations := total_flops(skeleton.ops):
         parts.append(amount(operations, "FLOP"))
     if peak := kept_memory(skeleton).peak:

@@ -1,10 +1,9 @@
 """The words of a picture: an op's family and facts, shapes, numbers, bytes and times."""
 
-import math
 from typing import Any
 
 from ..graph import Node
-from .skeleton import input_shapes
+from .skeleton import input_shapes, outlines
 
 # The family of an op by the beginning of its name, first match; the tag says it in words.
 _FAMILIES = (
@@ -109,6 +108,7 @@ def some(words: list[str], most: int = 4, between: str = ", ") -> str:
     return between.join(words if len(words) <= most else [*words[: most - 1], "…", words[-1]])
 
 
-def is_infinite_or_nan(value: float) -> bool:
-    """Whether a norm says that something is wrong."""
-    return not math.isfinite(value)
+def is_sign(node: Node) -> bool:
+    """Whether an op is drawn as a sign: several Tensors and nothing else."""
+    tensors = len(node.parents) + sum(1 for _ in outlines(node))
+    return node.plan.op.name in SIGNS and tensors > 1

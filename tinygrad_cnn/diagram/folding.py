@@ -125,7 +125,10 @@ def _signature(unit: _Unit) -> object:
             node.plan.op.name,
             tuple(facts(node)),
             node.shape,
-            tuple(inner.get(p, -1) if p.plan is not None else p.shape for p in node.parents),
+            tuple(
+                p.shape if p.plan is None and i else inner.get(p, -1)  # what comes first is data, whoever made it
+                for i, p in zip(node.plan.indices, node.parents, strict=False)
+            ),
         )
         for node in unit.nodes
     )  # fmt: skip

@@ -8,12 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 from ..graph import Tensor, method
 from .build import Options, build
+from .changes import around, compare, relabel
 from .digraph import to_digraph
 from .explorer import to_model_explorer
 from .mermaid import to_mermaid
 from .model import Card, Drawing
+from .questions import Answer, between, find, kept_arrays, nan_causes, no_gradient
 from .render import RenderError, render
+from .report import Report
 from .skeleton import Skeleton
+from .stamps import stamps
 from .svg import to_svg
 from .text import to_text
 
@@ -41,6 +45,63 @@ class Picture:
     def show(self, view: str) -> "Picture":
         """The same graph as it is now, in another view."""
         return Picture(self.skeleton, replace(self.options, view=view), self._change)
+
+    def find_nan(self) -> Report:
+        """The ops and parameters that hold nan or inf, the first cause first; marked in the view `health`.
+
+        Before a backward, values are known where rules keep them; under `tg.watch()`, all are.
+        """
+        return self._report(nan_causes(self.skeleton, self.options.parameters), "health")
+
+    def why_no_grad(self, parameter: Tensor | str) -> Report:
+        """Why a Tensor (or the parameter of this name) has no gradient: the op that cuts it off, if it was watched."""
+        if isinstance(parameter, str) and parameter in self.skeleton.tensors:
+            name, parameter = parameter, self.skeleton.tensors[parameter]
+            return self._report(no_gradient(self.skeleton, parameter, name))
+        if isinstance(parameter, Tensor):
+            return self._report(no_gradient(self.skeleton, parameter, find(self.skeleton, parameter)[1]))
+        find(self.skeleton, parameter)
+        raise ValueError(f"graph: {parameter!r} is an op; why_no_grad needs a Tensor or a parameter's name")
+
+    def path(self, a: Tensor | str, b: Tensor | str) -> Report:
+        """The ops on all ways from a to b, Tensors or names in the picture; the rest of the picture is pale."""
+        ends = []
+        for wanted in (a, b):
+            node, name = find(self.skeleton, wanted)
+            if node is None or node not in self.skeleton.number:
+                raise ValueError(f"graph: {name} is not in this graph, or no gradient flows through it")
+            ends.append((node, name))
+        return self._report(between(self.skeleton, *ends))
+
+    def saved(self) -> Report:
+        """What every op keeps for backward, why, how many bytes, when it is freed; the picture is the view `memory`."""
+        return self._report(kept_arrays(self.skeleton), "memory")
+
+    def diff(self, other: "Picture") -> Report:
+        """What differs from this picture to another, later one: cards added, removed, and changed in what they say."""
+        if not isinstance(other, Picture):
+            raise TypeError(f"diff: a {type(other).__name__} was given; a Picture is needed, as graph() gives")
+        drawing, changes = compare(self.drawing, other.drawing)
+        rows: list[tuple[str, ...]] = [(change.kind, change.title, change.before, change.after) for change in changes]
+        kinds = [f"{sum(c.kind == kind for c in changes)} {kind}" for kind in ("added", "removed", "changed")]
+        answer = f"cards: {', '.join(kinds)}" if rows else "no difference"
+        picture = Picture(other.skeleton, other.options, lambda _: drawing)
+        return Report(answer, ("what", "card", "before", "after"), rows, picture)
+
+    def gradcheck(self) -> "Picture":
+        """The same picture with a stamp on every op: how far its rules are from central differences, on its samples.
+
+        An op without a sample is stamped as not checked.
+        """
+        return Picture(self.skeleton, replace(self.options, stamps=stamps(self.skeleton.ops)), self._change)
+
+    def _report(self, answer: Answer, view: str | None = None) -> Report:
+        sentence, columns, rows, marked = answer
+        options = self.options if view is None else replace(self.options, view=view)
+        if marked is not None:
+            options = replace(options, emphasis=frozenset(marked))
+        picture = Picture(self.skeleton, options, self._change) if rows or marked else None
+        return Report(sentence, columns, rows, picture)
 
     def svg(self) -> str:
         """The picture as SVG with a light and a dark theme, laid out by our own layout: needs no Graphviz."""
@@ -137,7 +198,21 @@ def draw(
     parameters = dict(model.named_parameters()) if model is not None else {}
     names = {**_variables(2), **parameters, **(inputs or {})}
     options = Options(view, depth, fold, params, max_nodes, title, legend, direction, parameters)
-    return Picture(Skeleton(output.node, names, output.array), options)
+    return Picture(Skeleton(output.node, names, output.array), options, _changes(focus, hops, label))
+
+
+def _changes(
+    focus_on: str | None, hops: int, label: Callable[[Card], Card] | None
+) -> Callable[[Drawing], Drawing] | None:
+    """What `focus` and `label` do to a drawing."""
+    if focus_on is None and label is None:
+        return None
+
+    def change(drawing: Drawing) -> Drawing:
+        drawing = drawing if focus_on is None else around(drawing, focus_on, hops)
+        return drawing if label is None else relabel(drawing, label)
+
+    return change
 
 
 def _variables(level: int) -> dict[str, Tensor]:

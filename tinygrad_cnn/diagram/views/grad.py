@@ -24,6 +24,8 @@ class Grad(View):
         return (*super().leaf_rows(leaf), *fan_out(self.skeleton, leaf))
 
     def flow(self, parent: Node, node: Node, k: int) -> tuple[Row, ...]:
+        if parent.plan is None and len(self.skeleton.consumers[parent]) == 1:
+            return ()  # the note says it
         sent = part(self.skeleton, node, k)
         if sent is not None:
             words = f"∂ {number(sent)}"

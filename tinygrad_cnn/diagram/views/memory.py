@@ -32,8 +32,10 @@ class MemoryView(View):
             rows.append(Row("keeps nothing", "quiet"))
         live = f"backward step {memory.step[node]}: {amount(memory.live[node], 'B')} live"
         freed = f", then frees {amount(memory.freed[node], 'B')}" if memory.freed[node] else ""
-        peak = " · the peak" if node is memory.at_peak else ""
-        return (*rows, Row(f"{live}{freed}{peak}", "bold" if peak else "quiet"))
+        rows.append(Row(f"{live}{freed}", "quiet"))
+        if node is memory.at_peak:
+            rows.append(Row("the peak of the memory", "bold"))
+        return tuple(rows)
 
     def stack_rows(self, stack: Stack) -> tuple[Row, ...]:
         return (Row(self._held(stack.nodes)),)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from ...graph import Node, Tensor
 from ...observation import Summary, norm
 from .. import images
-from ..captions import by, number, percent, some
+from ..captions import by, is_sign, number, percent, some
 from ..folding import Stack
 from ..model import Card, Row, Strip
 from ..skeleton import Skeleton, count
@@ -23,7 +23,9 @@ class View:
     def rows(self, node: Node) -> tuple[Row, ...]:
         """Rows of an op's card below its facts."""
         record = self.skeleton.record(node)
-        return () if record is None or record.value is None else statistics(record.value, node)
+        if record is None or record.value is None or is_sign(node):
+            return ()
+        return statistics(record.value)
 
     def strips(self, node: Node) -> tuple[Strip, ...]:
         """Small pictures of an op's card."""
@@ -104,11 +106,11 @@ class Teach(View):
         op = node.plan.op
         if op.name.startswith("conv") and "w" in op.inputs:
             kernel = record.inputs.get(op.inputs.index("w"))
-            found.append(images.gradients(kernel, "w") if kernel is not None else None)
+            found.append(images.values(kernel, "w") if kernel is not None else None)
         return tuple(strip for strip in found if strip is not None)
 
 
-def statistics(summary: Summary, node: Node) -> tuple[Row, ...]:
+def statistics(summary: Summary) -> tuple[Row, ...]:
     """Mean, deviation and range of an output on one line; of a scalar, nothing that its value does not say."""
     if summary.size < 2:
         return ()
