@@ -68,3 +68,14 @@ def one_per_output(out_shape: Shape) -> int:
 def one_per_input(x_shape: Shape) -> int:
     """The count of an op that does one operation for each element of its input x, as a sum does."""
     return prod(x_shape)
+
+
+def flops_of(node: Any) -> int | None:
+    """The FLOPs of the call that a Node recorded, before backward or after it; None if its op declares none."""
+    plan, shapes = node.plan, [None] * node.plan.n_inputs
+    for i, parent in zip(plan.indices, node.parents, strict=True):
+        shapes[i] = parent.shape
+    for i, constant in node.constants:
+        shapes[i] = getattr(constant, "shape", ())
+    count: int | None = plan.op.flops.count(shapes, node.shape, node.params)
+    return count
