@@ -14,8 +14,8 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed; it is the
 from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
 
 import tinygrad_cnn as tg  # noqa: E402
+from tinygrad_cnn.declaration import registry  # noqa: E402
 from tinygrad_cnn.flops import flops_of  # noqa: E402
-from tinygrad_cnn.primitive import registry  # noqa: E402
 from tinygrad_cnn.testing import Draw  # noqa: E402
 from tinygrad_cnn.testing.samples import sample  # noqa: E402
 

@@ -33,7 +33,8 @@ LAYERS = [
     ),  # none of these knows a Tensor
     ("geometry", "notation", "flops"),
     ("graph",),
-    ("primitive", "records"),
+    ("declaration", "records"),
+    ("primitive",),
     ("basics",),
     ("backprop",),
     ("ops",),

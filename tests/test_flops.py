@@ -12,9 +12,10 @@ import pytest
 from mutation.mutants import broken, modules
 
 import tinygrad_cnn as tg
+from tinygrad_cnn.declaration import registry
 from tinygrad_cnn.flops import Flops, flops_of, moves_data
 from tinygrad_cnn.geometry import NO_PADDING, conv2d_geometry, conv_transpose2d_geometry, pool2d_geometry
-from tinygrad_cnn.primitive import op, registry
+from tinygrad_cnn.primitive import op
 from tinygrad_cnn.shapes import normalize_axes
 from tinygrad_cnn.testing import Draw
 from tinygrad_cnn.testing.properties import Case

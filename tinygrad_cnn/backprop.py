@@ -14,9 +14,9 @@ import numpy as np
 
 from . import memory
 from .basics import add, cast, sum_to
+from .declaration import Plan
 from .graph import Array, Node, Tensor, Watch, method, wrap
 from .modes import enable_grad
-from .primitive import Plan
 
 _by_order = attrgetter("order")
 

@@ -20,7 +20,7 @@ dtype has floating-point operations does not matter.
 """
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import prod
 from typing import Any
 
@@ -79,3 +79,8 @@ def flops_of(node: Any) -> int | None:
         shapes[i] = getattr(constant, "shape", ())
     count: int | None = plan.op.flops.count(shapes, node.shape, node.params)
     return count
+
+
+def total_flops(nodes: Iterable[Any]) -> int:
+    """The FLOPs of several recorded calls together, without those that declare none."""
+    return sum(flops_of(node) or 0 for node in nodes)

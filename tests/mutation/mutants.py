@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import tinygrad_cnn.basics
 import tinygrad_cnn.ops
-from tinygrad_cnn.primitive import Op, registry
+from tinygrad_cnn.declaration import Op, registry
 
 Function = ast.Lambda | ast.FunctionDef
 

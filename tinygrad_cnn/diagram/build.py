@@ -3,19 +3,20 @@
 Cards are numbered in the order in which their ops were recorded, so that the same program gives the same drawing.
 """
 
+import textwrap
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..flops import total_flops
 from ..graph import Node, Outline, Tensor
 from .captions import SIGNS, amount, by, facts, family, is_sign, some
-from .cost import total_flops
 from .details import Details
 from .folding import Stack, fold
 from .kept import kept_memory
 from .model import Card, Drawing, Edge, Group, Row
-from .skeleton import Skeleton, count, op_name, outlines
+from .skeleton import Skeleton, count, input_shapes, op_name, outlines
 from .views import View, view_of
 
 PAGE = 24  # ops that fit a readable page; above this, repeats and then modules fold unless told otherwise
@@ -195,7 +196,8 @@ class _Drawer:
         place = skeleton.place[node]
         group = self._group(place.group)
         kind, tag = family(op.name)
-        problem = self.options.problems.get(node) or self.view.problem(node)
+        said = self.options.problems.get(node)
+        problem = said.partition("\n")[0].partition(";")[0] if said else self.view.problem(node)
         link = _link(skeleton, node)
         rows = self.view.rows(node)
         name = "" if node.scope is not None else skeleton.name(node)
@@ -214,7 +216,7 @@ class _Drawer:
             kind,
             title,
             tag,
-            (*self._fact_rows(node), *self._value_row(node, kind), *rows, *self._stamp(op.name)),
+            (*self._fact_rows(node), *self._value_row(node, kind), *rows, *self._stamp(op.name), *_message(node, said)),
             group,
             tooltip=place.layer or op.name,
             link=link,
@@ -375,6 +377,19 @@ class _Drawer:
             self.drawing.edges.append(Edge(*ends, "forward", rows, width, problem=poisoned, faint=faint))
 
 
+def _message(node: Node, said: str | None) -> tuple[Row, ...]:
+    """What an op was given, and why it refused."""
+    if said is None:
+        return ()
+    names = node.plan.op.inputs if not node.plan.op.variadic else []
+    shapes = [
+        f"{names[i] if names else f'{node.plan.op.variadic}[{i}]'}: {by(s)}"
+        for i, s in sorted(input_shapes(node).items())
+    ]
+    lines = [part for line in said.splitlines() for part in textwrap.wrap(line, 56, subsequent_indent="  ")]
+    return (*(Row(shape, "bold") for shape in shapes), *(Row(line, "problem") for line in lines[:12]))
+
+
 def _link(skeleton: Skeleton, node: Node) -> str:
     """Where an editor finds the line that recorded the op, if it was watched."""
     record = skeleton.record(node)
@@ -395,7 +410,8 @@ def _title(skeleton: Skeleton, drawing: Drawing, stacks: Mapping[Node, Stack], o
         parts.append(amount(operations, "FLOP"))
     if peak := kept_memory(skeleton).peak:
         parts.append(f"peak {amount(peak, 'B')}")
-    parts.append("backward done" if skeleton.is_done else "before backward")
+    state = "backward done" if skeleton.is_done else "before backward"
+    parts.append("stopped by a ShapeError" if options.problems else state)
     if stacks and not (options.is_page and len(skeleton.nodes) <= MOST_ON_A_PAGE):
         cards = len(set(stacks.values()))
         parts.append(f"{len(stacks)} ops folded into {cards} {'stack' if cards == 1 else 'stacks'}")

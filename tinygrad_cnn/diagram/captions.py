@@ -75,7 +75,7 @@ def by(shape: tuple[int, ...]) -> str:
 
 def number(value: float) -> str:
     """Three digits."""
-    return f"{value:.3g}"
+    return f"{value + 0.0:.3g}"  # of -0, no sign
 
 
 def amount(value: float, unit: str) -> str:

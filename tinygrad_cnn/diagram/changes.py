@@ -1,6 +1,6 @@
 """Drawings made from drawings: what is near a card, and what changed between two."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 
@@ -87,10 +87,10 @@ def compare(before: Drawing, after: Drawing) -> tuple[Drawing, list[Change]]:
         was = same.get(card.id)
         if was is None:
             cards.append(replace(card, mark="added"))
-            changes.append(Change("added", card.title, "", _words(card.rows)))
+            changes.append(Change("added", card.title, "", _said(card)))
         elif (was.rows, was.problem) != (card.rows, card.problem):
             cards.append(replace(card, mark="changed", rows=_both(was.rows, card.rows)))
-            changes.append(Change("changed", card.title, _words(was.rows), _words(card.rows)))
+            changes.append(Change("changed", card.title, _said(was), _said(card)))
         else:
             cards.append(replace(card, faint=True))
     removed = [card for card in before.cards if card.id not in kept]
@@ -99,7 +99,7 @@ def compare(before: Drawing, after: Drawing) -> tuple[Drawing, list[Change]]:
     for card in removed:
         home = groups.get(paths[id(before)].get(card.group, ""), "")
         cards.append(replace(card, id=new_id[card.id], group=home, mark="removed"))
-        changes.append(Change("removed", card.title, _words(card.rows), ""))
+        changes.append(Change("removed", card.title, _said(card), ""))
     gone = {new_id[card.id] for card in removed}
     marked = {card.id for card in cards if card.mark}
     edges = [replace(edge, faint=not {edge.source, edge.target} & marked) for edge in after.edges]
@@ -110,8 +110,9 @@ def compare(before: Drawing, after: Drawing) -> tuple[Drawing, list[Change]]:
     return replace(after, title=title, cards=cards, edges=edges, details={}), changes
 
 
-def _words(rows: Iterable[Row]) -> str:
-    return " · ".join(row.text for row in rows)
+def _said(card: Card) -> str:
+    problem = [f"⚠ {card.problem}"] if card.problem else []
+    return " · ".join([*problem, *(row.text for row in card.rows)])
 
 
 def _both(before: tuple[Row, ...], after: tuple[Row, ...]) -> tuple[Row, ...]:

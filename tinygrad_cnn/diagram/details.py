@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 
+from ..flops import flops_of, total_flops
 from ..graph import Node, Outline
 from ..observation import Summary, summarize
 from .captions import amount, by, seconds
-from .cost import flops, total_flops
 from .known import Known
 from .model import Detail, Part
 from .skeleton import Skeleton, count
@@ -31,7 +31,7 @@ class Details:
             )
         facts += [(name, str(value)) for name, value in node.params.items() if not hasattr(value, "shape")]
         facts.append(("output", f"{by(node.shape)} {node.dtype}"))
-        if (operations := flops(node)) is not None:
+        if (operations := flops_of(node)) is not None:
             facts.append(("forward", amount(operations, "FLOP")))
         if record is not None:
             after = f", backward {seconds(record.backward_seconds)}" if record.backward_seconds else ""

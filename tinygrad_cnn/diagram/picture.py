@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..graph import Tensor, method
+from ..shapes import ShapeError
 from .build import Options, build
 from .changes import around, compare, relabel
 from .digraph import to_digraph
@@ -196,9 +197,10 @@ def draw(
             "graph: this Tensor has no graph; compute it from one with requires_grad=True, outside no_grad"
         )
     parameters = dict(model.named_parameters()) if model is not None else {}
+    modules = dict(model.named_modules()) if model is not None else {}
     names = {**_variables(2), **parameters, **(inputs or {})}
     options = Options(view, depth, fold, params, max_nodes, title, legend, direction, parameters)
-    return Picture(Skeleton(output.node, names, output.array), options, _changes(focus, hops, label))
+    return Picture(Skeleton(output.node, names, output.array, modules), options, _changes(focus, hops, label))
 
 
 def _changes(
@@ -213,6 +215,17 @@ def _changes(
         return drawing if label is None else relabel(drawing, label)
 
     return change
+
+
+def _draw_error(error: ShapeError, **options: Any) -> Picture:
+    node = error.failed
+    if node is None:
+        raise RuntimeError("graph: this error was not raised by an op on Tensors, so there is no graph to draw")
+    skeleton = Skeleton(node, _variables(3))
+    return Picture(skeleton, Options(problems={node: str(error)}, **{"params": "nodes", **options}))
+
+
+ShapeError.draw = staticmethod(_draw_error)
 
 
 def _variables(level: int) -> dict[str, Tensor]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from ..graph import Node, Outline, Tensor
 from ..observation import norm
-from .ailments import Ailments
+from .ailments import FIRST, Ailments
 from .captions import amount, by, number
 from .cuts import find_break
 from .kept import because, kept_memory
@@ -22,9 +22,7 @@ def nan_causes(skeleton: Skeleton, parameters: Mapping[str, Tensor]) -> Answer:
     for node, sick in ailments.sick.items():
         rows.append((title(skeleton, node), sick.words(skeleton), line(skeleton, node)))
     for node in reversed(skeleton.ops):
-        rows += [
-            (title(skeleton, node), p, line(skeleton, node)) for p in ailments.of_op(node) if "gradients here" in p
-        ]
+        rows += [(title(skeleton, node), p, line(skeleton, node)) for p in ailments.of_op(node) if FIRST in p]
     known = sum(ailments.known.value(node) is not None for node in skeleton.nodes)
     total = len(skeleton.nodes)
     if not rows:

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..graph import Array, Node, Outline, Tensor
 from ..records import Record
+from ..scopes import outermost_of
 
 _LAYER_NAMES = {"w": "weight", "b": "bias"}  # the names that layers give to an op's inputs
 
@@ -31,10 +32,16 @@ class Place:
 class Skeleton:
     """All that leads to `root`. Nodes are numbered in the order in which they were recorded.
 
-    result: what the root computed, where it is known.
+    result: what the root computed, where it is known. modules: of the model, by path, "" for itself.
     """
 
-    def __init__(self, root: Node, names: Mapping[str, Tensor] | None = None, result: Array | None = None) -> None:
+    def __init__(
+        self,
+        root: Node,
+        names: Mapping[str, Tensor] | None = None,
+        result: Array | None = None,
+        modules: Mapping[str, Any] | None = None,
+    ) -> None:
         self.root, self.result = root, result
         self.nodes = _below(root)
         self.ops = [node for node in self.nodes if node.plan is not None]
@@ -48,22 +55,30 @@ class Skeleton:
         self.tensors = dict(names or {})
         self.kinds: dict[str, str] = {}  # of a module's path, its class
         self.model = ""  # the class of the outermost module, if there is one
-        self.place = self._places()
+        self.place = self._places(self._roots(modules or {}))
 
-    def _places(self) -> dict[Node, Place]:
-        roots: dict[int, str] = {}  # an outermost module is known by its entry in every chain below it
+    def _roots(self, modules: Mapping[str, Any]) -> dict[int, str]:
+        """The path of every outermost module that was called, by the identity of its entry in all chains below it.
+
+        A module of the model has its path there; another one is called by its class, if it is not the only one.
+        """
+        kinds: dict[int, str] = {}
         for node in self.ops:
             if node.scope is not None:
-                roots.setdefault(id(node.scope.chain[0]), node.scope.chain[0][1])
-        self.model = next(iter(roots.values()), "")
-        labels = dict.fromkeys(roots, "")
-        if len(roots) > 1:
-            used: dict[str, int] = {}
-            for key, kind in roots.items():
-                used[kind] = used.get(kind, 0) + 1
-                labels[key] = kind if used[kind] == 1 else f"{kind} {used[kind]}"
-                self.kinds[labels[key]] = kind
-            self.model = " and ".join(labels.values())
+                kinds.setdefault(id(node.scope.chain[0]), node.scope.chain[0][1])
+        own = {id(scope.chain[0]): path for path, part in modules.items() if (scope := outermost_of(part)) is not None}
+        paths = {key: own[key] for key in kinds if key in own}
+        used: dict[str, int] = {}
+        for key, kind in kinds.items():
+            if key in paths:
+                continue
+            used[kind] = used.get(kind, 0) + 1
+            paths[key] = "" if len(kinds) == 1 else kind if used[kind] == 1 else f"{kind} {used[kind]}"
+        self.kinds.update((path, kinds[key]) for key, path in paths.items() if path)
+        self.model = type(modules[""]).__name__ if "" in modules else " and ".join(dict.fromkeys(kinds.values()))
+        return paths
+
+    def _places(self, labels: Mapping[int, str]) -> dict[Node, Place]:
         chains: dict[Node, list[tuple[str, str]]] = {}
         ops_in: dict[str, set[str]] = {}
         inner: set[str] = set()
@@ -83,8 +98,9 @@ class Skeleton:
             chain = chains[node]
             self.kinds.update((path, kind) for path, kind in chain if path and path not in self.kinds)
             path, kind = chain[-1]
-            alone = len(chain) > 1 and path and len(ops_in[path]) == 1 and path not in inner
-            places[node] = Place(chain[-2][0], path, kind) if alone else Place(path)
+            alone = path and len(ops_in[path]) == 1 and path not in inner
+            around = chain[-2][0] if len(chain) > 1 else path.rpartition(".")[0]
+            places[node] = Place(around, path, kind) if alone else Place(path)
         return places
 
     def record(self, node: Node) -> Record | None:

@@ -6,7 +6,7 @@ from ..graph import Node
 
 
 def stamps(ops: Iterable[Node]) -> dict[str, str]:
-    """By the op's name: ✓ and the largest relative error on its samples, ✗ if that is too large; or why there is none."""
+    """By the op's name: ✓ and the largest relative error on its samples, ✗ if it is too large, or why there is none."""
     from ..testing.gradients import TOLERANCE
     from ..testing.properties import rule_error
 

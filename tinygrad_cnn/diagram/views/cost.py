@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from functools import cached_property
 
+from ...flops import flops_of, total_flops
 from ...graph import Node
 from ..captions import amount, percent, seconds
-from ..cost import flops, total_flops
 from ..folding import Stack
 from ..model import Row
 from .ops import View
@@ -23,7 +23,7 @@ class Cost(View):
         return sum(self._seconds([node])[2] for node in self.skeleton.ops)
 
     def rows(self, node: Node) -> tuple[Row, ...]:
-        counted = flops(node)
+        counted = flops_of(node)
         if counted is None:
             return (Row("FLOPs not declared", "quiet"), *self._times([node]))
         return (self._count(counted), *self._times([node]))

@@ -115,8 +115,9 @@ def statistics(summary: Summary) -> tuple[Row, ...]:
     if summary.size < 2:
         return ()
     words = [f"μ {number(summary.mean)}  σ {number(summary.std)}  [{number(summary.low)}, {number(summary.high)}]"]
-    if summary.nans + summary.infs:
-        words = [f"{summary.nans:,} nan, {summary.infs:,} inf", *(words if math.isfinite(summary.mean) else [])]
+    if not summary.is_finite:
+        others = [f"{n:,} {what}" for n, what in ((summary.nans, "nan"), (summary.infs, "inf")) if n]
+        words = [", ".join(others), *(words if math.isfinite(summary.mean) else [])]
     elif summary.zeros and summary.low == 0:
         words.append(f"{percent(summary.zeros / summary.size)} zero")
     return (Row("  ".join(words), "quiet"),)
