@@ -246,7 +246,7 @@ class Face:
         left = x - room / 2 if anchor else x
         for k, (row, text) in enumerate(zip(self.card.rows, self.rows, strict=True)):
             if row.share > 0:
-                yield self._bar(left, at - 11.5, room * min(row.share, 1.0))
+                yield self._bar(left - 4, at - 11.5, (room + 8) * min(row.share, 1.0))
             yield text.at(x, at, anchor, room)
             at += ROW_STEP
             if k == 0 and self.strips:

@@ -121,9 +121,14 @@ class Sheet:
                 rows.append(part)
         return [line(row, HEADING, INK, True, max(width, 460.0)) for row in rows]
 
+    @property
+    def group_order(self) -> list[int]:
+        """The numbers of the groups as they are drawn: the largest first, behind the others."""
+        boxes = self.places.groups
+        return sorted(range(len(boxes)), key=lambda i: -boxes[i].width * boxes[i].height)
+
     def _groups(self, places: Layout) -> Iterable[str]:
-        order = sorted(range(len(places.groups)), key=lambda i: -places.groups[i].width * places.groups[i].height)
-        for i in order:
+        for i in self.group_order:
             x, y, width, height = places.groups[i]
             yield (
                 f'<g class="group" data-id="{attribute(self.drawing.groups[i].id)}">'

@@ -1,0 +1,184 @@
+// The panel of details. All text goes through textContent, so a name is never markup.
+
+function h(tag, attributes = {}, ...children) {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name === "onclick") made.addEventListener("click", value); else made.setAttribute(name, value);
+  }
+  made.append(...children.flat().filter((child) => child !== null && child !== ""));
+  return made;
+}
+
+function s(tag, attributes, text = "") {
+  const made = document.createElementNS(SPACE, tag);
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  made.textContent = text;
+  return made;
+}
+
+function num(value) {
+  if (typeof value === "string") return value.replace("-", "−"); // nan, inf
+  const size = Math.abs(value), text = size && (size < 1e-3 || size >= 1e5) ? value.toExponential(3) : String(Number(value.toPrecision(4)));
+  return text.replaceAll("-", "−");
+}
+
+const NOT_KEPT = "not kept: record under tg.watch()";
+const by = (shape) => shape.join("×") || "scalar";
+const chip = (node, text = about(node).title) => h("button", { type: "button", onclick: () => { pick(node); bringIntoView(node); } }, text || "card");
+
+function showPanel() {
+  const current = state.step ? steps[state.step - 1] : null;
+  const node = state.picked >= 0 ? state.picked : current ? current.card : -1;
+  panel.replaceChildren(...(node < 0 ? help() : isModule(node) ? ofModule(groupOf(node)) : ofCard(node, current)).filter(Boolean));
+  panel.scrollTop = 0;
+}
+
+function help() {
+  const keys = [["+ − 0", "zoom in, out, fit"], ["arrows", "go from card to card along the edges"], ["Enter", "show the details of a card"],
+    ["f", "fold or unfold the module"], ["/", "search; Enter goes to the next hit"], ["[ ]", "step back, step forward"], ["Space", "play, pause"], ["Esc", "clear"]];
+  return [
+    h("h2", {}, "Details"),
+    h("p", {}, "Pick a card to see its values, its gradients and where they go."),
+    steps.length ? h("p", {}, "Forward and Back below walk through the computation one op at a time: first forward, then backward.") : null,
+    h("h3", {}, "Keys"),
+    h("dl", {}, keys.flatMap(([key, what]) => [h("dt", {}, h("kbd", {}, key)), h("dd", {}, what)])),
+  ];
+}
+
+function heading(thing) {
+  return [
+    h("h2", {}, thing.title || "card", thing.tag ? h("span", { class: "tag" }, thing.tag) : ""),
+    thing.problem ? h("p", { class: "problem" }, `⚠ ${thing.problem}`) : null,
+    thing.mark ? h("p", {}, { added: "+ added", removed: "− removed", changed: "~ changed" }[thing.mark]) : null,
+  ];
+}
+
+const rowsOf = (rows) => rows.map(([text, tone]) => h("p", { class: tone }, text));
+
+function ofModule(group) {
+  const inside = cards.flatMap((_, i) => (nodeOf(i) === moduleNode(group) ? [i] : []));
+  return [
+    ...heading(groups[group]),
+    ...rowsOf(groups[group].rows),
+    h("p", {}, h("button", { type: "button", onclick: () => fold(group, false) }, "Unfold")),
+    h("h3", {}, `Inside: ${inside.length} cards`),
+    h("ul", {}, inside.filter((i) => cards[i].shape !== "note").map((i) =>
+      h("li", {}, h("button", { type: "button", onclick: () => { reveal(i); pick(i); bringIntoView(i, true); } }, cards[i].title || "card"), ` ${cards[i].tag}`))),
+  ];
+}
+
+function ofCard(i, current) {
+  const card = cards[i], backward = current?.way === "backward";
+  const isOp = ["card", "sign", "stack"].includes(card.shape);
+  const hasGradient = Boolean(card.gradient || card.parts.length || arrivals[i].length);
+  const value = section("Value", card.value, "", isOp || card.shape === "note" || card.value ? NOT_KEPT : null);
+  const none = !hasGradient ? "no gradient flows here" : data.backward ? NOT_KEPT : "not computed: call backward()";
+  const gradient = section(backward && current.card === i ? "∂out, the gradient that arrives" : "Gradient", card.gradient, "gradient", none);
+  const passing = [...gradient, ...partsOf(card), ...arrivalsOf(i, backward)];
+  const rows = card.rows.filter(([, tone]) => !(tone === "gradient" && card.parts.some((part) => part.formula)));
+  return [
+    ...heading(card),
+    ...rowsOf(rows),
+    ...factsOf(card),
+    ...(backward ? [...passing, ...value] : [...value, ...passing]),
+    ...stripsOf(i),
+  ];
+}
+
+function factsOf(card) {
+  const facts = [...card.facts], named = new Set(facts.map(([name]) => name));
+  if (card.path && !named.has("module")) facts.push(["module", card.path]);
+  if (card.about && !facts.some(([, value]) => value === card.about) && card.about !== card.path) facts.push(["about", card.about]);
+  if (card.link && !named.has("recorded at")) facts.push(["recorded at", card.link]);
+  const shown = facts.map(([name, value]) => {
+    const link = /^(https?|file|vscode):\/\/\S+$/.test(value) ? value : name === "recorded at" ? card.link : "";
+    return [h("dt", {}, name), h("dd", {}, link ? h("a", { href: link, rel: "noreferrer" }, value) : value)];
+  });
+  const group = card.group < 0 ? null : h("p", {}, h("button", { type: "button", onclick: () => fold(card.group, true) }, `Fold ${groups[card.group].title}`));
+  return [shown.length ? h("dl", {}, shown.flat()) : null, group];
+}
+
+function partsOf(card) {
+  if (!card.parts.length) return [];
+  const items = card.parts.map((part) => {
+    const to = nodeOf(part.target), norm = part.gradient ? `‖∂‖ ${num(part.gradient.norm)}` : "";
+    return h("li", {}, "to ", chip(to, cards[part.target].title), " ", h("span", { class: "gradient" }, norm),
+      part.formula || part.input ? h("code", { class: "gradient" }, `∂${part.input || "input"} = ${part.formula || "no formula given"}`) : "");
+  });
+  return [h("h3", {}, "What backward sends to each input"), h("ul", {}, items)];
+}
+
+function arrivalsOf(i, backward) {
+  if (!arrivals[i].length) return [];
+  const all = arrivals[i].length, here = arrived(i, state.step).length;
+  const items = arrivals[i].map(({ from, at, part }) =>
+    h("li", {}, "from ", chip(nodeOf(from), cards[from].title), part.gradient ? h("span", { class: "gradient" }, ` ‖∂‖ ${num(part.gradient.norm)}`) : "",
+      backward ? (at <= state.step ? " ✓ arrived" : " … to come") : ""));
+  const sum = all > 1 ? `${backward ? `${here} of ${all} parts have arrived. ` : ""}The ${all} parts are summed: ∂ = ${arrivals[i].map(({ from }) => `∂ from ${cards[from].title}`).join(" + ")}.`
+    : backward ? (here ? "It has arrived: the gradient is complete." : "It has not arrived yet.") : "";
+  return [h("h3", {}, "Where its gradient comes from"), sum ? h("p", {}, sum) : null, h("ul", {}, items)];
+}
+
+function section(title, summary, tone, missing) {
+  if (!summary && !missing) return [];
+  const box = h("section", { class: tone ? "of-gradient" : "" }, h("h3", { class: tone }, title));
+  if (!summary) { box.append(h("p", { class: "quiet" }, missing)); return [box]; }
+  const share = (n, of) => `${n.toLocaleString("en")} of ${of.toLocaleString("en")}${of ? ` (${num((100 * n) / of)} %)` : ""}`;
+  const rows = [["shape", `${by(summary.shape)} ${summary.dtype}`], ["mean", num(summary.mean)], ["std", num(summary.std)], ["min", num(summary.low)],
+    ["max", num(summary.high)], ["norm", num(summary.norm)], ["zeros", share(summary.zeros, summary.size)]];
+  if (summary.nans) rows.push(["nan", share(summary.nans, summary.size)]);
+  if (summary.infs) rows.push(["inf", share(summary.infs, summary.size)]);
+  if (summary.dead) rows.push(["dead channels", share(summary.dead, summary.channels)]);
+  box.append(h("dl", {}, rows.flatMap(([name, value]) => [h("dt", {}, name), h("dd", { class: name === "nan" || name === "inf" ? "problem" : "" }, value)])));
+  if (summary.counts.length > 1) box.append(histogram(summary));
+  if (summary.numbers?.length) box.append(numbers(summary, tone));
+  return [box];
+}
+
+function histogram({ counts, low, high }) {
+  const top = Math.max(...counts), wide = 336 / counts.length;
+  const bars = counts.map((count, i) => {
+    const high = count ? Math.max((56 * count) / top, 1) : 0;
+    const bar = s("rect", { x: (i * wide).toFixed(1), y: (60 - high).toFixed(1), width: Math.max(wide - 1, 1).toFixed(1), height: high.toFixed(1) });
+    bar.append(s("title", {}, `${count.toLocaleString("en")} values`));
+    return bar;
+  });
+  const picture = s("svg", { class: "histogram", viewBox: "0 0 336 74", role: "img", "aria-label": `histogram from ${num(low)} to ${num(high)}` });
+  picture.append(...bars, s("text", { x: 0, y: 72 }, num(low)), s("text", { x: 336, y: 72, "text-anchor": "end" }, num(high)));
+  return picture;
+}
+
+// The numbers of a small Tensor as a table of its last two axes for each place in the others; colours from 65 on.
+function numbers({ shape, numbers: values, dtype }, tone) {
+  const columns = shape.at(-1) ?? 1, rows = shape.at(-2) ?? 1, block = rows * columns;
+  const finite = values.filter((value) => typeof value === "number"), top = Math.max(...finite.map(Math.abs), 1e-300);
+  const plus = tone ? [168, 67, 0] : [0, 97, 154], minus = tone ? [0, 97, 154] : [110, 110, 110];
+  const colour = (value) => {
+    if (typeof value === "string") return "rgb(255 60 60)";
+    const share = Math.min(Math.abs(value) / top, 1) * 0.75;
+    return `rgb(${(value < 0 ? minus : plus).map((channel) => Math.round(255 - share * (255 - channel))).join(" ")})`;
+  };
+  const small = values.length <= 64;
+  const cell = (value) => {
+    const made = h("td", { title: String(value), class: small ? "" : "cell" }, small ? num(value) : "");
+    made.style.background = colour(value);
+    return made;
+  };
+  const tables = [];
+  for (let at = 0; at < values.length; at += block) {
+    const lines = Array.from({ length: rows }, (_, r) => h("tr", {}, values.slice(at + r * columns, at + (r + 1) * columns).map(cell)));
+    const place = [];
+    for (let axis = shape.length - 3, rest = at / block; axis >= 0; rest = Math.floor(rest / shape[axis]), axis--) place.unshift(rest % shape[axis]);
+    tables.push(h("table", {}, place.length ? h("caption", {}, `[${place.join(", ")}, :, :]`) : null, h("tbody", {}, lines)));
+  }
+  const name = small ? "numbers" : `heat map, ${dtype}; each cell's number shows on hover`;
+  return h("div", { class: "numbers" }, h("p", { class: "quiet" }, name), tables);
+}
+
+function stripsOf(i) {
+  const images = [...drawn.cards[i].querySelectorAll("image")];
+  return cards[i].strips.flatMap(([label, count]) => [
+    h("h3", {}, label || "pictures"),
+    h("div", {}, images.splice(0, count).map((image, k) => h("img", { src: image.getAttribute("href"), alt: `${label} ${k}` }))),
+  ]);
+}
