@@ -4,7 +4,6 @@ import hashlib
 import json
 import math
 import os
-import shutil
 import subprocess
 import sys
 from xml.etree import ElementTree
@@ -231,21 +230,6 @@ def test_a_picture_saves_itself_without_graphviz(tmp_path, monkeypatch, ending):
         assert loss.graph()._repr_svg_() == text
     if ending == ".json":
         assert json.loads(text)["graphs"]
-
-
-def test_without_graphviz_a_png_becomes_an_svg_and_a_line_says_so(tmp_path, monkeypatch, capsys):
-    monkeypatch.setenv("PATH", "")
-    path = (leaf() * 2).sum().graph().save(tmp_path / "net.png")
-    assert path == tmp_path / "net.svg"
-    assert path.is_file()
-    assert not (tmp_path / "net.png").exists()
-    assert "no program `dot`" in capsys.readouterr().err
-
-
-@pytest.mark.skipif(shutil.which("dot") is None, reason="Graphviz is not installed")
-def test_with_graphviz_a_png_is_a_png(tmp_path):
-    path = (leaf() * 2).sum().graph().save(tmp_path / "net.png")
-    assert path.read_bytes().startswith(b"\x89PNG")
 
 
 PROGRAM = """

@@ -78,15 +78,26 @@ def test_the_installed_metadata_is_that_of_the_source():
     except importlib.metadata.PackageNotFoundError:
         pytest.skip("tinygrad_cnn is imported from the checkout without being installed")
     assert metadata["Version"] == tinygrad_cnn.__version__
-    assert metadata["License-Expression"] == "MIT AND CC-BY-4.0"
+    assert metadata["License-Expression"] == "MIT AND CC-BY-4.0 AND OFL-1.1 AND Bitstream-Vera"
     assert metadata["Requires-Python"] == ">=3.11"
     assert set(metadata.get_all("Provides-Extra") or []) == EXTRAS
 
 
-def test_the_package_ships_its_types_its_digits_and_their_note():
+def test_the_package_ships_its_types_its_digits_its_fonts_and_their_notes():
     package = Path(tinygrad_cnn.__file__).parent
-    for name in ("py.typed", "data/digits.npz", "data/DIGITS.md"):
+    fonts = ("Arimo-Regular.ttf", "Arimo-Bold.ttf", "DejaVuSans.ttf", "FONTS.md", "LICENSE_ARIMO.txt")
+    shipped = ["diagram/fonts/LICENSE_DEJAVU.txt", *(f"diagram/fonts/{name}" for name in fonts)]
+    for name in ["py.typed", "data/digits.npz", "data/DIGITS.md", *shipped]:
         assert (package / name).is_file(), name
+
+
+def test_every_licence_in_the_package_is_declared():
+    declared = {path for pattern in PROJECT["license-files"] for path in ROOT.glob(pattern)}
+    found = {
+        path for pattern in ("LICENSE*", "FONTS.md", "DIGITS.md") for path in (ROOT / "tinygrad_cnn").rglob(pattern)
+    }
+    assert declared == {ROOT / "LICENSE", *found}
+    assert len(found) == 4
 
 
 def test_the_checkers_are_pinned():

@@ -19,7 +19,7 @@ MOSTLY_ZERO = 0.9  # of an activation's values, above which its units count as d
 DEAD_CHANNELS = 0.5  # of an activation's channels, zero in the whole batch
 LEAST_STEP, LARGEST_STEP = 1e-7, 1e2  # of ‖∂‖ / ‖w‖ of a parameter
 LARGEST_FACTOR = 1e3  # by which one op may enlarge or shrink the gradient
-_FIRST = "of the gradients here"
+FIRST = "of the gradients here"
 _STEADY = ("conv", "act", "norm", "math")  # families that should keep a gradient's size; sums and means do not
 
 
@@ -104,7 +104,7 @@ class Ailments:
         for i, sent in record.parts.items():
             name = op.variadic or op.inputs[i]
             if not sent.is_finite:
-                return [f"∂{name}: first {not_finite(sent)} {_FIRST}"]
+                return [f"∂{name}: first {not_finite(sent)} {FIRST}"]
             if family(op.name)[0] in _STEADY and i == 0 and arrived.norm > 0:
                 factor = sent.norm / arrived.norm
                 if factor > LARGEST_FACTOR:
@@ -118,7 +118,7 @@ class Ailments:
     @cached_property
     def _first_sick_gradient(self) -> bool:
         """Whether it is known where nan or inf came into the gradients: forward, or at the rule of an op."""
-        return bool(self.sick) or any(_FIRST in p for node in self.skeleton.ops for p in self._gradient(node))
+        return bool(self.sick) or any(FIRST in p for node in self.skeleton.ops for p in self._gradient(node))
 
     def of_leaf(self, leaf: Node) -> str:
         """The problem at a parameter, or ""."""

@@ -14,9 +14,10 @@ from .digraph import to_digraph
 from .explorer import to_model_explorer
 from .mermaid import to_mermaid
 from .model import Card, Drawing
+from .page import to_page
 from .questions import Answer, between, find, kept_arrays, nan_causes, no_gradient
-from .render import RenderError, render
 from .report import Report
+from .save import save
 from .skeleton import Skeleton
 from .stamps import stamps
 from .svg import to_svg
@@ -116,35 +117,34 @@ class Picture:
         """The picture as lines of text."""
         return to_text(self.drawing)
 
-    def save(self, path: str | Path) -> Path:
+    def html(self) -> str:
+        """The picture as one HTML file that needs no network: zoom, search, folding, details, and a step player.
+
+        Up to 2,000 ops, every module can be unfolded there; what the picture folds is folded at first.
+        """
+        return to_page(self._draw(replace(self.options, is_page=True)))
+
+    def save(self, path: str | Path, engine: str = "auto") -> Path:
         """Write the picture in the format of the path's ending; returns the path that was written.
 
-        .svg, .dot, .txt, .md (Mermaid) and .json (Model Explorer) need nothing else. .png and .pdf need Graphviz's
-        program `dot`; without it an SVG is written beside the path, and a line on stderr says what to install.
+        .svg, .html, .dot, .txt, .md (Mermaid) and .json (Model Explorer) need nothing else. .png needs resvg-py (the
+        extra `png`) or Graphviz's program `dot`, .pdf needs `dot`; without them an SVG is written beside the path, and
+        a line on stderr says what to install.
 
-        Raises ValueError for another ending.
+        engine: "auto"; "builtin", which never runs dot; or "dot", whose layout .svg, .png and .pdf then have. If dot
+        fails or takes more than 10 s, the built-in layout is used, and a line on stderr says why.
+
+        Raises ValueError for another ending or engine.
         """
-        path = Path(path)
-        ending = path.suffix.lower()
-        if ending in (".png", ".pdf"):
-            try:
-                path.write_bytes(render(self.dot(), ending[1:]))
-            except RenderError as error:
-                path = path.with_suffix(".svg")
-                print(f"{error}; wrote {path} instead", file=sys.stderr)
-                path.write_text(self.svg(), encoding="utf-8")
-            return path
         writers: dict[str, Callable[[], str]] = {
             ".svg": self.svg,
+            ".html": self.html,
             ".dot": lambda: self.dot().source,
             ".txt": self.text,
             ".md": lambda: f"```mermaid\n{to_mermaid(self.drawing).rstrip()}\n```\n",
             ".json": lambda: to_model_explorer(self.drawing),
         }
-        if ending not in writers:
-            raise ValueError(f"save: {path.name!r} ends in {ending!r}; it can be {', '.join(writers)}, .png or .pdf")
-        path.write_text(writers[ending](), encoding="utf-8")
-        return path
+        return save(self.drawing, Path(path), engine, writers)
 
     def _repr_svg_(self) -> str:
         return self.svg()
