@@ -13,10 +13,14 @@ import pytest
 
 import tinygrad_cnn as tg
 from tinygrad_cnn import Tensor, nn
-from tinygrad_cnn.diagram.build import build
+from tinygrad_cnn.diagram.model import Drawing
 from tinygrad_cnn.digits_net import DigitsNet
 from tinygrad_cnn.nn import functional as F
 from tinygrad_cnn.nn.models import ResNet20
+
+
+def build(output: Tensor, inputs=None, **options) -> Drawing:
+    return tg.draw(output, inputs=inputs, **options).drawing
 
 
 def images(*shape: int) -> Tensor:
@@ -171,7 +175,7 @@ def test_the_caller_s_variables_name_tensors_and_names_win():
     weight = Tensor([1.0, 2.0], requires_grad=True)
     picture = (weight * weight).sum().graph()
     assert texts(picture.drawing, "note")[0][0] == "weight"
-    assert texts(tg.draw((weight * weight).sum(), names={"w": weight}).drawing, "note")[0][0] == "w"
+    assert texts(tg.draw((weight * weight).sum(), inputs={"w": weight}).drawing, "note")[0][0] == "w"
     model = nn.Linear(2, 3)
     assert [row[0] for row in texts(tg.draw(model(images(1, 2)).sum(), model).drawing, "note")] == ["weight", "bias"]
 
@@ -183,8 +187,8 @@ def test_the_caller_s_variables_name_tensors_and_names_win():
         (lambda: Tensor([1.0]).graph(), RuntimeError, "has no graph"),
         (lambda: leaf().graph(view="art"), ValueError, "view='art'; it can be 'ops', 'arch', 'teach'"),
         (lambda: leaf().graph(direction="RL"), ValueError, "direction='RL'; it can be 'TB' or 'LR'"),
-        (lambda: leaf().graph(names=["w"]), TypeError, "names must be a dict of Tensors"),
-        (lambda: leaf().graph(names={"w": 3}), TypeError, "names must be a dict of Tensors"),
+        (lambda: leaf().graph(inputs=["w"]), TypeError, "inputs must be a dict of Tensors"),
+        (lambda: leaf().graph(inputs={"w": 3}), TypeError, "inputs must be a dict of Tensors"),
         (lambda: leaf().graph().save("net.gif"), ValueError, r"ends in '.gif'; it can be .svg, .dot"),
     ],
 )

@@ -305,12 +305,18 @@ class Tensor:
         def graph(
             self,
             model: Any = None,
-            names: "Mapping[str, Tensor] | None" = None,
+            inputs: "Mapping[str, Tensor] | None" = None,
             view: str = "ops",
             depth: builtins.int | None = None,
+            fold: builtins.bool | None = None,
+            params: str = "nodes",
+            focus: str | None = None,
+            hops: builtins.int = 2,
             max_nodes: builtins.int = 400,
             title: str | None = None,
+            legend: builtins.bool = True,
             direction: str = "TB",
+            label: Callable[[tinygrad_cnn.diagram.model.Card], tinygrad_cnn.diagram.model.Card] | None = None,
         ) -> Any: ...
         def greater(self, y: Any, /) -> "Tensor": ...
         def greater_equal(self, y: Any, /) -> "Tensor": ...

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..flops import total_flops
 from ..graph import Node, Outline, Tensor
-from .captions import SIGNS, amount, by, facts, family, is_sign, some
+from .captions import SIGNS, amount, by, facts, family, is_sign, number, some
 from .details import Details
 from .folding import Stack, fold
 from .kept import kept_memory
@@ -368,13 +368,25 @@ class _Drawer:
         if ends[0] == ends[1] or (is_folded and ends in self.edges):
             return
         self.edges.add(ends)
-        rows, width = self.view.flow(parent, node, k), self.view.width(parent, node, k)
+        rows, width = self._flow(parent, node, k, is_folded), self.view.width(parent, node, k)
         faint = self._is_faint(parent) or self._is_faint(node)
         if self.view.is_backward:
             self.drawing.edges.append(Edge(ends[1], ends[0], "gradient", rows, width, faint=faint))
         else:
             poisoned = self.view.is_poisoned(parent, node)
             self.drawing.edges.append(Edge(*ends, "forward", rows, width, problem=poisoned, faint=faint))
+
+    def _flow(self, parent: Node, node: Node, k: int, is_folded: bool) -> tuple[Row, ...]:
+        """The label of an arrow; of one that stands for several, the gradient that all of them bring together."""
+        skeleton, target = self.skeleton, self._id(node)
+        users = [user for user, _ in skeleton.consumers[parent] if self._id(user) == target]
+        if not is_folded or len(users) == 1:
+            return self.view.flow(parent, node, k)
+        record = skeleton.record(parent)
+        shape = Row(by(parent.shape))
+        if len(users) < len(skeleton.consumers[parent]) or record is None or record.gradient is None:
+            return (shape,)
+        return (shape, Row(f"∂ {number(record.gradient.norm)}", "gradient"))
 
 
 def _message(node: Node, said: str | None) -> tuple[Row, ...]:
