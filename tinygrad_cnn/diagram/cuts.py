@@ -20,13 +20,13 @@ class Break:
 
     @property
     def words(self) -> str:
-        """cut by detach at net.py:12, on the result of relu"""
+        """cut by detach on the result of relu"""
         if self.cut.why == "no_grad":
             words = f"cut by no_grad around {self.cut.op}"
         elif self.cut.why == "detach":
             words = "cut by detach"
         else:
-            words = f"cut by {self.cut.why}, which has no gradient"
+            words = f"cut by {self.cut.why} (an op without gradient)"
         return words + (f" on the result of {_title(self.way[-1])}" if self.way else "")
 
 
