@@ -59,7 +59,8 @@ class Record:
     """
 
     __slots__ = (
-        "_images", "_since", "_stats", "backward_seconds", "gradient", "inputs", "line", "parts", "saved", "seconds", "value",
+        "_images", "_since", "_stats", "backward_seconds", "gradient", "inputs", "line", "parts", "saved", "seconds",
+        "value",
     )  # fmt: skip
 
     def __init__(self, seconds: float, stats: bool, images: bool) -> None:
