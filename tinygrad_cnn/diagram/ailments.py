@@ -132,13 +132,21 @@ class Ailments:
             return "" if self._first_sick_gradient else f"‖∂‖ is {size}"  # the red way leads from there
         if size == 0:
             return "the gradient is 0 everywhere"
-        value = self.known.value(leaf)
-        if value is None or not value.norm:
+        whole = self._norm(leaf)
+        if whole is None or not 0 < whole < math.inf:
             return ""
-        step = size / value.norm
+        step = size / whole
         if step < LEAST_STEP:
             return f"vanishing: ‖∂‖ is {number(step)} of ‖w‖"
         return f"exploding: ‖∂‖ is {number(step)} times ‖w‖" if step > LARGEST_STEP else ""
+
+    def _norm(self, leaf: Node) -> float | None:
+        """Of a leaf's values when they were used; of those it has now, where the graph has forgotten them."""
+        value = self.known.value(leaf)
+        if value is not None:
+            return value.norm
+        name = self.skeleton.name(leaf)
+        return norm(self.skeleton.tensors[name].array) if name else None
 
     @cached_property
     def unreached(self) -> dict[str, str]:
