@@ -170,11 +170,14 @@ def _applier(op: Op, forward: Callable[..., Any]) -> Callable[..., Any]:
             out = forward(*scope, **params)
         except Exception as error:
             better = _explained(op, error, scope, params)
-            if isinstance(better, ShapeError) and not plain:
-                better.failed = _failed(op, args, parents, mask, params)
-            if better is error:
-                raise
-            raise better from None
+            try:
+                if isinstance(better, ShapeError) and not plain:
+                    better.failed = _failed(op, args, parents, mask, params)
+                if better is error:
+                    raise
+                raise better from None
+            finally:
+                del better  # this frame is in its traceback: a cycle
         finally:
             errors.reset(token)
         seconds = perf_counter() - began if watchers else 0.0
