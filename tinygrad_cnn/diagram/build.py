@@ -51,6 +51,8 @@ def build(skeleton: Skeleton, options: Options) -> Drawing:
         raise ValueError(f"graph: direction={options.direction!r}; it can be 'TB' or 'LR'")
     view = view_of(options.view, skeleton, options.parameters)
     stacks = _folded(skeleton, view, options)
+    refused = {stacks.get(node) for node in options.problems}  # what is around an op that refused its inputs stays open
+    stacks = {node: stack for node, stack in stacks.items() if stack not in refused}
     if options.is_page and len(skeleton.nodes) <= MOST_ON_A_PAGE:
         drawing = _Drawer(skeleton, view, {}, options).draw(_paths(skeleton, stacks))
     else:
@@ -197,11 +199,11 @@ class _Drawer:
         group = self._group(place.group)
         kind, tag = family(op.name)
         said = self.options.problems.get(node)
-        problem = said.partition("\n")[0].partition(";")[0] if said else self.view.problem(node)
+        problem = said.partition("\n")[0].partition(";")[0].rstrip(":") if said else self.view.problem(node)
         link = _link(skeleton, node)
         rows = self.view.rows(node)
         name = "" if node.scope is not None else skeleton.name(node)
-        if is_sign(node):
+        if is_sign(node) and said is None:
             about = f"{name} = {op.name}" if name else op.name
             return Card(
                 id, "sign", "math", SIGNS[op.name], group=group, tooltip=about, link=link, problem=problem, rows=rows,
@@ -418,12 +420,14 @@ def _title(skeleton: Skeleton, drawing: Drawing, stacks: Mapping[Node, Stack], o
         parts.append(f"{'loss' if is_loss else 'value'} {decimals(result.item())}")
     parameters = count(skeleton.leaves)
     parts.append(f"{parameters:,} parameter{'s' if parameters != 1 else ''}")
-    if operations := total_flops(skeleton.ops):
-        parts.append(amount(operations, "FLOP"))
-    if (memory := kept_memory(skeleton)).peak:
-        parts.append(f"peak {'' if memory.is_complete else '≥ '}{amount(memory.peak, 'B')}")
-    state = "backward done" if skeleton.is_done else "before backward"
-    parts.append("stopped by a ShapeError" if options.problems else state)
+    if options.problems:
+        parts.append("stopped by a ShapeError")
+    else:
+        if operations := total_flops(skeleton.ops):
+            parts.append(amount(operations, "FLOP"))
+        if (memory := kept_memory(skeleton)).peak:
+            parts.append(f"peak {'' if memory.is_complete else '≥ '}{amount(memory.peak, 'B')}")
+        parts.append("backward done" if skeleton.is_done else "before backward")
     if stacks and not (options.is_page and len(skeleton.nodes) <= MOST_ON_A_PAGE):
         cards = len(set(stacks.values()))
         parts.append(f"{len(stacks)} ops folded into {cards} {'stack' if cards == 1 else 'stacks'}")
