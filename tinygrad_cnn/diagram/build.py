@@ -124,6 +124,8 @@ class _Drawer:
     def draw(self, folded: set[str]) -> Drawing:
         """The drawing without title and legend. folded: the modules that a page folds at first."""
         self._add_groups(folded)
+        if self.skeleton.root.plan is None:
+            self._add_leaf(self.skeleton.root, self.skeleton.title(self.skeleton.root), "")
         started: set[Stack] = set()
         for node in self.skeleton.ops:
             stack = self.stacks.get(node)
@@ -297,7 +299,7 @@ class _Drawer:
         for k, (i, parent) in enumerate(zip(node.plan.indices, node.parents, strict=False)):
             if parent.plan is None and self._shows_leaf(node, i, parent, stack):
                 if parent not in self.inputs:
-                    self._add_leaf(parent, node, i, group)
+                    self._add_leaf(parent, self.skeleton.name(parent) or self.skeleton.input_name(node, i), group)
                 self._add_leaf_edge(parent, node, k, target)
         for i, outline in outlines(node):
             if stack is None or i == 0:
@@ -310,9 +312,8 @@ class _Drawer:
             return i == 0 and node in stack.copies[0]
         return self.options.params == "nodes" or i == 0
 
-    def _add_leaf(self, leaf: Node, node: Node, i: int, group: str) -> None:
+    def _add_leaf(self, leaf: Node, name: str, group: str) -> None:
         id = self.inputs[leaf] = f"n{self.skeleton.number[leaf]}"
-        name = self.skeleton.name(leaf) or self.skeleton.input_name(node, i)
         dtype = "" if leaf.dtype == "float32" else f" {leaf.dtype}"
         rows = (Row(by(leaf.shape) + dtype), *self.view.leaf_rows(leaf))
         problem = self.view.leaf_problem(leaf)
@@ -339,18 +340,20 @@ class _Drawer:
             id = self.inputs[outline] = f"c{self.skeleton.number[node]}.{i}"
             is_input = i == 0
             name = self.skeleton.name(outline) or ("input" if is_input else self.skeleton.input_name(node, i))
+            faint = self._is_faint(node)
             if is_input:
-                card = Card(id, "input", "input", name, rows=(Row("no gradient"),))
+                card = Card(id, "input", "input", name, rows=(Row("no gradient"),), faint=faint)
             else:
                 rows = (Row(by(outline.shape)), Row("frozen"))
-                card = Card(id, "note", "parameter", name, rows=rows, group=group)
+                card = Card(id, "note", "parameter", name, rows=rows, group=group, faint=faint)
             self.drawing.cards.append(card)
             if self.details is not None:
                 self.drawing.details[id] = self.details.of_leaf(outline, name)
         label = (Row(by(outline.shape)),) if i == 0 else ()
         if (self.inputs[outline], target) not in self.edges:
             self.edges.add((self.inputs[outline], target))
-            self.drawing.edges.append(Edge(self.inputs[outline], target, "constant", rows=label))
+            faint = self._is_faint(node)
+            self.drawing.edges.append(Edge(self.inputs[outline], target, "constant", rows=label, faint=faint))
 
     def _add_labels(self, node: Node, target: str) -> None:
         labels = node.params.get("labels")
@@ -360,8 +363,9 @@ class _Drawer:
         named = [n for n, t in self.skeleton.tensors.items() if f"{t.dtype}{t.shape}" == text]
         id = f"t{self.skeleton.number[node]}"
         row = Row(f"{text.replace('(', ' (').replace(',)', ')')} · no gradient")
-        self.drawing.cards.append(Card(id, "target", "input", named[0] if len(named) == 1 else "labels", rows=(row,)))
-        self.drawing.edges.append(Edge(id, target, "constant"))
+        name, faint = named[0] if len(named) == 1 else "labels", self._is_faint(node)
+        self.drawing.cards.append(Card(id, "target", "input", name, rows=(row,), faint=faint))
+        self.drawing.edges.append(Edge(id, target, "constant", faint=faint))
 
     def _add_flow(self, parent: Node, node: Node, k: int) -> None:
         """The arrow between two ops."""
