@@ -101,10 +101,11 @@ class Ailments:
         arrived, op = record.gradient, node.plan.op
         if not arrived.is_finite:
             return []
-        for i, sent in record.parts.items():
-            name = op.variadic or op.inputs[i]
+        parts = [(i, op.variadic or op.inputs[i], sent) for i, sent in record.parts.items()]
+        for _, name, sent in parts:
             if not sent.is_finite:
                 return [f"∂{name}: first {not_finite(sent)} {FIRST}"]
+        for i, name, sent in parts:
             if family(op.name)[0] in _STEADY and i == 0 and arrived.norm > 0:
                 factor = sent.norm / arrived.norm
                 if factor > LARGEST_FACTOR:
