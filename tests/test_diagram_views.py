@@ -46,7 +46,8 @@ def shared():
     y = h @ w.reshape(2, 3).transpose(0, 1)
     z = y.transpose(0, 1).exp() * Tensor([[0.1, 0.2], [0.3, 0.4]], dtype="float64")
     wide = (h.sum() * 0.1).expand(4, 4) * (h.mean() * 0.2).expand(4, 4)
-    return (z + y).sum() + (h * h).sum() + wide.sum(), [x, w]
+    copied = y.sigmoid().transpose(0, 1).reshape(4)
+    return (z + y).sum() + (h * h).sum() + wide.sum() + (copied * copied).sum(), [x, w]
 
 
 PROGRAMS = (digits, resnet, shared)  # each gives a loss and its leaves
@@ -420,6 +421,16 @@ def test_an_inf_of_the_gradients_is_found_at_the_rule_that_made_it_and_followed_
     assert problems(picture) == {"sqrt": "∂x: first inf (1 value) of the gradients here"}
     red = [(e.source, e.target) for e in picture.drawing.edges if e.problem]
     assert red == [("n0", "n1"), ("n1", "n2")]  # to the leaf, not to the loss
+
+
+def test_of_two_inputs_only_the_way_of_the_one_that_gets_inf_is_red():
+    x, y = leaf(1.0), leaf(1e-200)
+    with tg.watch():
+        loss = (x / y).sum()
+    loss.backward()
+    picture = loss.graph(view="health")
+    assert problems(picture)["÷"] == "∂y: first −inf (1 value) of the gradients here"
+    assert [(e.source, e.target) for e in picture.drawing.edges if e.problem] == [("n1", "n2")]
 
 
 def test_a_parameter_or_an_input_that_holds_nan_is_the_first_cause():

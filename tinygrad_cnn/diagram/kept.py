@@ -126,8 +126,7 @@ def _remembered(node: Node, want: str) -> Iterator[tuple[Any, int | None]]:
     op = node.plan.op
     inputs = dict(outlines(node)) | dict(zip(node.plan.indices, node.parents, strict=False))
     if want == "out":
-        source = _viewed(node)
-        yield source, min(_bytes(node), _bytes(source))
+        yield node, _bytes(node)
     elif want == op.variadic:
         yield from ((source, _bytes(source)) for source in inputs.values())
     elif want in op.inputs:

@@ -137,7 +137,7 @@ class Skeleton:
         return f"{path}.{name}" if path and name in _LAYER_NAMES.values() else str(name)
 
     def title(self, node: Node) -> str:
-        """What a Node is called in sentences: a parameter's name; a layer's path, the name given to an op, or its op."""
+        """What a Node is called in sentences: a parameter's name; of an op, its layer's path, its name, or the op."""
         if node.plan is None:
             if not self.consumers[node]:
                 return self.name(node) or "the result"
