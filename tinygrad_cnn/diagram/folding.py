@@ -101,6 +101,8 @@ def _runs(skeleton: Skeleton, units: list[_Unit], repeats: bool, deep: bool) -> 
     while at < len(units):
         best = (0, 0, 0)
         for period in range(1, min(LONGEST_PERIOD, (len(units) - at) // 2) + 1):
+            if any(codes[at : at + period - k] == codes[at + k : at + period] for k in _divisors(period)):
+                continue  # itself a repetition
             end = at + period
             while end < len(codes) and codes[end] == codes[end - period]:
                 end += 1
@@ -116,6 +118,10 @@ def _runs(skeleton: Skeleton, units: list[_Unit], repeats: bool, deep: bool) -> 
             runs.append(best)
         at += max(1, best[1] * best[2])
     return runs
+
+
+def _divisors(n: int) -> list[int]:
+    return [k for k in range(1, n) if n % k == 0]
 
 
 def _signature(unit: _Unit) -> object:
