@@ -169,7 +169,7 @@ def draw(
     title: str | None = None,
     legend: bool = True,
     direction: str = "TB",
-    label: Callable[[Card], Card] | None = None,
+    label: Callable[..., Any] | None = None,
 ) -> Picture:
     """The graph that `output` was computed by, before or after backward, as a Picture; also `output.graph(...)`.
 
