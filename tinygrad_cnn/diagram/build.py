@@ -141,7 +141,11 @@ class _Drawer:
             for k, parent in enumerate(node.parents):
                 if parent.plan is not None:
                     self._add_flow(parent, node, k)
-        self.drawing.cards += self.view.loose_cards()
+        for card, user, cut in self.view.loose():
+            self.drawing.cards.append(card)
+            if user is not None:
+                edge = Edge(card.id, self._id(user), "constant", (Row(cut, "problem"),), problem=True)
+                self.drawing.edges.append(edge)
         return self.drawing
 
     def _id(self, node: Node) -> str:
@@ -197,7 +201,7 @@ class _Drawer:
         group = self._group(place.group)
         kind, tag = family(op.name)
         said = self.options.problems.get(node)
-        problem = said.partition("\n")[0].partition(";")[0] if said else self.view.problem(node)
+        problem = f"{op_name(node)} refuses its inputs" if said else self.view.problem(node)
         link = _link(skeleton, node)
         rows = self.view.rows(node)
         name = "" if node.scope is not None else skeleton.name(node)
@@ -271,7 +275,8 @@ class _Drawer:
             rows.append(Row(f"{stack.path} … {stack.last_path}"))
         tally = f"{len(nodes)} ops"
         if parameters:
-            tally += f" · {count(parameters):,} params"
+            numbers = count(parameters)
+            tally += f" · {numbers:,} param{'s' if numbers != 1 else ''}"
         rows.append(Row(tally))
         problems = [p for node in nodes if (p := self.options.problems.get(node) or self.view.problem(node))]
         problem = (
@@ -332,20 +337,22 @@ class _Drawer:
             self.drawing.edges.append(Edge(source, target, "parameter", problem=poisoned, faint=faint))
 
     def _add_constant(self, outline: Outline, node: Node, i: int, target: str, group: str) -> None:
-        """An input picture or a frozen parameter."""
+        """An input picture, another constant, or a frozen parameter."""
+        called = self.skeleton.input_name(node, i)
+        is_frozen = i > 0 and called.endswith(("weight", "bias"))
         if outline not in self.inputs:
             id = self.inputs[outline] = f"c{self.skeleton.number[node]}.{i}"
-            is_input = i == 0
-            name = self.skeleton.name(outline) or ("input" if is_input else self.skeleton.input_name(node, i))
-            if is_input:
-                card = Card(id, "input", "input", name, rows=(Row("no gradient"),))
+            name = self.skeleton.name(outline) or (called if is_frozen else "constant" if i else "input")
+            if not is_frozen:
+                inside = "" if i == 0 else group
+                card = Card(id, "input", "input", name, rows=(Row("no gradient"),), group=inside)
             else:
                 rows = (Row(by(outline.shape)), Row("frozen"))
                 card = Card(id, "note", "parameter", name, rows=rows, group=group)
             self.drawing.cards.append(card)
             if self.details is not None:
                 self.drawing.details[id] = self.details.of_leaf(outline, name)
-        label = (Row(by(outline.shape)),) if i == 0 else ()
+        label = (Row(by(outline.shape)),) if not is_frozen else ()
         if (self.inputs[outline], target) not in self.edges:
             self.edges.add((self.inputs[outline], target))
             self.drawing.edges.append(Edge(self.inputs[outline], target, "constant", rows=label))

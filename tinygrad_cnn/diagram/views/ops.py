@@ -85,8 +85,8 @@ class View:
             Row("∂: the gradient of the result, in Euclidean norm ‖·‖, on its way back", "gradient"),
         )
 
-    def loose_cards(self) -> list[Card]:
-        """Cards that nothing leads to."""
+    def loose(self) -> list[tuple[Card, Node | None, str]]:
+        """Cards beside the graph; where one would lead to an op if nothing cut it off, that op, and what did."""
         return []
 
 
