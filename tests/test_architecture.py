@@ -379,7 +379,7 @@ BAD: list[tuple[Callable[[list[Module]], list[str]], list[Module], str]] = [
     (outward_imports, [Module("ops", "from tinygrad_cnn import Tensor", True)], "ops imports tinygrad_cnn"),
     (outward_imports, [Module("ops.new", "def f():\n    from ..backprop import grad\n    import tinygrad_cnn.nn.init")],
      "ops.new imports nn"),
-    (outward_imports, [Module("diagram", "from ..optim import SGD"), Module("optim", "")], "diagram imports optim"),
+    (outward_imports, [Module("data", "from ..optim import SGD"), Module("optim", "")], "data imports optim"),
     (outward_imports, [Module("memory", "from .modes import no_grad"), Module("modes", "")], "memory imports modes"),
     (outward_imports, [Module("newcomer", "")], "in no layer"),
     (import_cycles, [Module("nn.a", "from . import b"), Module("nn.b", "from .a import x")], "nn.a -> nn.b -> nn.a"),

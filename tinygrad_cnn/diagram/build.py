@@ -11,7 +11,7 @@ from typing import Any
 
 from ..flops import total_flops
 from ..graph import Node, Outline, Tensor
-from .captions import SIGNS, amount, by, facts, family, is_sign, number, some
+from .captions import SIGNS, amount, by, decimals, facts, family, is_sign, number, some
 from .details import Details
 from .folding import Stack, fold
 from .kept import kept_memory
@@ -125,13 +125,13 @@ class _Drawer:
         started: set[Stack] = set()
         for node in self.skeleton.ops:
             stack = self.stacks.get(node)
+            self._add_inputs(node, stack)
             if stack is not None and stack not in started:
                 started.add(stack)
                 id = self._id(node)
                 self.drawing.cards.append(self._stack_card(stack, id))
                 if self.details is not None:
                     self.drawing.details[id] = self.details.of_module(stack.nodes, stack.title, stack.kind)
-            self._add_inputs(node, stack)
             if stack is None:
                 id = self._id(node)
                 self.drawing.cards.append(self._op_card(node, id))
@@ -255,7 +255,7 @@ class _Drawer:
         result = self.skeleton.result
         if node is not self.skeleton.root or result is None or result.size != 1:
             return []
-        return [Row(f"{'L' if kind == 'loss' else 'value'} = {result.item():.4f}", "bold")]
+        return [Row(f"{'L' if kind == 'loss' else 'value'} = {decimals(result.item())}", "bold")]
 
     def _stamp(self, op: str) -> list[Row]:
         said = self.options.stamps.get(op)
@@ -422,13 +422,13 @@ def _title(skeleton: Skeleton, drawing: Drawing, stacks: Mapping[Node, Stack], o
     root, result = skeleton.root, skeleton.result
     if result is not None and result.size == 1:
         is_loss = root.plan is not None and family(root.plan.op.name)[0] == "loss"
-        parts.append(f"{'loss' if is_loss else 'value'} {result.item():.4f}")
+        parts.append(f"{'loss' if is_loss else 'value'} {decimals(result.item())}")
     parameters = count(skeleton.leaves)
     parts.append(f"{parameters:,} parameter{'s' if parameters != 1 else ''}")
     if operations := total_flops(skeleton.ops):
         parts.append(amount(operations, "FLOP"))
-    if peak := kept_memory(skeleton).peak:
-        parts.append(f"peak {amount(peak, 'B')}")
+    if (memory := kept_memory(skeleton)).peak:
+        parts.append(f"peak {'' if memory.is_complete else '≥ '}{amount(memory.peak, 'B')}")
     state = "backward done" if skeleton.is_done else "before backward"
     parts.append("stopped by a ShapeError" if options.problems else state)
     if stacks and not (options.is_page and len(skeleton.nodes) <= MOST_ON_A_PAGE):

@@ -78,6 +78,11 @@ def number(value: float) -> str:
     return f"{value + 0.0:.3g}"  # of -0, no sign
 
 
+def decimals(value: float) -> str:
+    """A result with four decimals, or four digits where decimals would say nothing or too much."""
+    return f"{value:.4f}" if value == 0 or 1e-3 <= abs(value) < 1e6 else f"{value:.4g}"
+
+
 def amount(value: float, unit: str) -> str:
     """A number of bytes or FLOPs with a prefix of thousands: 1.23 MFLOP."""
     for prefix in ("", "k", "M", "G", "T"):
