@@ -3,7 +3,7 @@
     python examples/gallery.py pictures
 
 draws every picture of this file into the folder `pictures`, as SVG and as a page (HTML) with a step player. Without a
-folder it only says what it would draw.
+folder it only says what it would draw. `lines=False` keeps the paths of this machine out of them.
 """
 
 import sys
@@ -29,7 +29,7 @@ def lenet5() -> Picture:
     x = Tensor(np.pad(images[:4].repeat(3, 2).repeat(3, 3), ((0, 0), (0, 0), (4, 4), (4, 4))))  # 8x8 -> 32x32
     y = Tensor(labels[:4])
     net = LeNet5(generator=np.random.default_rng(0))
-    with tg.watch(images=True):
+    with tg.watch(images=True, lines=False):
         loss = F.cross_entropy(net(x), y)
     loss.backward()
     return tg.draw(loss, net, {"x": x, "y": y}, view="teach")
@@ -46,7 +46,7 @@ def resnet20() -> Picture:
     """ResNet-20 as it is drawn by default: blocks that repeat are folded, so that it fits a page."""
     net = ResNet20(generator=np.random.default_rng(0))
     x, y = random_images(4, 3, 32, 32), Tensor([1, 2, 3, 4])
-    with tg.watch(images=True):
+    with tg.watch(images=True, lines=False):
         loss = F.cross_entropy(net(x), y)
     loss.backward()
     return tg.draw(loss, net, {"x": x, "y": y})
@@ -55,7 +55,7 @@ def resnet20() -> Picture:
 def diamond() -> Picture:
     """One value used twice, view `grad`: two gradients come back and add up."""
     x = Tensor([0.5, -1.0, 2.0], requires_grad=True)
-    with tg.watch():
+    with tg.watch(lines=False):
         h = tg.tanh(x)
         left, right = h * 3.0, tg.exp(h)
         loss = (left * right).sum()
@@ -108,7 +108,7 @@ def broken() -> Picture:
     images, labels = tg.data.digits()
     x, y = Tensor(images[:8]), Tensor(labels[:8])
     net = Broken()
-    with tg.watch(images=True):
+    with tg.watch(images=True, lines=False):
         loss = F.cross_entropy(net(x), y)
     loss.backward()
     return tg.draw(loss, net, {"x": x, "y": y}, view="health")

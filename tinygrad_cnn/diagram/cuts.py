@@ -19,8 +19,13 @@ class Break:
     user: Node
 
     @property
+    def brief(self) -> str:
+        """cut by detach"""
+        return self.words.partition(" on the result")[0]
+
+    @property
     def words(self) -> str:
-        """cut by detach at net.py:12, on the result of relu"""
+        """cut by detach on the result of relu"""
         if self.cut.why == "no_grad":
             words = f"cut by no_grad around {self.cut.op}"
         elif self.cut.why == "detach":

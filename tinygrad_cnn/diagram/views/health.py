@@ -39,7 +39,7 @@ class Health(View):
             shapes = [Row(f"{name.rpartition('.')[2]} {by(self._parameters[name].shape)}") for name in names]
             title = module if module and len(names) > 1 else names[0]
             card = Card(f"p{i}", "note", "parameter", title, rows=tuple(shapes), problem="no path to the loss")
-            found.append((card, cut.user if cut is not None else None, cut.words if cut is not None else ""))
+            found.append((card, cut.user if cut is not None else None, cut.brief if cut is not None else ""))
         return found
 
     def legend(self) -> tuple[Row, ...]:
