@@ -135,7 +135,8 @@ class watch:
     @staticmethod
     def trace_cut(op: str, args: Sequence[Any], result: Tensor) -> None:
         """Let a result without a Node remember what it was made from, if a gradient could have flowed there."""
-        if _watching.get() is None:
+        watching = _watching.get()
+        if watching is None:
             return
         sources: list[Node | Outline] = []
         for a in args:
@@ -148,7 +149,7 @@ class watch:
         if sources:
             why = op if recording.get() or op == "detach" else "no_grad"
             result.outline = Outline(result.array)
-            result.outline.cut = Cut(op, why, tuple(sources), _line())
+            result.outline.cut = Cut(op, why, tuple(sources), _line() if watching.lines else None)
 
 
 def _line() -> tuple[str, int] | None:
