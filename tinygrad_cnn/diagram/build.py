@@ -385,9 +385,11 @@ class _Drawer:
 
     def _flow(self, parent: Node, node: Node, k: int, is_folded: bool) -> tuple[Row, ...]:
         """The label of an arrow; of one that stands for several, the gradient that all of them bring together."""
+        if not is_folded:
+            return self.view.flow(parent, node, k)
         skeleton, target = self.skeleton, self._id(node)
         users = [user for user, _ in skeleton.consumers[parent] if self._id(user) == target]
-        if not is_folded or len(users) == 1:
+        if len(users) == 1:
             return self.view.flow(parent, node, k)
         record = skeleton.record(parent)
         shape = Row(by(parent.shape))
