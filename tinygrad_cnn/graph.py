@@ -316,6 +316,7 @@ class Tensor:
             title: str | None = None,
             legend: builtins.bool = True,
             direction: str = "TB",
+            theme: str = "auto",
             label: Callable[..., Any] | None = None,
         ) -> Any: ...
         def greater(self, y: Any, /) -> "Tensor": ...

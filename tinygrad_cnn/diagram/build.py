@@ -36,6 +36,7 @@ class Options:
     title: str | None = None
     legend: bool = True
     direction: str = "TB"
+    theme: str = "auto"
     parameters: Mapping[str, Tensor] = field(default_factory=dict)  # of the model, by path
     problems: Mapping[Node, str] = field(default_factory=dict)  # of ops, beside those that the view finds
     stamps: Mapping[str, str] = field(default_factory=dict)  # of ops by name: what gradcheck said
@@ -49,13 +50,15 @@ def build(skeleton: Skeleton, options: Options) -> Drawing:
         raise ValueError(f"graph: params={options.params!r}; it can be {', '.join(map(repr, PARAMS))}")
     if options.direction not in ("TB", "LR"):
         raise ValueError(f"graph: direction={options.direction!r}; it can be 'TB' or 'LR'")
+    if options.theme not in ("auto", "light", "dark", "print"):
+        raise ValueError(f"graph: theme={options.theme!r}; it can be 'auto', 'light', 'dark' or 'print'")
     view = view_of(options.view, skeleton, options.parameters)
     stacks = _folded(skeleton, view, options)
     if options.is_page and len(skeleton.nodes) <= MOST_ON_A_PAGE:
         drawing = _Drawer(skeleton, view, {}, options).draw(_paths(skeleton, stacks))
     else:
         drawing = _Drawer(skeleton, view, stacks, options).draw(set())
-    drawing.direction = options.direction
+    drawing.direction, drawing.theme = options.direction, "light" if options.theme == "print" else options.theme
     drawing.title = _title(skeleton, drawing, stacks, options)
     drawing.legend = view.legend() if options.legend else ()
     return drawing

@@ -106,7 +106,7 @@ class Teach(View):
         op = node.plan.op
         if op.name.startswith("conv") and "w" in op.inputs:
             kernel = record.inputs.get(op.inputs.index("w"))
-            found.append(images.values(kernel, "w") if kernel is not None else None)
+            found.append(images.values(kernel, "kernels") if kernel is not None else None)
         return tuple(strip for strip in found if strip is not None)
 
 
