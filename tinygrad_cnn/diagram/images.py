@@ -57,7 +57,7 @@ def _strip(summary: Summary, what: str, signed: bool) -> Strip | None:
     planes[~np.isfinite(maps)] = (192, 0, 0)  # nan and inf stand out
     high, wide = maps.shape[1:]
     scale = SIDE / max(high, wide)
-    total = summary.shape[1] if len(summary.shape) > 2 else 1
+    total = 1 if len(summary.shape) < 3 else summary.shape[1] if summary.shape[1] > 1 else summary.shape[0]
     label = f"{what} {len(maps)} of {total}" if len(maps) < total else what
     return Strip(tuple(map(png, planes)), wide * scale, high * scale, label)
 
