@@ -83,14 +83,14 @@ def test_the_installed_metadata_is_that_of_the_source():
     assert set(metadata.get_all("Provides-Extra") or []) == EXTRAS
 
 
-def test_the_package_ships_its_types_its_digits_and_their_note():
+def test_the_package_ships_its_types_its_digits_and_their_note_and_the_page():
     package = Path(tinygrad_cnn.__file__).parent
-    for name in ("py.typed", "data/digits.npz", "data/DIGITS.md"):
+    for name in ("py.typed", "data/digits.npz", "data/DIGITS.md", "diagram/page.css", "diagram/page.js"):
         assert (package / name).is_file(), name
 
 
 def test_the_checkers_are_pinned():
-    for requirement in group("lint") | group("build") | group("parallel"):
+    for requirement in group("lint") | group("build") | group("parallel") | group("browser"):
         assert re.fullmatch(r"[a-z-]+==[0-9.]+", requirement), requirement
 
 

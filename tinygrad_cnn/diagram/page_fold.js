@@ -94,7 +94,7 @@ const outerFold = (group) => {
   return found;
 };
 const nodeOf = (card) => { const fold = outerFold(cards[card].group); return fold < 0 ? card : moduleNode(fold); };
-const element = (node) => (isModule(node) ? drawn.stacks[groupOf(node)].querySelector(".card") : drawn.cards[node]);
+const element = (node) => (isModule(node) ? drawn.stacks[groupOf(node)]?.querySelector(".card") : drawn.cards[node]);
 const visibleNodes = () => [...new Set(cards.map((_, i) => nodeOf(i)))];
 
 // Place everything as it is folded now.
@@ -180,7 +180,7 @@ function route(i, nodes, point, across) {
   if (nodes[target] !== target) final = joined(final, state.boxes[nodes[target]], across);
   if (nodes[source] !== source) final = reversed(joined(reversed(final), state.boxes[nodes[source]], across));
   const changed = written(final) !== written(whole);
-  const [back] = arrow(reversed(final), long, half);
+  const [back] = arrow(reversed(final), long * 1.4, half * 1.6);
   carried.setAttribute("d", back);
   if (!tip) { line.setAttribute("d", written(final)); return; }
   const [headPath, short] = arrow(final, long, half);

@@ -15,7 +15,7 @@ const groupAt = (target) => {
 // A control beside a module's title, and on the header of its stack.
 function foldControl(host, group, folded, [x, y, width, height], sign) {
   const control = s("g", { class: "fold", role: "button", "aria-label": `${folded ? "Unfold" : "Fold"} ${groups[group].title}` });
-  control.append(s("rect", { x, y, width, height, rx: 3 }), s("text", { x: x + 1, y: y + 12.5, "font-size": 11 }, sign));
+  control.append(s("rect", { x, y, width, height, rx: 3 }), s("text", { x: x, y: y + 13, "font-size": 14 }, sign));
   control.addEventListener("click", (event) => { event.stopPropagation(); fold(group, !folded); });
   host.append(control);
 }
@@ -24,6 +24,7 @@ function prepare() {
   svg.querySelector(":scope > rect")?.remove();
   svg.querySelector("g[transform]")?.removeAttribute("transform");
   svg.setAttribute("role", "group");
+  svg.setAttribute("tabindex", "-1"); // Chromium makes it a stop of its own
   for (const link of svg.querySelectorAll("a")) link.setAttribute("tabindex", "-1"); // the panel offers it
   svg.removeAttribute("width");
   svg.removeAttribute("height");
@@ -35,7 +36,7 @@ function prepare() {
   groups.forEach((group, i) => {
     label(drawn.stacks[i].querySelector(".card"), group);
     const [x, y] = group.title_box;
-    foldControl(drawn.titles[i], i, false, [x - 13, y, 13, 17], "▾");
+    foldControl(drawn.titles[i], i, false, [x - 14, y, 14, 17], "▾");
     foldControl(drawn.stacks[i], i, true, [5, 3, 18, 18], "");
   });
   slider.max = steps.length;

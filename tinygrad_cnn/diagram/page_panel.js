@@ -47,7 +47,7 @@ function help() {
 
 function heading(thing) {
   return [
-    h("h2", {}, thing.title || "card", thing.tag ? h("span", { class: "tag" }, thing.tag) : ""),
+    h("h2", {}, thing.title || "card", thing.tag ? [" ", h("span", { class: "tag" }, thing.tag)] : ""),
     thing.problem ? h("p", { class: "problem" }, `⚠ ${thing.problem}`) : null,
     thing.mark ? h("p", {}, { added: "+ added", removed: "− removed", changed: "~ changed" }[thing.mark]) : null,
   ];
