@@ -58,8 +58,9 @@ function look() {
 function fit(least = 0) {
   const { width, height } = canvas.getBoundingClientRect();
   const [w, h] = state.size.map((side) => side + 2 * MARGIN);
-  const k = Math.max(Math.min(width / w, height / h, 1.5), Math.min(least, width / w));
-  state.view = { k, x: w / 2 - MARGIN - width / k / 2, y: h * k > height + 1 ? -MARGIN : h / 2 - MARGIN - height / k / 2 };
+  const k = Math.max(Math.min(width / w, height / h, 1.5), Math.min(least, data.direction === "LR" ? height / h : width / w));
+  const from = (has, needs) => (needs * k > has + 1 ? -MARGIN : needs / 2 - MARGIN - has / k / 2);
+  state.view = { k, x: from(width, w), y: from(height, h) };
   look();
 }
 

@@ -15,7 +15,7 @@ const groupAt = (target) => {
 // A control beside a module's title, and on the header of its stack.
 function foldControl(host, group, folded, [x, y, width, height], sign) {
   const control = s("g", { class: "fold", role: "button", "aria-label": `${folded ? "Unfold" : "Fold"} ${groups[group].title}` });
-  control.append(s("rect", { x, y, width, height, rx: 3 }), s("text", { x: x, y: y + 13, "font-size": 14 }, sign));
+  control.append(s("rect", { x, y, width, height, rx: 3 }), s("text", { x: x + 2, y: y + 12.5, "font-size": 12 }, sign));
   control.addEventListener("click", (event) => { event.stopPropagation(); fold(group, !folded); });
   host.append(control);
 }

@@ -94,7 +94,7 @@ function factsOf(card) {
     const link = /^(https?|file|vscode):\/\/\S+$/.test(value) ? value : name === "recorded at" ? card.link : "";
     return [h("dt", {}, name), h("dd", {}, link ? h("a", { href: link, rel: "noreferrer" }, value) : value)];
   });
-  const group = card.group < 0 ? null : h("p", {}, h("button", { type: "button", onclick: () => fold(card.group, true) }, `Fold ${groups[card.group].title}`));
+  const group = card.group < 0 || nodeOf(cards.indexOf(card)) !== cards.indexOf(card) ? null : h("p", {}, h("button", { type: "button", onclick: () => fold(card.group, true) }, `Fold ${groups[card.group].title}`));
   return [shown.length ? h("dl", {}, shown.flat()) : null, group];
 }
 
@@ -103,7 +103,8 @@ function partsOf(card) {
   const items = card.parts.map((part) => {
     const to = nodeOf(part.target), norm = part.gradient ? `‖∂‖ ${num(part.gradient.norm)}` : "";
     return h("li", {}, "to ", chip(to, cards[part.target].title), " ", h("span", { class: "gradient" }, norm),
-      part.formula || part.input ? h("code", { class: "gradient" }, `∂${part.input || "input"} = ${part.formula || "no formula given"}`) : "");
+      part.formula || part.input ? h("code", { class: "gradient" }, `∂${part.input || "input"} = ${part.formula || "no formula given"}`) : "",
+      part.gradient ? h("details", {}, h("summary", {}, "statistics of this part"), section("", part.gradient, "gradient", null)) : "");
   });
   return [h("h3", {}, "What backward sends to each input"), h("ul", {}, items)];
 }
@@ -114,14 +115,14 @@ function arrivalsOf(i, backward) {
   const items = arrivals[i].map(({ from, at, part }) =>
     h("li", {}, "from ", chip(nodeOf(from), cards[from].title), part.gradient ? h("span", { class: "gradient" }, ` ‖∂‖ ${num(part.gradient.norm)}`) : "",
       backward ? (at <= state.step ? " ✓ arrived" : " … to come") : ""));
-  const sum = all > 1 ? `${backward ? `${here} of ${all} parts have arrived. ` : ""}The ${all} parts are summed: ∂ = ${arrivals[i].map(({ from }) => `∂ from ${cards[from].title}`).join(" + ")}.`
+  const sum = all > 1 ? `${backward ? `${here} of ${all} parts have arrived. ` : ""}The gradient is the sum of these ${all} parts:`
     : backward ? (here ? "It has arrived: the gradient is complete." : "It has not arrived yet.") : "";
   return [h("h3", {}, "Where its gradient comes from"), sum ? h("p", {}, sum) : null, h("ul", {}, items)];
 }
 
 function section(title, summary, tone, missing) {
   if (!summary && !missing) return [];
-  const box = h("section", { class: tone ? "of-gradient" : "" }, h("h3", { class: tone }, title));
+  const box = h("section", { class: tone ? "of-gradient" : "" }, title ? h("h3", { class: tone }, title) : "");
   if (!summary) { box.append(h("p", { class: "quiet" }, missing)); return [box]; }
   const share = (n, of) => `${n.toLocaleString("en")} of ${of.toLocaleString("en")}${of ? ` (${num((100 * n) / of)} %)` : ""}`;
   const rows = [["shape", `${by(summary.shape)} ${summary.dtype}`], ["mean", num(summary.mean)], ["std", num(summary.std)], ["min", num(summary.low)],
@@ -149,7 +150,7 @@ function histogram({ counts, low, high }) {
 }
 
 // The numbers of a small Tensor as a table of its last two axes for each place in the others; colours from 65 on.
-function numbers({ shape, numbers: values, dtype }, tone) {
+function numbers({ shape, numbers: values }, tone) {
   const columns = shape.at(-1) ?? 1, rows = shape.at(-2) ?? 1, block = rows * columns;
   const finite = values.filter((value) => typeof value === "number"), top = Math.max(...finite.map(Math.abs), 1e-300);
   const plus = tone ? [168, 67, 0] : [0, 97, 154], minus = tone ? [0, 97, 154] : [110, 110, 110];
@@ -171,7 +172,8 @@ function numbers({ shape, numbers: values, dtype }, tone) {
     for (let axis = shape.length - 3, rest = at / block; axis >= 0; rest = Math.floor(rest / shape[axis]), axis--) place.unshift(rest % shape[axis]);
     tables.push(h("table", {}, place.length ? h("caption", {}, `[${place.join(", ")}, :, :]`) : null, h("tbody", {}, lines)));
   }
-  const name = small ? "numbers" : `heat map, ${dtype}; each cell's number shows on hover`;
+  const signs = tone ? "orange is positive, blue negative" : "blue is positive, grey negative";
+  const name = small ? "Numbers" : `Heat map: ${signs}; a cell's number shows on hover`;
   return h("div", { class: "numbers" }, h("p", { class: "quiet" }, name), tables);
 }
 
