@@ -464,6 +464,15 @@ def test_folding_makes_the_picture_shorter_and_unfolding_restores_it(show, direc
     assert again[2] == size
 
 
+CROSSED = """() => edges.flatMap((edge, i) => {
+  const nodes = [nodeOf(edge.source), nodeOf(edge.target)], { line } = drawn.lines[i], length = line.getTotalLength();
+  if (nodes[0] === nodes[1]) return [];
+  const points = Array.from({ length: 200 }, (_, k) => line.getPointAtLength((length * k) / 199));
+  const inside = ([x, y, w, h]) => (p) => p.x > x + 2 && p.x < x + w - 2 && p.y > y + 2 && p.y < y + h - 2;
+  return nodes.filter(isModule).flatMap((node) => points.filter(inside(state.boxes[node])).length);
+})"""
+
+
 @pytest.mark.parametrize("direction", ["TB", "LR"])
 def test_edges_end_at_the_folded_box(show, direction):
     page = show(to_page(replace(resnet(), direction=direction)))
@@ -480,6 +489,7 @@ def test_edges_end_at_the_folded_box(show, direction):
         assert left - 1 <= x <= left + width + 1
         assert top - 1 <= y <= top + height + 1
         assert min(abs(x - left), abs(x - left - width), abs(y - top), abs(y - top - height)) < 1
+    assert not any(page.evaluate(CROSSED))
 
 
 def test_groups_start_folded_where_the_drawing_says_so_and_open_by_control_double_click_and_key(show):
@@ -574,6 +584,7 @@ def test_the_player_runs_forward_and_backward_and_says_what_happens(show):
     assert status(page) == "Backward 5 of 5: fc (LINEAR) sends ∂w to fc.weight"
     assert panel(page).startswith("fc LINEAR")
     assert "∂w = ∂outᵀ @ x" in panel(page)
+    assert page.locator(".edge.carrying").get_attribute("data-source") == "w"
     assert page.locator(".cue").count() == 6
     assert page.locator("#forward").is_disabled()
     for _ in range(10):
