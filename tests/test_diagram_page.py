@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import random
 import struct
 import zlib
 from dataclasses import replace
@@ -473,23 +474,64 @@ CROSSED = """() => edges.flatMap((edge, i) => {
 })"""
 
 
+ENDS = """() => edges.flatMap(({ source, target }, i) => {
+  const [a, b] = [nodeOf(source), nodeOf(target)], { line, head } = drawn.lines[i];
+  if (a === b) return [];
+  const start = parsed(line)[0], tip = head ? parsed(head)[0] : parsed(line).at(-1).slice(-2);
+  return [[isModule(a), start, state.boxes[a]], [isModule(b), tip, state.boxes[b]]];
+})"""
+
+
 @pytest.mark.parametrize("direction", ["TB", "LR"])
 def test_edges_end_at_the_folded_box(show, direction):
     page = show(to_page(replace(resnet(), direction=direction)))
     for title in ("layer2.1", "layer3"):
         page.evaluate(f"fold(groups.findIndex((group) => group.title === {title!r}), true)")
-    ends = page.evaluate("""() => edges.flatMap((edge, i) => {
-      const [a, b] = [nodeOf(edge.source), nodeOf(edge.target)], { line, head } = drawn.lines[i];
-      if (a === b) return [];
-      const start = parsed(line)[0], tip = head ? parsed(head)[0] : parsed(line).at(-1).slice(-2);
-      return [[isModule(a), start, state.boxes[a]], [isModule(b), tip, state.boxes[b]]].filter(([module]) => module);
-    })""")
+    ends = [(end, box) for folded, end, box in page.evaluate(ENDS) if folded]
     assert len(ends) >= 5
-    for _, (x, y), (left, top, width, height) in ends:
+    for (x, y), (left, top, width, height) in ends:
         assert left - 1 <= x <= left + width + 1
         assert top - 1 <= y <= top + height + 1
         assert min(abs(x - left), abs(x - left - width), abs(y - top), abs(y - top - height)) < 1
     assert not any(page.evaluate(CROSSED))
+
+
+def any_drawing(seed: random.Random, n: int = 16) -> Drawing:
+    """Cards of every shape in nested groups, with edges in any direction."""
+    groups = [
+        Group(f"g{i}", f"path.{i}", "Block", "note", f"g{seed.randrange(i)}" if i and seed.random() < 0.6 else "")
+        for i in range(seed.randint(1, 5))
+    ]
+    shapes, homes = ["card", "note", "input", "sign", "stack"], ["", *(group.id for group in groups)]
+    cards = [
+        Card(
+            f"c{i}",
+            seed.choice(shapes),
+            "math",
+            f"c{i}",
+            rows=(Row("x" * seed.randint(1, 40)),),
+            group=seed.choice(homes),
+        )
+        for i in range(n)
+    ]
+    pairs = [seed.sample(range(n), 2) for _ in range(2 * n)]
+    kinds = ["forward", "forward", "parameter", "constant", "gradient"]
+    edges = [Edge(f"c{a}", f"c{b}", seed.choice(kinds), (Row("4×8"),) if a % 2 else ()) for a, b in pairs]
+    return Drawing("", cards, edges, groups, direction=seed.choice(["TB", "LR"]))
+
+
+@pytest.mark.parametrize("number", range(8))
+def test_whatever_is_folded_nothing_overlaps_and_edges_stay_on_their_cards(show, number):
+    seed = random.Random(number)
+    drawing = any_drawing(seed)
+    page = show(to_page(drawing))
+    for _ in range(4):
+        page.evaluate(f"fold({seed.randrange(len(drawing.groups))}, {str(seed.random() < 0.7).lower()})")
+        assert overlaps(page) == []
+        assert not any(page.evaluate(CROSSED))
+        for _, (x, y), (left, top, width, height) in page.evaluate(ENDS):
+            assert left - 1 <= x <= left + width + 1
+            assert top - 1 <= y <= top + height + 1
 
 
 def test_groups_start_folded_where_the_drawing_says_so_and_open_by_control_double_click_and_key(show):
@@ -720,6 +762,8 @@ def test_printing_shows_the_whole_picture_alone(show):
     assert box == pytest.approx([-16, -16, size[0] + 32, size[1] + 32])
     assert not page.locator("#panel").is_visible()
     assert not page.locator("#tools").is_visible()
+    page.emulate_media(media="print", color_scheme="dark")  # paper is white
+    assert page.evaluate("getComputedStyle(document.querySelector('.card rect')).fill") == "rgb(255, 255, 255)"
 
 
 def test_every_control_has_a_name(show):

@@ -498,7 +498,7 @@ def test_the_automatic_picture_maps_every_colour_in_every_dark_place():
     assert text.replace(f"<style>{style}</style>\n", "") == to_svg(example(), "light")
     own = "svg.tinygrad-cnn"
     jupyter = ':is([data-jp-theme-light="false"],.vscode-dark) ' + own
-    assert style.startswith(f"@media (prefers-color-scheme:dark){{{own}{{fill:{DARK[colours.INK]}}}")
+    assert style.startswith(f"@media screen and (prefers-color-scheme:dark){{{own}{{fill:{DARK[colours.INK]}}}")
     for what, old in set(re.findall('(fill|stroke)="(#[0-9A-F]*)"', to_svg(example(), "light"))):
         if old in DARK:
             rule = f'[{what}="{old}"]{{{what}:{DARK[old]}}}'

@@ -113,7 +113,8 @@ function neighbour(node, [dx, dy]) {
   let best = -1, least = Infinity;
   for (const other of visibleNodes()) {
     if (other === node) continue;
-    const [x, y] = centre(state.boxes[other]), along = (x - cx) * dx + (y - cy) * dy, aside = Math.abs((x - cx) * dy) + Math.abs((y - cy) * dx);
+    const [x, y] = centre(state.boxes[other]);
+    const along = (x - cx) * dx + (y - cy) * dy, aside = Math.abs((x - cx) * dy) + Math.abs((y - cy) * dx);
     if (along < 4 || (aside > along * 1.5 && !linked.has(other))) continue;
     const distance = along + 2 * aside + (linked.has(other) ? 0 : 1e5);
     if (distance < least) [best, least] = [other, distance];

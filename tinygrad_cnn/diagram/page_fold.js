@@ -142,7 +142,7 @@ function arrange() {
   });
   groups.forEach((group, i) => {
     const [x, y, w, h] = state.boxes[moduleNode(i)], rect = drawn.groups[i].querySelector("rect");
-    for (const [name, value] of Object.entries({ x, y, width: w, height: h })) rect.setAttribute(name, value.toFixed(1));
+    [x, y, w, h].forEach((value, k) => rect.setAttribute(["x", "y", "width", "height"][k], value.toFixed(1)));
     hide(drawn.groups[i], !shown(i));
     hide(drawn.titles[i], !shown(i));
     shift(drawn.titles[i], group.title_box, point(group.title_box));
@@ -214,7 +214,8 @@ function route(i, nodes, point, across) {
 
 // From the border of a folded module's former box on to the module itself.
 function joined(path, [x, y, w, h], across) {
-  const [px, py] = path.at(-1).slice(-2), clamp = (v, low, size) => Math.min(Math.max(v, low + Math.min(14, size / 2)), low + size - Math.min(14, size / 2));
+  const [px, py] = path.at(-1).slice(-2), corner = (size) => Math.min(14, size / 2);
+  const clamp = (v, low, size) => Math.min(Math.max(v, low + corner(size)), low + size - corner(size));
   if (across === 0) {
     const end = [clamp(px, x, w), py < y + h / 2 ? y : y + h], middle = (py + end[1]) / 2;
     return [...path, Math.abs(end[0] - px) < 0.5 ? [px, end[1]] : [px, middle, end[0], middle, ...end]];

@@ -30,7 +30,8 @@ function prepare() {
   svg.removeAttribute("height");
   const label = (element, thing) => {
     element.setAttribute("role", "button");
-    element.setAttribute("aria-label", [thing.title, thing.tag, ...thing.rows.map(([text]) => text), thing.problem].filter(Boolean).join(", "));
+    const words = [thing.title, thing.tag, ...thing.rows.map(([text]) => text), thing.problem];
+    element.setAttribute("aria-label", words.filter(Boolean).join(", "));
   };
   drawn.cards.forEach((element, i) => label(element, cards[i]));
   groups.forEach((group, i) => {
@@ -164,7 +165,8 @@ function start() {
   search.addEventListener("input", () => find(search.value));
   slider.addEventListener("input", () => { play(false); go(Number(slider.value)); });
   const controls = {
-    "fold-all": () => foldAll(true), "unfold-all": () => foldAll(false), "zoom-in": () => zoom(1.25), "zoom-out": () => zoom(0.8),
+    "fold-all": () => foldAll(true), "unfold-all": () => foldAll(false),
+    "zoom-in": () => zoom(1.25), "zoom-out": () => zoom(0.8),
     fit: () => fit(), first: () => { play(false); go(0); }, back: () => { play(false); go(state.step - 1); },
     play: () => play(!state.timer), forward: () => { play(false); go(state.step + 1); }, last: () => { play(false); go(steps.length); },
   };
