@@ -104,6 +104,8 @@ function factsOf(card) {
   });
   const folding = card.group >= 0 && outerFold(card.group) < 0
     ? h("p", {}, button(`Fold ${groups[card.group].title}`, () => fold(card.group, true))) : null;
+  const outer = outerFold(card.group);
+  if (outer >= 0) shown.push([h("dt", {}, "folded in"), h("dd", {}, button(`Unfold ${groups[outer].title}`, () => fold(outer, false)))]);
   return [shown.length ? h("dl", {}, shown.flat()) : null, folding];
 }
 
