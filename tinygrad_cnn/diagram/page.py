@@ -79,6 +79,7 @@ def _data(sheet: Sheet, stacks: Sequence[Face]) -> dict[str, Any]:
     number = {card.id: i for i, card in enumerate(drawing.cards)}
     place = {group.id: i for i, group in enumerate(drawing.groups)}
     parts = sent(drawing)
+    order = {i: at for at, i in enumerate(sheet.group_order)}
     return {
         "direction": drawing.direction,
         "backward": "before backward" not in drawing.title,
@@ -111,7 +112,7 @@ def _data(sheet: Sheet, stacks: Sequence[Face]) -> dict[str, Any]:
                 "title_box": _tenths(places.titles[i][1]),
                 "parent": place.get(group.parent, -1),
                 "folded": group.folded,
-                "order": sheet.group_order.index(i),
+                "order": order[i],
                 "size": _tenths(stacks[i].size),
                 **_said(stacks[i].card),
                 "title": plain(group.title),

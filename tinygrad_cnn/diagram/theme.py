@@ -78,7 +78,7 @@ def style(text: str) -> str:
     light_place = f':is([data-jp-theme-light="true"],.vscode-light) {own}'
     dark_place = f':is([data-jp-theme-light="false"],.vscode-dark) {own}'
     return (
-        f"<style>@media (prefers-color-scheme:dark){{{own}{{fill:{DARK[INK]}}}{rules(own, True)}"
+        f"<style>@media screen and (prefers-color-scheme:dark){{{own}{{fill:{DARK[INK]}}}{rules(own, True)}"
         f"{light_place}{{fill:{INK}}}{rules(light_place, False)}}}"
         f"{dark_place}{{fill:{DARK[INK]}}}{rules(dark_place, True)}</style>"
     )
