@@ -17,18 +17,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from .level import LABEL_GAP, Level, Size
+from .level import LABEL_GAP, NOTE_STEP, STRAIGHT, Level, Size
 from .model import Drawing
 
 NOTE_GAP = 26.0  # between a note and the card it stands beside
-NOTE_STEP = 8.0  # between two notes of a card
 NOTES = 6  # a card with more notes than this has them above it
 MARGIN = 10.0  # free space on either side of a card
 PORT_MARGIN = 14.0  # between a card's corner and the first edge
 PORT_STEP = 9.0  # between two edges of a card
 LINE = 5.0  # half the room of a line that passes a layer
 PAD = 14.0  # inside a group's box
-STRAIGHT = 0.05  # a bend below this is none
 
 
 Part = tuple[float, ...]  # of a path
@@ -234,11 +232,13 @@ class _Placement:
             if block < self.n_cards:
                 width, height = self.card_sizes[block]
                 notes = [self.card_sizes[note] for _, note in self.beside.get(block, ())]
+                half, left = width / 2 + MARGIN, 0.0
                 if notes:
-                    left = width / 2 + self._note_gap(block) + max(note.width for note in notes)
-                    level.add_block(block, left + MARGIN, width / 2 + MARGIN, max(height, self._column(block)))
-                else:
-                    level.add_block(block, width / 2 + MARGIN, width / 2 + MARGIN, height)
+                    left = half + self._note_gap(block) + max(note.width for note in notes)
+                round_ = self.drawing.cards[block].shape == "sign"
+                item = level.add_block(block, max(left, half), half, height, 0.0 if round_ else _ports_within(width))
+                if notes:
+                    level.add_notes(item, self._column(block), -left, -width / 2)
             else:
                 inner = levels[block]
                 half = inner.width / 2 + MARGIN
@@ -390,6 +390,11 @@ class _Placement:
         return path, Box((x0 + x1 - size.width) / 2, y0 - size.height / 2, *size)
 
 
+def _ports_within(width: float) -> float:
+    """How far from the middle of a side the edges of a card may touch it."""
+    return width / 2 - min(PORT_MARGIN, width / 2)
+
+
 def _middle(box: Box) -> float:
     return box.x + box.width / 2
 
@@ -401,8 +406,8 @@ def _spread(box: Box, wanted: list[tuple[float, int]], ports: list[float], round
             ports[edge] = _middle(box)
         return
     wanted.sort()
-    margin = min(PORT_MARGIN, box.width / 2)
-    low, high = box.x + margin, box.x + box.width - margin
+    within = _ports_within(box.width)
+    low, high = _middle(box) - within, _middle(box) + within
     step = min(PORT_STEP, (high - low) / max(1, len(wanted) - 1))
     at = low - step
     for x, edge in wanted:
@@ -433,6 +438,7 @@ def _smooth(stations: list[Station], upper: Box | None, lower: Box | None) -> li
             if k == last and lower is not None:
                 return path
         y = max(y, bottom)
+    x = stations[-1][0]  # the line may have been off by STRAIGHT; a circle is touched at its middle alone
     if path[-1][-2:] != (x, y):
         path.append((x, y))
     return path

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 NOTHING, PORT = -1, -2
 LABEL_GAP = 5.0  # between a line and its label
-GAP, ARROW_GAP = 13.0, 18.0  # between a layer and the next one; an arrow head needs more
+STRAIGHT_GAP, GAP, ARROW_GAP = 8.0, 13.0, 18.0  # between a layer and the next one; an arrow head needs more
 STEEPEST = 0.45  # a line that moves by d across has at least this part of d for it along
 WIDEST_GAP = 80.0
 LONG_EDGES = 8  # lines may pass this number of layers per block and edge; longer ones are drawn behind the cards
@@ -20,12 +20,17 @@ LONG_EDGES_AT_LEAST = 5000
 ORDER_SWEEPS, PLACE_SWEEPS = 6, 6
 SETTLED = 0.01  # a sweep that moves nothing further has nothing left to do
 FIXED = 1e8  # the weight of what is in its place
+NOTE_STEP = 8.0  # between two notes of a card, and between a note and what stands above or below it
+STRAIGHT = 0.05  # a bend below this is none
 ROW = 8  # more blocks without an edge than this stand in several rows
 
 
 # (layers between, whether the neighbour leads no further, place in the drawing, edge, neighbour)
 _Choice = tuple[float, bool, float, int, int]
 _NONE: _Choice = (math.inf, True, 0.0, NOTHING, NOTHING)
+
+
+_Span = tuple[float, float]  # from where to where across
 
 
 class Size(NamedTuple):
@@ -54,6 +59,8 @@ class Level:
         self.layer: list[int] = []
         self.layers: list[list[int]] = []
         self.item: dict[int, int] = {}  # of a block
+        self.notes: dict[int, tuple[float, float, float]] = {}  # of an item: how far along, and from where to where
+        self.ports_within: list[float] = []  # of every item: how far from its anchor an edge may touch it
         self.passed: dict[int, list[int]] = {}  # of an edge: its items from above to below, without blocks
         self.label_item: dict[int, int] = {}
         self.ups: list[list[int]] = []  # the neighbours in the layer before
@@ -81,14 +88,22 @@ class Level:
         """Draw a box around the level, with one of the titles on top (on its left where the picture is turned)."""
         self.pad, self.titles, self.turned = pad, titles, turned
 
-    def add_block(self, block: int, left: float, right: float, along: float) -> None:
-        self.item[block] = self._add(left, right, along)
+    def add_block(self, block: int, left: float, right: float, along: float, ports_within: float = 0.0) -> int:
+        """Make an item of the block. With several edges on one side they touch it within that of the anchor."""
+        item = self.item[block] = self._add(left, right, along)
+        self.ports_within[item] = ports_within
+        return item
+
+    def add_notes(self, item: int, along: float, low: float, high: float) -> None:
+        """A column as long as that beside the item's middle, from low to high across, seen from its anchor."""
+        self.notes[item] = (along, low, high)
 
     def _add(self, left: float, right: float, along: float) -> int:
         self.left.append(left)
         self.right.append(right)
         self.along.append(along)
         self.layer.append(0)
+        self.ports_within.append(0.0)
         return len(self.left) - 1
 
     def arrange(self, room: Sequence[float], sides: Sequence[tuple[int, int]]) -> None:
@@ -399,23 +414,80 @@ class Level:
 
     def _place_along(self) -> None:
         """Layer below layer, with more room between two where lines move far across."""
-        heights = [max((self.along[i] for i in layer), default=0.0) for layer in self.layers]
+        heights = [max([self.along[i] for i in layer], default=0.0) for layer in self.layers]
+        far, bends = self._bends()
+        notes, reach = self._reaching(heights, bends)
         self.top, self.bottom = [], []
-        at, n_blocks = 0.0, len(self.blocks)
-        for number, layer in enumerate(self.layers):
-            if number:
-                above = self.layers[number - 1]
-                far = max(
-                    (abs(self.x[j] - self.x[i] - self.shift.get((i, j), 0.0)) for i in above for j in self.downs[i]),
-                    default=0.0,
-                )
-                arrows = any(i < n_blocks for i in layer) and bool(above)
-                least = ARROW_GAP if arrows else GAP
-                edge_of_picture = not above or not layer
-                at += 0.0 if edge_of_picture and not self.titles else min(max(least, STEEPEST * far), WIDEST_GAP)
+        at, blocks_above = 0.0, False
+        for k, layer in enumerate(self.layers):
+            blocks = min(layer, default=len(self.blocks)) < len(self.blocks)
+            if k and (self.titles or (layer and self.layers[k - 1])):  # else the edge of the picture
+                straight = far[k] < STRAIGHT and not (blocks_above and (blocks or k == len(self.layers) - 1))
+                least = STRAIGHT_GAP if straight else ARROW_GAP if blocks and self.layers[k - 1] else GAP
+                at += min(max(least, STEEPEST * far[k]), WIDEST_GAP)
+            if notes[k]:
+                at = max(at, self.top[k - 1] + reach[k])
+                if _meet(notes[k], self._rooms(k - 1)):
+                    at = max(at, self.bottom[k - 1] + NOTE_STEP + reach[k])
+                if k > 1 and notes[k - 2] and _meet(notes[k], notes[k - 2]):
+                    at = max(at, self.bottom[k - 2] + reach[k - 2] + NOTE_STEP + reach[k])
+            if k and notes[k - 1]:
+                end = self.bottom[k - 1] + reach[k - 1]
+                at = max(at, end - heights[k])
+                if _meet(notes[k - 1], self._rooms(k)):
+                    at = max(at, end + NOTE_STEP)
+                if _meet(notes[k - 1], notes[k]):
+                    at = max(at, end + NOTE_STEP + reach[k])
             self.top.append(at)
-            at += heights[number]
+            at += heights[k]
             self.bottom.append(at)
+            blocks_above = blocks
+
+    def _bends(self) -> tuple[list[float], list[list[_Span]]]:
+        """Of the gap above every layer: how far across a line moves at most, and where lines bend."""
+        x, within, get = self.x, self.ports_within, self.shift.get
+        far = [0.0] * len(self.layers)
+        bends: list[list[_Span]] = [[] for _ in self.layers]
+        for k, layer in enumerate(self.layers, 1):
+            for i in layer:
+                downs = self.downs[i]
+                from_ = within[i] if len(downs) > 1 else 0.0
+                for j in downs:
+                    shift = get((i, j), 0.0)
+                    to = within[j] if len(self.ups[j]) > 1 else 0.0
+                    moves = abs(x[j] - x[i] - shift)
+                    if moves < STRAIGHT and not (from_ or to):
+                        continue
+                    far[k] = max(far[k], moves - from_ - to)
+                    if shift:  # at a port of a closed box
+                        from_, to = max(self.left[i], self.right[i]), max(self.left[j], self.right[j])
+                    bends[k].append((min(x[i] - from_, x[j] - to), max(x[i] + from_, x[j] + to)))
+        return far, [_union(spans) for spans in bends]
+
+    def _reaching(self, heights: list[float], bends: list[list[_Span]]) -> tuple[list[list[_Span]], list[float]]:
+        """Where the notes of every layer reach out of it, and how far; a layer whose notes must not grows instead.
+
+        They reach no further than over the next layer on either side, and not where a line bends or out of the level.
+        """
+        spans: list[list[_Span]] = [[] for _ in self.layers]
+        reach = [0.0] * len(self.layers)
+        for i, (along, low, high) in self.notes.items():
+            k = self.layer[i]
+            if along > heights[k]:
+                spans[k].append((self.x[i] + low, self.x[i] + high))
+                reach[k] = max(reach[k], (along - heights[k]) / 2)
+        for k, notes in enumerate(spans):
+            if not notes:
+                continue
+            notes.sort()
+            inside = 1 < k < len(self.layers) - 2
+            if not inside or _meet(notes, bends[k]) or _meet(notes, bends[k + 1]):
+                heights[k] += 2 * reach[k]
+                spans[k], reach[k] = [], 0.0
+        return spans, reach
+
+    def _rooms(self, k: int) -> list[_Span]:
+        return [(self.x[i] - self.left[i], self.x[i] + self.right[i]) for i in self.layers[k]]
 
     def _close(self) -> None:
         """Put the box around it, find a place for the title that no line passes, and count from the box's corner."""
@@ -455,6 +527,30 @@ class Level:
         self.width, self.height = high - low, length
         self.ports = {edge: x[self.passed[edge][0]] for edge, _ in self.entering}
         self.ports.update((edge, x[self.passed[edge][-1]]) for edge, _ in self.leaving)
+
+
+def _union(spans: list[_Span]) -> list[_Span]:
+    """The same places as spans that do not touch, from low to high."""
+    result: list[_Span] = []
+    for low, high in sorted(spans):
+        if result and low <= result[-1][1]:
+            result[-1] = (result[-1][0], max(result[-1][1], high))
+        else:
+            result.append((low, high))
+    return result
+
+
+def _meet(one: list[_Span], other: list[_Span]) -> bool:
+    """Whether two lists of spans, each from low to high, have a place in common."""
+    i = j = 0
+    while i < len(one) and j < len(other):
+        if one[i][1] <= other[j][0]:
+            i += 1
+        elif other[j][1] <= one[i][0]:
+            j += 1
+        else:
+            return True
+    return False
 
 
 def _nearest(best: _Choice, other: _Choice) -> _Choice:
