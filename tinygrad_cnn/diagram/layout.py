@@ -104,6 +104,7 @@ class _Placement:
         self.root = self.n_cards + len(drawing.groups)
         self.parent = self._parents()
         self.depth = self._depths()
+        self.round = [card.shape == "sign" for card in drawing.cards]
         self.ends = self._ends()
         self.beside = self._notes_beside()  # of every card, its notes
         self.attached = {edge: card for card, notes in self.beside.items() for edge, _ in notes}
@@ -235,8 +236,8 @@ class _Placement:
                 half, left = width / 2 + MARGIN, 0.0
                 if notes:
                     left = half + self._note_gap(block) + max(note.width for note in notes)
-                round_ = self.drawing.cards[block].shape == "sign"
-                item = level.add_block(block, max(left, half), half, height, 0.0 if round_ else _ports_within(width))
+                within = 0.0 if self.round[block] else _ports_within(width)
+                item = level.add_block(block, max(left, half), half, height, within)
                 if notes:
                     level.add_notes(item, self._column(block), -left, -width / 2)
             else:
@@ -347,16 +348,16 @@ class _Placement:
         start, end = [0.0] * len(self.ends), [0.0] * len(self.ends)
         for places, ports in ((leaving, start), (entering, end)):
             for card, wanted in enumerate(places):
-                round_ = self.drawing.cards[card].shape == "sign"
-                _spread(boxes[card], wanted, ports, round_)
+                _spread(boxes[card], wanted, ports, self.round[card])
         routes = []
+        ids = [card.id for card in self.drawing.cards]
         for edge, (upper, lower) in enumerate(self.sides):
             if edge in self.attached:
                 path, labels[edge] = self._side_path(edge, boxes)
             else:
                 above, below = boxes[upper], boxes[lower]
-                signs = [
-                    self.drawing.cards[card].shape == "sign" and layers[card][1] - layers[card][0] <= box.height + 1
+                circles = [
+                    box if self.round[card] and layers[card][1] - layers[card][0] <= box.height + 1 else None
                     for card, box in ((upper, above), (lower, below))
                 ]
                 passed = [
@@ -364,8 +365,8 @@ class _Placement:
                     *stations[edge],
                     (end[edge], layers[lower][0], below.y),
                 ]
-                path = _smooth(passed, above if signs[0] else None, below if signs[1] else None)
-            if self.drawing.edges[edge].source != self.drawing.cards[upper].id:
+                path = _smooth(passed, *circles)
+            if self.drawing.edges[edge].source != ids[upper]:
                 path = _backward(path)
             if self.turned:
                 path = [
@@ -381,7 +382,7 @@ class _Placement:
         note, card = boxes[self.sides[edge][0]], boxes[self.sides[edge][1]]
         x0, y0 = note.x + note.width, note.y + note.height / 2
         x1, y1 = card.x, min(max(y0, card.y + 8), card.y + card.height - 8)
-        if self.drawing.cards[self.sides[edge][1]].shape == "sign":
+        if self.round[self.sides[edge][1]]:
             y1 = card.y + card.height / 2
         path: list[Part] = [(x0, y0), (x1, y1) if y0 == y1 else ((x0 + x1) / 2, y0, (x0 + x1) / 2, y1, x1, y1)]
         size = self.label_sizes[edge]

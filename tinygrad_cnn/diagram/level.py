@@ -7,7 +7,8 @@ edge passes the group's border. See layout.py for how levels make a picture.
 import math
 from bisect import bisect_right, insort
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import chain, pairwise
+from operator import sub
 from typing import NamedTuple
 
 NOTHING, PORT = -1, -2
@@ -18,7 +19,7 @@ WIDEST_GAP = 80.0
 LONG_EDGES = 8  # lines may pass this number of layers per block and edge; longer ones are drawn behind the cards
 LONG_EDGES_AT_LEAST = 5000
 ORDER_SWEEPS, PLACE_SWEEPS = 6, 6
-SETTLED = 0.01  # a sweep that moves nothing further has nothing left to do
+SETTLED = 0.01  # sweeps whose places differ by less are the same
 FIXED = 1e8  # the weight of what is in its place
 NOTE_STEP = 8.0  # between two notes of a card, and between a note and what stands above or below it
 STRAIGHT = 0.05  # a bend below this is none
@@ -31,6 +32,8 @@ _NONE: _Choice = (math.inf, True, 0.0, NOTHING, NOTHING)
 
 
 _Span = tuple[float, float]  # from where to where across
+# Of every item, on one side: its neighbour of the spine and the shift from it, its neighbours and the sum of the shifts.
+_Side = tuple[list[int], list[float], list[list[int]], list[float]]
 
 
 class Size(NamedTuple):
@@ -98,12 +101,16 @@ class Level:
         """A column as long as that beside the item's middle, from low to high across, seen from its anchor."""
         self.notes[item] = (along, low, high)
 
-    def _add(self, left: float, right: float, along: float) -> int:
+    def _add(self, left: float, right: float, along: float, layer: int = 0) -> int:
         self.left.append(left)
         self.right.append(right)
         self.along.append(along)
-        self.layer.append(0)
+        self.layer.append(layer)
         self.ports_within.append(0.0)
+        self.ups.append([])
+        self.downs.append([])
+        self.up_shift.append(0.0)
+        self.down_shift.append(0.0)
         return len(self.left) - 1
 
     def arrange(self, room: Sequence[float], sides: Sequence[tuple[int, int]]) -> None:
@@ -157,14 +164,9 @@ class Level:
         ends = [(edge, item[a], item[b]) for edge, a, b in self.inner]
         for edges, layer, entering in ((self.entering, 0, True), (self.leaving, last, False)):
             for edge, block in edges:
-                port = self._add(room[edge], room[edge], 0.0)
-                self.layer[port] = layer
+                port = self._add(room[edge], room[edge], 0.0, layer)
                 ends.append((edge, port, item[block]) if entering else (edge, item[block], port))
                 self.passed[edge] = [port]
-        self.ups = [[] for _ in self.left]
-        self.downs = [[] for _ in self.left]
-        self.up_shift = [0.0] * len(self.left)
-        self.down_shift = [0.0] * len(self.left)
         budget = max(LONG_EDGES_AT_LEAST, LONG_EDGES * (len(self.blocks) + len(ends)))
         spans = [self.layer[b] - self.layer[a] for _, a, b in ends]
         for k in sorted(range(len(ends)), key=lambda k: (spans[k], k)):
@@ -184,15 +186,10 @@ class Level:
         offset = self.offset.get((self._block(a), edge), 0.0)
         for layer in range(first, last if reserve else min(last, first + (size is not None))):
             if layer == first and size is not None:
-                new = self._add(room, room + LABEL_GAP + size.width + LABEL_GAP, size.height)
+                new = self._add(room, room + LABEL_GAP + size.width + LABEL_GAP, size.height, layer)
                 self.label_item[edge] = new
             else:
-                new = self._add(room, room, 0.0)
-            self.layer[new] = layer
-            self.ups.append([])
-            self.downs.append([])
-            self.up_shift.append(0.0)
-            self.down_shift.append(0.0)
+                new = self._add(room, room, 0.0, layer)
             self._link(previous, new, offset)
             items.append(new)
             previous, offset = new, 0.0
@@ -300,37 +297,30 @@ class Level:
         get = self.shift.get
         down_from = [get((above, i), 0.0) for i, above in enumerate(self.spine_up)]
         up_from = [-get((i, below), 0.0) for i, below in enumerate(self.spine_down)]
-        downward = (self.spine_up, down_from, self.ups, self.up_shift)
-        upward = (self.spine_down, up_from, self.downs, self.down_shift)
-        still = 0
+        above = (self.spine_up, down_from, self.ups, self.up_shift)
+        below = (self.spine_down, up_from, self.downs, self.down_shift)
+        pulls = self._pulls(above, below), self._pulls(below, above)
+        layers = [layer for layer in self.layers if layer]
+        size = sum(map(len, layers))
+        passed: list[list[float]] = []
         for sweep in range(PLACE_SWEEPS):
-            down = sweep % 2 == 0
-            spine, delta, near, shift = downward if down else upward
-            other_spine, other_delta, other, other_shift = upward if down else downward
-            moved = 0.0
-            for layer in self.layers if down else reversed(self.layers):
-                self.work += len(layer)
+            pull = pulls[sweep % 2]
+            self.work += size
+            for layer in reversed(layers) if sweep % 2 else layers:
                 want = []
                 for i in layer:
-                    if spine[i] >= 0:
-                        want.append(x[spine[i]] + delta[i])
-                    elif near[i]:
-                        want.append((sum([x[j] for j in near[i]]) + shift[i]) / len(near[i]))
-                    elif other_spine[i] >= 0:
-                        want.append(x[other_spine[i]] + other_delta[i])
-                    elif other[i]:
-                        want.append((sum([x[j] for j in other[i]]) + other_shift[i]) / len(other[i]))
+                    near, offset = pull[i]
+                    if len(near) == 1:
+                        want.append(x[near[0]] + offset)
                     else:
-                        want.append(x[i])
+                        want.append((sum([x[j] for j in near]) + offset) / len(near))
                 if len(layer) == 1:
-                    moved = max(moved, abs(x[layer[0]] - want[0]))
                     x[layer[0]] = want[0]
-                elif layer:
-                    before = x[layer[0]], x[layer[-1]]
+                else:
                     self._separate(layer, want, weight)
-                    moved = max(moved, abs(x[layer[0]] - before[0]), abs(x[layer[-1]] - before[1]))
-            still = still + 1 if moved < SETTLED else 0
-            if still == 2:
+            passed.append(x[:])
+            if sweep >= 2 and _same(x, passed[-3]):  # nothing new will come; end as the last sweep would, upward
+                x = self.x = passed[-1 - (sweep + 1) % 2]
                 break
         self._straighten(spines, down_from)
         for i, up in enumerate(self.spine_up):
@@ -345,6 +335,24 @@ class Level:
                     loose = weight[i] < FIXED and ends
                     want.append((sum([x[j] for j in ends]) + offset) / len(ends) if loose else x[i])
                 self._separate(layer, want, weight)
+
+    def _pulls(self, first: _Side, second: _Side) -> list[tuple[list[int], float]]:
+        """What every item wants to stand in the middle of: (items, sum of its shifts from them).
+
+        That is its neighbour of the spine on the first side, else its neighbours there, else those on the second.
+        """
+        result = []
+        for i in range(len(self.left)):
+            pull: tuple[list[int], float] = ([i], 0.0)
+            for spine, delta, near, shift in (first, second):
+                if spine[i] >= 0:
+                    pull = ([spine[i]], delta[i])
+                    break
+                if near[i]:
+                    pull = (near[i], shift[i])
+                    break
+            result.append(pull)
+        return result
 
     def _weights(self) -> tuple[list[float], list[list[int]]]:
         """How much every item resists being moved: the length of its spine."""
@@ -367,6 +375,15 @@ class Level:
         Minimizes the weighted squares of the distances: pool adjacent violators (Ayer et al. 1955).
         """
         x, left, right = self.x, self.left, self.right
+        edge = -math.inf
+        for i, place in zip(layer, want, strict=True):
+            if place - left[i] < edge:
+                break
+            edge = place + right[i]
+        else:
+            for i, place in zip(layer, want, strict=True):
+                x[i] = place
+            return
         offsets, at = [], 0.0
         for k, i in enumerate(layer):
             if k:
@@ -395,7 +412,9 @@ class Level:
         for layer in self.layers:
             for i, j in pairwise(layer):
                 after[i], before[j] = j, i
-        for spine in sorted(spines, key=len, reverse=True) * 2:
+        spines = sorted(spines, key=len, reverse=True)
+        bent: list[list[int]] = []
+        for number, spine in enumerate(chain(spines, bent)):  # a bent one once more, when the others are in place
             self.work += len(spine)
             low, high, at = -math.inf, math.inf, 0.0
             offsets, wants = [], []
@@ -411,6 +430,8 @@ class Level:
                 line = min(max(sorted(wants)[len(wants) // 2], low), high)
                 for i, offset in zip(spine, offsets, strict=True):
                     x[i] = line + offset
+            elif number < len(spines):
+                bent.append(spine)
 
     def _place_along(self) -> None:
         """Layer below layer, with more room between two where lines move far across."""
@@ -527,6 +548,12 @@ class Level:
         self.width, self.height = high - low, length
         self.ports = {edge: x[self.passed[edge][0]] for edge, _ in self.entering}
         self.ports.update((edge, x[self.passed[edge][-1]]) for edge, _ in self.leaving)
+
+
+def _same(one: list[float], other: list[float]) -> bool:
+    """Whether the places are the same but for a shift of all."""
+    moves = list(map(sub, one, other))
+    return max(moves, default=0.0) - min(moves, default=0.0) < SETTLED
 
 
 def _union(spans: list[_Span]) -> list[_Span]:
