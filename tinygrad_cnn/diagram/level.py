@@ -32,7 +32,7 @@ _NONE: _Choice = (math.inf, True, 0.0, NOTHING, NOTHING)
 
 
 _Span = tuple[float, float]  # from where to where across
-# Of every item, on one side: its neighbour of the spine and the shift from it, its neighbours and the sum of the shifts.
+# Of every item, on one side: its neighbour of the spine, the shift from it, its neighbours, the sum of their shifts.
 _Side = tuple[list[int], list[float], list[list[int]], list[float]]
 
 
