@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinygrad_cnn.backprop import grad
+from tinygrad_cnn.declaration import registry
 from tinygrad_cnn.graph import Tensor
-from tinygrad_cnn.primitive import registry
 
 nan, inf = np.nan, np.inf
 

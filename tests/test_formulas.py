@@ -9,8 +9,9 @@ import pytest
 from kinks import KINKS
 
 import tinygrad_cnn.ops
+from tinygrad_cnn.declaration import Op, registry
 from tinygrad_cnn.notation import LEGEND, parse
-from tinygrad_cnn.primitive import Op, op, registry
+from tinygrad_cnn.primitive import op
 from tinygrad_cnn.testing import Draw, GradientError, check_op
 from tinygrad_cnn.testing.formulas import FUNCTIONS, Scene
 from tinygrad_cnn.testing.properties import Case, formulas_agree_with_the_rules

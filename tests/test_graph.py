@@ -18,11 +18,11 @@ from hypothesis import strategies as st
 
 import tinygrad_cnn as tg
 from tinygrad_cnn import Tensor, grad, no_grad, op
+from tinygrad_cnn.declaration import registry
 from tinygrad_cnn.ops.conv import conv2d
 from tinygrad_cnn.ops.elementwise import array_of, exp, relu
 from tinygrad_cnn.ops.layout import cat, stack
 from tinygrad_cnn.ops.pool import max_pool2d
-from tinygrad_cnn.primitive import registry
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from tinygrad_cnn import Tensor, grad, no_grad, op
+from tinygrad_cnn.declaration import registry
 from tinygrad_cnn.ops.conv import conv2d
 from tinygrad_cnn.ops.elementwise import exp, relu
 from tinygrad_cnn.ops.layout import cat
 from tinygrad_cnn.ops.matmul import linear
 from tinygrad_cnn.ops.pool import max_pool2d
-from tinygrad_cnn.primitive import registry
 
 
 @pytest.fixture(autouse=True)

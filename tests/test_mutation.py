@@ -7,8 +7,8 @@ from mutation.equivalent import reason, stale
 from mutation.kill import all_mutants, judge, survives
 from mutation.mutants import modules, rules
 
+from tinygrad_cnn.declaration import registry
 from tinygrad_cnn.ops.elementwise import tanh
-from tinygrad_cnn.primitive import registry
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # broken rules may warn as they like
 

@@ -11,9 +11,10 @@ from kinks import KINKS, SECOND_KINKS, Kink, SecondKink, gradients_at, second_gr
 
 import tinygrad_cnn.basics
 import tinygrad_cnn.ops
+from tinygrad_cnn.declaration import Op, registry
 from tinygrad_cnn.graph import Tensor, wrap
 from tinygrad_cnn.ops.elementwise import maximum, mul
-from tinygrad_cnn.primitive import Op, op, registry
+from tinygrad_cnn.primitive import op
 from tinygrad_cnn.testing import Draw, GradientError, check_op, unprovable
 from tinygrad_cnn.testing.properties import Case
 

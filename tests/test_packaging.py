@@ -78,15 +78,27 @@ def test_the_installed_metadata_is_that_of_the_source():
     except importlib.metadata.PackageNotFoundError:
         pytest.skip("tinygrad_cnn is imported from the checkout without being installed")
     assert metadata["Version"] == tinygrad_cnn.__version__
-    assert metadata["License-Expression"] == "MIT AND CC-BY-4.0"
+    assert metadata["License-Expression"] == "MIT AND CC-BY-4.0 AND OFL-1.1 AND Bitstream-Vera"
     assert metadata["Requires-Python"] == ">=3.11"
     assert set(metadata.get_all("Provides-Extra") or []) == EXTRAS
 
 
-def test_the_package_ships_its_types_its_digits_and_their_note_and_the_page():
+def test_the_package_ships_its_types_its_digits_its_fonts_their_notes_and_the_page():
     package = Path(tinygrad_cnn.__file__).parent
-    for name in ("py.typed", "data/digits.npz", "data/DIGITS.md", "diagram/page.css", "diagram/page.js"):
+    fonts = ("Arimo-Regular.ttf", "Arimo-Bold.ttf", "DejaVuSans.ttf", "FONTS.md", "LICENSE_ARIMO.txt")
+    shipped = ["diagram/fonts/LICENSE_DEJAVU.txt", *(f"diagram/fonts/{name}" for name in fonts)]
+    shipped += ["diagram/page.css", "diagram/page.js"]
+    for name in ["py.typed", "data/digits.npz", "data/DIGITS.md", *shipped]:
         assert (package / name).is_file(), name
+
+
+def test_every_licence_in_the_package_is_declared():
+    declared = {path for pattern in PROJECT["license-files"] for path in ROOT.glob(pattern)}
+    found = {
+        path for pattern in ("LICENSE*", "FONTS.md", "DIGITS.md") for path in (ROOT / "tinygrad_cnn").rglob(pattern)
+    }
+    assert declared == {ROOT / "LICENSE", *found}
+    assert len(found) == 4
 
 
 def test_the_checkers_are_pinned():

@@ -13,9 +13,9 @@ from typing import get_type_hints
 import pytest
 
 import tinygrad_cnn as tg
+from tinygrad_cnn.declaration import Op, registry
 from tinygrad_cnn.graph import Tensor
 from tinygrad_cnn.nn.module import Layer
-from tinygrad_cnn.primitive import Op, registry
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = Path(tg.__file__).parent

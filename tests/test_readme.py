@@ -2,6 +2,7 @@
 
 import json
 import re
+import runpy
 import subprocess
 import sys
 import tomllib
@@ -170,6 +171,23 @@ def test_the_picture_is_what_the_example_draws(printed, folder):
     assert "](docs/network.svg)" in README
 
 
+def titles_of(svg: str) -> list[str]:
+    """The bold words of an SVG, in order, without those that hold a rounded number."""
+    found = [text.text or "" for text in ElementTree.fromstring(svg).iter("{http://www.w3.org/2000/svg}text")
+             if text.get("font-weight") == "bold"]  # fmt: skip
+    return [text for text in found if not re.search(r"\d\.\d", text)]
+
+
+@pytest.mark.parametrize("name", ["diamond", "broken", "resnet20"])
+def test_the_pictures_of_the_gallery_are_what_it_draws(name):
+    gallery = runpy.run_path(str(ROOT / "examples" / "gallery.py"))["GALLERY"]
+    svg = (ROOT / "docs" / f"{name}.svg").read_text(encoding="utf-8")
+    drawn = gallery[name]().svg()
+    assert titles_of(svg) == titles_of(drawn), "run python examples/gallery.py pictures and copy the picture to docs/"
+    assert len(titles_of(svg)) > 4
+    assert f"](docs/{name}.svg)" in README
+
+
 def test_the_links_lead_somewhere():
     targets = re.findall(r"\]\(([^)#]+)\)", README)
     assert targets
@@ -182,12 +200,12 @@ def test_what_is_missing_is_missing():
     missing = README.partition("## What it cannot do yet")[2].partition("\n## ")[0]
     names = re.findall(r"`([a-z]\w*)`", missing)
     assert {"conv1d", "zeros", "topk", "einsum"} <= set(names)
-    extras = {"fast", "data", "png", "onnx", "mpi"}
+    extras = {"fast", "data", "onnx", "mpi"}
     assert extras <= set(names)
     for name in set(names) - extras:
         assert not any(hasattr(place, name) for place in (tg, F, tg.Tensor)), name
     source = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tinygrad_cnn").rglob("*.py"))
-    assert not re.findall(r"import (?:numba|pooch|resvg_py|onnx|onnxruntime|mpi4py)\b", source)
+    assert not re.findall(r"import (?:numba|pooch|onnx|onnxruntime|mpi4py)\b", source)
 
 
 def table_rows(heading: str) -> list[str]:

@@ -79,6 +79,7 @@ from .ops.reduce import amax, amin, argmax, argmin, logsumexp, max, mean, min, s
 from .ops.softmax import log_softmax, softmax
 from .primitive import op
 from .random import default_generator, manual_seed
+from .records import watch
 from .shapes import ShapeError
 
 if TYPE_CHECKING:
@@ -186,6 +187,7 @@ __all__ = [
     "transpose",
     "unsqueeze",
     "var",
+    "watch",
     "where",
 ]
 

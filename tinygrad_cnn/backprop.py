@@ -14,9 +14,9 @@ import numpy as np
 
 from . import memory
 from .basics import add, cast, sum_to
+from .declaration import Plan
 from .graph import Array, Node, Tensor, Watch, method, wrap
 from .modes import enable_grad
-from .primitive import Plan
 
 _by_order = attrgetter("order")
 
@@ -204,7 +204,9 @@ def backprop(
                 if g is None:
                     continue
                 plan, watch = node.plan, node.watch
+                record = None
                 if watch is not None:
+                    record = watch.record
                     if watch.hooks:
                         g = _run_hooks(node, watch, g, create)
                         ours.discard(node)
@@ -222,6 +224,8 @@ def backprop(
                 if create:
                     saved = tuple(_linked(node, args, links) for args, links in zip(saved, plan.links, strict=True))
                 steps = plan.steps
+                if record is not None:
+                    record.arrived(g)
                 if plan.joint is not None:
                     steps, saved = _joint_steps(plan, g, saved[0])
                 for parent, (i, rule), args in zip(node.parents, steps, saved, strict=False):
@@ -233,6 +237,8 @@ def backprop(
                             d = _fit(d, parent, plan, i, create)
                     except AttributeError:
                         d = _fit(d, parent, plan, i, create)
+                    if record is not None:
+                        record.sent(i, d)
                     if parent not in grads:
                         grads[parent] = d
                     elif create:

@@ -1,9 +1,11 @@
 """The four ops that the engine itself needs: to add up gradients, to undo broadcasting, to keep each input's dtype."""
 
+from math import prod
 from typing import Any
 
 import numpy as np
 
+from .flops import moves_data, one_per_output
 from .kernels.reduce import sum_pairwise
 from .primitive import op
 
@@ -36,12 +38,16 @@ def cast(x: Any, /, dtype: Any) -> Any:
 
 add.vjp(x=lambda g: g, y=lambda g: g)
 add.formula(x="∂out", y="∂out")
+add.flops(one_per_output)
 sum_to.vjp(x=lambda g, x_shape: broadcast_to(g, x_shape))
 sum_to.formula(x="∂out")
+sum_to.flops(lambda x_shape, out_shape: prod(x_shape) if prod(x_shape) > prod(out_shape) else 0)  # 0: nothing to sum
 broadcast_to.vjp(x=lambda g, x_shape: sum_to(g, x_shape))
 broadcast_to.formula(x="∂out")
+broadcast_to.flops(moves_data)
 cast.vjp(x=lambda g: g)
 cast.formula(x="∂out")
+cast.flops(moves_data)
 
 
 @sum_to.sample

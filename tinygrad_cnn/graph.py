@@ -4,6 +4,7 @@ The ops are handed to Tensor by their declarations (primitive.py); `backward` an
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 from typing import cast as typed
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 F = TypeVar("F")
 _new = object.__new__
+watchers: list[Any] = []  # the blocks that watch (records.py) in any thread; ops look whether there is one
 
 
 class Tensor:
@@ -117,12 +119,15 @@ class Tensor:
 
     def detach(self) -> "Tensor":
         """The same memory without the graph: no gradient flows through the result."""
-        return wrap(self.array)
+        out = wrap(self.array)
+        if watchers:
+            watchers[-1].trace_cut("detach", (self,), out)
+        return out
 
     @property
     def data(self) -> "Tensor":
         """The same memory as a Tensor without graph. Assigning puts another array in place of this one."""
-        return wrap(self.array)
+        return self.detach()
 
     @data.setter
     def data(self, value: "Tensor | Array") -> None:
@@ -300,12 +305,19 @@ class Tensor:
         def graph(
             self,
             model: Any = None,
-            names: "Mapping[str, Tensor] | None" = None,
+            inputs: "Mapping[str, Tensor] | None" = None,
             view: str = "ops",
             depth: builtins.int | None = None,
+            fold: builtins.bool | None = None,
+            params: str = "nodes",
+            focus: str | None = None,
+            hops: builtins.int = 2,
             max_nodes: builtins.int = 400,
             title: str | None = None,
+            legend: builtins.bool = True,
             direction: str = "TB",
+            theme: str = "auto",
+            label: Callable[..., Any] | None = None,
         ) -> Any: ...
         def greater(self, y: Any, /) -> "Tensor": ...
         def greater_equal(self, y: Any, /) -> "Tensor": ...
@@ -449,12 +461,13 @@ def _made_by(tensor: Tensor) -> str:
 
 
 class Watch:
-    """What somebody wants to know at one Node: the gradient kept there, and the hooks on it."""
+    """What somebody wants to know at one Node: the gradient kept there, the hooks on it, what `watch` saw of it."""
 
-    __slots__ = ("grad", "hooks", "keep")
+    __slots__ = ("grad", "hooks", "keep", "record")
 
     def __init__(self, keep: bool) -> None:
         self.grad: Tensor | None = None
+        self.record: Any = None  # a records.Record
         self.hooks: dict[int, Callable[[Tensor], Tensor | None]] = {}
         self.keep = keep
 
@@ -480,12 +493,23 @@ class Hook:
 
 
 class Outline:
-    """What the graph remembers of a constant: enough to draw it."""
+    """What the graph remembers of a constant: enough to draw it, and where a gradient stopped on its way."""
 
-    __slots__ = ("__weakref__", "dtype", "order", "shape")
+    __slots__ = ("__weakref__", "cut", "dtype", "order", "shape")
 
     def __init__(self, array: Array) -> None:
         self.shape, self.dtype, self.order = array.shape, array.dtype, memory.tick()
+        self.cut: Cut | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """Why no gradient flows through a value: `op` made it from `sources`, and `why` ("no_grad", or an op) ends it."""
+
+    op: str
+    why: str
+    sources: "tuple[Node | Outline, ...]"
+    line: tuple[str, int] | None
 
 
 class Node:

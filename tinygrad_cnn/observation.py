@@ -32,7 +32,8 @@ class Summary:
     norm: float
     zeros: int
     nans: int
-    infs: int
+    infs: int  # of both signs
+    minus_infs: int
     dead: int
     channels: int
     counts: tuple[int, ...]
@@ -74,6 +75,7 @@ def summarize(array: NDArray[Any], maps: bool = False) -> Summary:
         zeros=int(values.size - np.count_nonzero(values)),
         nans=nans,
         infs=infs,
+        minus_infs=int(np.isneginf(values).sum()) if infs else 0,
         dead=dead,
         channels=channels,
         counts=counts,

@@ -1,4 +1,4 @@
-"""The `op` decorator: an op's declaration, and what happens when it is called.
+"""The `op` decorator, and what happens when an op is called; what it declares is in declaration.py.
 
 An op is one function on arrays plus one gradient rule per input:
 
@@ -9,189 +9,29 @@ An op is one function on arrays plus one gradient rule per input:
 
     mul.vjp(x=lambda g, y: g * y, y=lambda g, x: g * x)
 
-Before the slash stand the differentiable arrays, after it the plain parameters. A rule takes the
-output's gradient `g` first; its other argument names say what the graph keeps for it: an input (`x`),
-only an input's shape (`x_shape`), the output (`out`), a parameter (`axis`), or the constant that the
-forward returned beside its output (`@op(residual="winners")`).
-
 Rules are written with the ops themselves. On arrays an op computes an array; on Tensors it records a
 Node. `backward` (backprop.py) feeds the rules arrays; `grad(create_graph=True)` feeds the same rules
 Tensors, so that the gradient comes out differentiable.
 """
 
-import inspect
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, overload
+from time import perf_counter
+from typing import Any, overload
 from typing import cast as typed
 
 import numpy as np
 
 from . import memory
+from .declaration import Op, Plan, Primitive, brief, numpy_ops, registry
 from .dtypes import common_dtype, default_float
 from .floating import ignored
 from .floating import state as errors
-from .graph import Array, Node, Outline, Tensor
+from .graph import Array, Node, Outline, Tensor, watchers
 from .modes import recording
 from .scopes import current as current_scope
-from .shapes import broadcast_shape
-
-registry: dict[str, "Op"] = {}  # every op by name: docs, diagrams and the property tests walk this
-numpy_ops: dict[Any, "Primitive"] = {}  # NumPy's own functions -> ops, for __array_ufunc__ and __array_function__
+from .shapes import ShapeError, broadcast_shape
 
 _new = object.__new__
-
-
-class Primitive(Protocol):
-    """An op as users call it: a function on arrays and Tensors, and its declaration."""
-
-    op: "Op"
-    vjp: Callable[..., None]
-    vjp_all: Callable[[Callable[..., Any]], None]
-    formula: Callable[..., None]
-    sample: Callable[[Callable[..., Any]], Callable[..., Any]]
-    with_residual: Callable[..., tuple[Any, Any]]
-
-    def __call__(self, *args: Any, **params: Any) -> Tensor: ...
-
-
-class Op:
-    """A primitive's declaration: its function on arrays, its rules, and a Plan per set of inputs wanting gradients."""
-
-    apply: Primitive
-
-    def __init__(self, forward: Callable[..., Any], residual: str | None, broadcast: bool, floating: bool) -> None:
-        self.forward, self.name, self.residual = forward, forward.__name__, residual
-        self.broadcast, self.floating = broadcast, floating
-        signature = inspect.signature(forward).parameters.values()
-        self.variadic = next((p.name for p in signature if p.kind is p.VAR_POSITIONAL), None)
-        inputs = [p for p in signature if p.kind is p.POSITIONAL_ONLY]
-        self.inputs = [self.variadic] if self.variadic else [p.name for p in inputs]
-        self.required = sum(p.default is p.empty for p in inputs)
-        plain = [p for p in signature if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
-        self.params = [p.name for p in plain]
-        self.defaults = {p.name: p.default for p in plain if p.default is not p.empty}
-        self.rules: dict[str, Callable[..., Any] | None] = {}
-        self.joint: Callable[..., Any] | None = None
-        self.formulas: dict[str, str] = {}
-        self.sample: Callable[..., Any] | None = None
-        self.plans: dict[int, Plan] = {}
-        self.differentiable = -1  # bit mask of the inputs that have a rule; all, until vjp says which
-
-    def vjp(self, **rules: Callable[..., Any] | None) -> None:
-        """Set the gradient rule of each input; None where no gradient flows.
-
-        Raises TypeError if an input has no rule, or a rule asks for a name that the op does not have.
-        """
-        if set(rules) != set(self.inputs) or self.variadic:
-            raise TypeError(f"{self.name}: rules for {sorted(rules)}, but the inputs are {self.inputs}")
-        self.rules = rules
-        self.differentiable = sum(1 << i for i, name in enumerate(self.inputs) if rules[name] is not None)
-        Plan(self, self.differentiable, len(self.inputs))  # a misspelt name fails here, not in backward
-        self.plans.clear()
-
-    def vjp_all(self, rule: Callable[..., Any]) -> None:
-        """Set one rule that returns the gradients of all inputs, in order; `needs` says which are wanted.
-
-        For variadic ops, and where separate rules would repeat heavy work.
-        """
-        self.joint, self.differentiable = rule, -1
-        Plan(self, 1, 1 if self.variadic else len(self.inputs))
-        self.plans.clear()
-
-    def formula(self, **by_input: str) -> None:
-        """Set what readers see of each input's gradient, as x="∂out · 1[x > 0]"; the notation: notation.py.
-
-        Raises TypeError for what is no input.
-        """
-        if unknown := sorted(by_input.keys() - set(self.inputs)):
-            raise TypeError(f"{self.name}: a formula for {', '.join(unknown)}, but the inputs are {self.inputs}")
-        self.formulas = {**self.formulas, **by_input}
-
-    def set_sample(self, sample: Callable[..., Any]) -> Callable[..., Any]:
-        """Set the function that draws inputs for the property tests: sample(draw) -> (arrays, params)."""
-        self.sample = sample
-        return sample
-
-    def describe(self, scope: Sequence[Any], params: dict[str, Any]) -> str:
-        """The call with dtypes and shapes instead of values, for error messages."""
-        names = [f"{self.variadic}[{i}]" for i in range(len(scope))] if self.variadic else self.inputs
-        parts = [f"{name}: {_brief(value)}" for name, value in zip(names, scope, strict=False) if value is not None]
-        return f"{self.name}({', '.join(parts + [f'{k}={_brief(v)}' for k, v in params.items()])})"
-
-
-def _brief(value: Any) -> str:
-    if isinstance(value, np.ndarray):
-        return f"{value.dtype}{value.shape}"
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-class Plan:
-    """How one op runs backward when the inputs in the bit mask want gradients.
-
-    steps[k] is the k-th wanted input's index and rule, wants[k] the names that the rule asks for. `save(scope, params)`
-    gives the arguments of each rule; links[k] says where each of them hangs in the graph, for create_graph:
-    an index into `Node.parents`, -1 for the Node's own output, None for a constant.
-    """
-
-    def __init__(self, op: Op, mask: int, n_inputs: int) -> None:
-        self.op, self.indices = op, [i for i in range(n_inputs) if mask >> i & 1]
-        self.joint, self.n_inputs = op.joint, n_inputs
-        self.keeps = 0  # bit mask of the inputs whose value is kept
-        if op.joint is None and not op.rules:
-            raise TypeError(f"{op.name} has no gradient rules; declare them with {op.name}.vjp(...)")
-        if op.joint is None:
-            rules = [(i, typed("Callable[..., Any]", op.rules[op.inputs[i]])) for i in self.indices]
-        else:
-            rules = [(0, op.joint)]
-        self.steps = rules
-        self.wants = [list(inspect.signature(rule).parameters)[1:] for _, rule in rules]
-        place = {i: k for k, i in enumerate(self.indices)}
-        self.links: list[list[Any]] = []
-        calls = []
-        for wants in self.wants:
-            found = [self._find(want, n_inputs, place) for want in wants]
-            calls.append("(" + "".join(code + "," for code, _ in found) + ")")
-            self.links.append([link for _, link in found])
-        needs = tuple(bool(mask >> i & 1) for i in range(n_inputs))
-        # The rules' names, compiled once into a function that picks the values out: the list above as code.
-        self.save: Callable[[Sequence[Any], dict[str, Any]], tuple[Any, ...]] = eval(
-            f"lambda s, p: ({''.join(call + ',' for call in calls)})", {"shape": np.shape, "needs": needs}
-        )
-
-    def _find(self, want: str, n_inputs: int, place: dict[int, int]) -> tuple[str, Any]:
-        """Python code that picks `want` from scope `s` and params `p`, and its link."""
-        op = self.op
-        if want in op.params:
-            return f"p[{want!r}]", None
-        if want == "out":
-            return f"s[{n_inputs}]", -1
-        if want == op.residual:
-            return f"s[{n_inputs + 1}]", None
-        if want == "needs" and op.joint:
-            return "needs", None
-        name = want.removesuffix("_shape")
-        if op.variadic and name == op.variadic:
-            if name != want:
-                return f"[shape(a) for a in s[:{n_inputs}]]", None
-            self.keeps = (1 << n_inputs) - 1
-            return f"tuple(s[:{n_inputs}])", [place.get(i) for i in range(n_inputs)]
-        if name in op.inputs:
-            i = op.inputs.index(name)
-            if name != want:
-                return f"shape(s[{i}])", None
-            self.keeps |= 1 << i
-            return f"s[{i}]", place.get(i)
-        shapes = [f"{name}_shape" for name in op.inputs]
-        allowed = [
-            *op.inputs,
-            *shapes,
-            "out",
-            *filter(None, [op.residual]),
-            *op.params,
-            *(["needs"] if op.joint else []),
-        ]
-        raise TypeError(f"{op.name}: a gradient rule asks for {want!r}; it can have {', '.join(allowed)}")
 
 
 @overload
@@ -259,7 +99,8 @@ def _declare(
     function.__name__, function.__doc__, function.__module__ = declaration.name, forward.__doc__, forward.__module__  # type: ignore[attr-defined]
     function.__qualname__, function.__wrapped__ = declaration.name, forward  # type: ignore[attr-defined]
     function.op, function.vjp, function.vjp_all = declaration, declaration.vjp, declaration.vjp_all
-    function.formula, function.sample, function.with_residual = declaration.formula, declaration.set_sample, apply
+    function.formula, function.flops, function.sample = declaration.formula, declaration.flops, declaration.set_sample
+    function.with_residual = apply
     declaration.apply = function
     registry[declaration.name] = declaration
     if method:
@@ -324,20 +165,19 @@ def _applier(op: Op, forward: Callable[..., Any]) -> Callable[..., Any]:
         if not agree or ((floating or foreign) and (dtype is None or dtype.kind != "f")):
             scope, parents = _agree(op, args, mask)
         token = errors.set(ignored)
+        began = perf_counter() if watchers else 0.0
         try:
             out = forward(*scope, **params)
         except Exception as error:
-            for name, value in zip(op.inputs[: op.required], scope, strict=False):
-                if value is None:
-                    raise TypeError(
-                        f"{op.name}: its input {name!r} is None; pass a Tensor, an ndarray or a number"
-                    ) from None
-            if op.broadcast and isinstance(error, ValueError):
-                broadcast_shape(*map(np.shape, scope), op=op.name)  # the ShapeError that NumPy's message stands for
-            error.add_note(f"in {op.describe(scope, params)}")
-            raise
+            better = _explained(op, error, scope, params)
+            if isinstance(better, ShapeError) and not plain:
+                better.failed = _failed(op, args, parents, mask, params)
+            if better is error:
+                raise
+            raise better from None
         finally:
             errors.reset(token)
+        seconds = perf_counter() - began if watchers else 0.0
         extra = None
         if residual:
             out, extra = out
@@ -372,8 +212,12 @@ def _applier(op: Op, forward: Callable[..., Any]) -> Callable[..., Any]:
                 node.constants = tuple(
                     (i, _outline(a)) for i, a in enumerate(args) if a is not None and not mask >> i & 1
                 )
+            if watchers:
+                watchers[-1].record_op(node, args, scope, seconds)
         else:
             tensor.node = None
+            if watchers:
+                watchers[-1].trace_cut(op.name, args, tensor)
         return (tensor, extra) if residual else tensor
 
     simple = not n_params and not residual and not variadic and op.required == n_inputs <= 2
@@ -389,7 +233,9 @@ def _short(op: Op, forward: Callable[..., Any], apply: Callable[..., Any]) -> Ca
     begin, end, every, scope = errors.set, errors.reset, (1 << len(op.inputs)) - 1, current_scope.get
 
     def unary(x: Any = _ABSENT, /, *more: Any, **params: Any) -> Any:
-        if more or params or not isinstance(x, Tensor) or x.array.dtype.kind != "f" or op.differentiable != every:
+        if (
+            more or params or not isinstance(x, Tensor) or x.array.dtype.kind != "f" or op.differentiable != every
+        ) or watchers:
             return apply(*(() if x is _ABSENT else (x, *more)), **params)
         array, node = x.array, x.node
         token = begin(ignored)
@@ -416,7 +262,7 @@ def _short(op: Op, forward: Callable[..., Any], apply: Callable[..., Any]) -> Ca
         return tensor
 
     def binary(x: Any = _ABSENT, y: Any = _ABSENT, /, *more: Any, **params: Any) -> Any:
-        if more or params or not isinstance(x, Tensor) or op.differentiable != every:
+        if more or params or not isinstance(x, Tensor) or op.differentiable != every or watchers:
             return apply(*(a for a in (x, y) if a is not _ABSENT), *more, **params)
         parents: Any
         a, node = x.array, x.node
@@ -462,6 +308,32 @@ def _short(op: Op, forward: Callable[..., Any], apply: Callable[..., Any]) -> Ca
         return tensor
 
     return unary if len(op.inputs) == 1 else binary
+
+
+def _explained(op: Op, error: Exception, scope: Sequence[Any], params: dict[str, Any]) -> Exception:
+    """The error of a forward with the call in a note, or the one that it stands for."""
+    for name, value in zip(op.inputs[: op.required], scope, strict=False):
+        if value is None:
+            return TypeError(f"{op.name}: its input {name!r} is None; pass a Tensor, an ndarray or a number")
+    if op.broadcast and isinstance(error, ValueError):
+        try:
+            broadcast_shape(*map(np.shape, scope), op=op.name)
+        except ShapeError as misfit:  # what NumPy's message stands for
+            return misfit
+    error.add_note(f"in {op.describe(scope, params)}")
+    return error
+
+
+def _failed(op: Op, args: Sequence[Any], parents: Sequence[Node], mask: int, params: dict[str, Any]) -> Node | None:
+    """The Node of a call that failed, of no shape, for a picture of the graph so far; None for an op without rules."""
+    if op.joint is None and not op.rules:
+        return None
+    node = _new(Node)
+    node.plan, node.parents, node.saved, node.watch = Plan(op, mask, len(args)), tuple(parents), None, None
+    node.params = {name: brief(value) if isinstance(value, np.ndarray) else value for name, value in params.items()}
+    node.shape, node.dtype, node.order, node.scope = (), default_float, memory.tick(), current_scope.get()
+    node.constants = tuple((i, _outline(a)) for i, a in enumerate(args) if a is not None and not mask >> i & 1)
+    return node
 
 
 _ABSENT: Any = object()
@@ -573,7 +445,7 @@ def _agree(op: Op, args: Sequence[Any], mask: int) -> tuple[list[Any], list[Node
         dtypes = sorted({str(a.dtype) for a in known if isinstance(a, np.ndarray)})
         if len(dtypes) > 1:
             shown = ", ".join(
-                f"{n} {_brief(a)}" for n, a in zip(op.inputs, arrays, strict=False) if isinstance(a, np.ndarray)
+                f"{n} {brief(a)}" for n, a in zip(op.inputs, arrays, strict=False) if isinstance(a, np.ndarray)
             )
             raise TypeError(
                 f"{op.name}: its inputs have different dtypes ({shown}); it needs one, "

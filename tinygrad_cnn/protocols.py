@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from .declaration import numpy_ops
 from .graph import Array, Tensor, method
 from .ops import elementwise, layout, reduce
 from .ops.index import getitem
-from .primitive import numpy_ops
 from .shapes import ShapeError, normalize_axes
 
 

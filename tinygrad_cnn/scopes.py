@@ -43,6 +43,11 @@ current: ContextVar[Scope | None] = ContextVar("scope", default=None)
 _outermost: "weakref.WeakKeyDictionary[Any, Scope]" = weakref.WeakKeyDictionary()
 
 
+def outermost_of(module: Any) -> Scope | None:
+    """The Scope that a module has had when it was called outside every other module, if it was."""
+    return _outermost.get(module)
+
+
 def scope_of(module: Any) -> Scope:
     """The Scope of a module that is being called here and now."""
     outer = current.get()

@@ -6,8 +6,8 @@ An error says what is there, what is needed, and the edits that would fix it.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -15,7 +15,20 @@ Shape = tuple[int, ...]
 
 
 class ShapeError(ValueError):
-    """Shapes or sizes that do not fit together; the message holds the derivation and the edits that would fix it."""
+    """Shapes or sizes that do not fit together; the message holds the derivation and the edits that would fix it.
+
+    failed: the Node of the op that refused its inputs, None if it was no op on Tensors.
+    """
+
+    failed: Any = None
+    draw: ClassVar[Callable[..., Any]]  # handed to it by diagram/picture.py
+
+    def graph(self, **options: Any) -> Any:
+        """A Picture of the graph that led here, with the op that refused its inputs in red; options as of `draw`.
+
+        Raises RuntimeError if no op on Tensors raised this.
+        """
+        return ShapeError.draw(self, **options)
 
 
 class AxisError(ShapeError, np.exceptions.AxisError):

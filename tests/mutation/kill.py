@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from kinks import KINKS, SECOND_KINKS, gradients_at, second_gradients_at
 
-from tinygrad_cnn.primitive import Op
+from tinygrad_cnn.declaration import Op
 from tinygrad_cnn.testing.gradients import Problem, direction, gradients_of, signed
 from tinygrad_cnn.testing.properties import Case, each_gradient_stands_alone, function_of
 from tinygrad_cnn.testing.samples import Draw

@@ -10,13 +10,14 @@ import copy
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any, NamedTuple
 
 import tinygrad_cnn.basics
 import tinygrad_cnn.ops
-from tinygrad_cnn.primitive import Op, registry
+from tinygrad_cnn.declaration import Op, registry
 
 Function = ast.Lambda | ast.FunctionDef
 
@@ -145,13 +146,39 @@ def mutants(module: ModuleType) -> Iterator[Mutant]:
 
 
 def _of(module: ModuleType, title: str, target: str | Rule, tree: Function, users: list[Rule]) -> Iterator[Mutant]:
+    for label, broken in _labelled(title, _broken(tree, users, is_rule=_is_rule(target, users))):
+        yield Mutant(label, module, target, broken, users)
+
+
+def _labelled(title: str, changes: Iterator[tuple[str, Function]]) -> Iterator[tuple[str, Function]]:
     seen: dict[str, int] = {}
-    for what, broken in _broken(tree, users, is_rule=_is_rule(target, users)):
+    for what, broken in changes:
         label = f"{title}: {what}"
         seen[label] = seen.get(label, 0) + 1
-        if seen[label] > 1:
-            label += f" ({seen[label]})"
-        yield Mutant(label, module, target, broken, users)
+        yield (f"{label} ({seen[label]})" if seen[label] > 1 else label), broken
+
+
+def broken(function: Callable[..., Any]) -> Iterator[tuple[str, Callable[..., Any]]]:
+    """Every mutant of one function that is no rule, and of the plain functions of its module that it calls."""
+    module = sys.modules[function.__module__]
+    tree, functions = _parse(module)
+    line, own = function.__code__.co_firstlineno, functions.get(function.__name__)
+    if own is None:
+        own = next(node for node in ast.walk(tree) if isinstance(node, ast.Lambda) and node.lineno == line)
+    called = [functions[name] for name in sorted(_reached(own, functions)) if functions[name] is not own]
+    for target in [own, *called]:
+        title = target.name if isinstance(target, ast.FunctionDef) else "lambda"
+        for label, mutant in _labelled(title, _broken(target, [], is_rule=False)):
+            space = vars(module).copy()
+            for helper in called:
+                _run(ast.Module([mutant if helper is target else helper], []), space)
+            root = mutant if own is target else own
+            if isinstance(root, ast.Lambda):
+                code = compile(ast.fix_missing_locations(ast.Expression(root)), "<mutant>", "eval")
+                yield label, eval(code, space)
+            else:
+                _run(ast.Module([root], []), space)
+                yield label, space[root.name]
 
 
 def _is_rule(target: str | Rule, users: list[Rule]) -> bool:

@@ -1,407 +1,442 @@
-"""From a recorded graph to a Drawing: what stands on each card, and which module it belongs to.
+"""From a graph to a Drawing: the cards, edges and groups of a view.
 
-Reads the skeleton that Nodes keep after a backward, so the picture is the same before and after it, but for the
-gradients. Cards are numbered in the order in which their ops were recorded.
+Cards are numbered in the order in which their ops were recorded, so that the same program gives the same drawing.
 """
 
-import math
+import textwrap
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
+from ..flops import total_flops
 from ..graph import Node, Outline, Tensor
+from .captions import SIGNS, amount, by, decimals, facts, family, is_sign, number, some
+from .details import Details
+from .folding import Stack, fold
+from .kept import kept_memory
 from .model import Card, Drawing, Edge, Group, Row
+from .skeleton import Skeleton, count, input_shapes, op_name, outlines
+from .views import View, view_of
 
-VIEWS = ("ops", "arch", "teach")
-
-# The family of an op by the beginning of its name, first match; the tag says it in words.
-_FAMILIES = (
-    ("conv", "CONV", ("conv",)),
-    ("conv", "LINEAR", ("linear", "matmul")),
-    ("loss", "LOSS", ("cross_entropy", "nll", "squared_error")),
-    ("act", "ACT", ("relu", "sigmoid", "tanh", "softmax", "log_softmax", "clip")),
-    ("pool", "POOL", ("max_pool", "avg_pool", "sum_pool")),
-    ("pool", "REDUCE", ("amax", "amin", "mean", "sum", "var", "logsumexp")),
-    ("norm", "NORM", ("batch_norm",)),
-    ("norm", "DROP", ("drop",)),
-    (
-        "shape",
-        "SHAPE",
-        ("reshape", "permute", "broadcast_to", "pad", "flip", "concatenate", "stacked", "getitem", "cast", "clone"),
-    ),
-)
-_SIGNS = {"add": "+", "sub": "−", "mul": "×", "div": "÷", "concatenate": "‖"}
-_LAYER_NAMES = {"w": "weight", "b": "bias"}  # the names that layers give to an op's inputs
-_BRIEF = {"kernel_size": "k", "stride": "s", "padding": "p", "dilation": "d"}
+PAGE = 24  # ops that fit a readable page; above this, repeats and then modules fold unless told otherwise
+FEWEST = 6  # cards that are worth a picture: what would leave fewer stays open up to two pages
+PARAMS = ("nodes", "inline", "hide")
 
 
-@dataclass
-class _Place:
-    """Where an op stands: the group around it, and the layer whose only op it is."""
+@dataclass(frozen=True)
+class Options:
+    """How to draw a graph; `picture.draw` says what each of these does."""
 
-    group: str
-    layer: str = ""
-    kind: str = ""
+    view: str = "ops"
+    depth: int | None = None
+    fold: bool | None = None
+    params: str = "nodes"
+    max_nodes: int = 400
+    title: str | None = None
+    legend: bool = True
+    direction: str = "TB"
+    theme: str = "auto"
+    parameters: Mapping[str, Tensor] = field(default_factory=dict)  # of the model, by path
+    problems: Mapping[Node, str] = field(default_factory=dict)  # of ops, beside those that the view finds
+    stamps: Mapping[str, str] = field(default_factory=dict)  # of ops by name: what gradcheck said
+    emphasis: frozenset[Node] | None = None  # all else is pale
+    is_page: bool = False  # draw every module open, with the stack that stands for it where the page folds it
 
 
-@dataclass
-class _Plan:
-    nodes: list[Node]
-    number: dict[Node, int]
-    places: dict[Node, _Place]
-    kinds: dict[str, str] = field(default_factory=dict)  # path of a module -> its class
+def build(skeleton: Skeleton, options: Options) -> Drawing:
+    """The Drawing of a graph. Raises ValueError for an option that does not exist."""
+    if options.params not in PARAMS:
+        raise ValueError(f"graph: params={options.params!r}; it can be {', '.join(map(repr, PARAMS))}")
+    if options.direction not in ("TB", "LR"):
+        raise ValueError(f"graph: direction={options.direction!r}; it can be 'TB' or 'LR'")
+    if options.theme not in ("auto", "light", "dark", "print"):
+        raise ValueError(f"graph: theme={options.theme!r}; it can be 'auto', 'light', 'dark' or 'print'")
+    view = view_of(options.view, skeleton, options.parameters)
+    stacks = _folded(skeleton, view, options)
+    if options.is_page and len(skeleton.nodes) <= MOST_ON_A_PAGE:
+        drawing = _Drawer(skeleton, view, {}, options).draw(_paths(skeleton, stacks))
+    else:
+        drawing = _Drawer(skeleton, view, stacks, options).draw(set())
+    drawing.direction, drawing.theme = options.direction, "light" if options.theme == "print" else options.theme
+    drawing.title = _title(skeleton, drawing, stacks, options)
+    drawing.legend = view.legend() if options.legend else ()
+    return drawing
 
 
-def build(
-    output: Tensor,
-    names: Mapping[str, Tensor] | None = None,
-    view: str = "ops",
-    depth: int | None = None,
-    max_nodes: int = 400,
-    title: str | None = None,
-) -> Drawing:
-    """The Drawing of the graph that `output` was computed by.
+MOST_ON_A_PAGE = 2000  # nodes; a page of more opens with what is folded
 
-    names: Tensors by the name to show. view: "ops" (every op), "arch" (modules folded) or "teach" (every
-    op with the formula of its gradients, proved against its rule; the notation is in notation.py).
-    depth: fold modules that lie deeper than this many levels. max_nodes: fold from the inside until no more cards
-        than this are left; the title says so.
 
-    Raises TypeError for what is no Tensor, RuntimeError for a Tensor without a graph, ValueError for a view that
-    does not exist.
-    """
-    if not isinstance(output, Tensor):
-        raise TypeError(f"graph: a {type(output).__name__} was given; a Tensor is needed")
-    if view not in VIEWS:
-        raise ValueError(f"graph: view={view!r}; it can be {', '.join(map(repr, VIEWS))}")
-    if output.node is None:
-        raise RuntimeError(
-            "graph: this Tensor has no graph; compute it from one with requires_grad=True, outside no_grad"
+def _folded(skeleton: Skeleton, view: View, options: Options) -> dict[Node, Stack]:
+    """The stacks that bring the number of cards below the limits, or those that were asked for."""
+    depth, limit = options.depth, options.max_nodes
+    if depth is None and options.view == "arch":
+        depth = 1
+    is_free = depth is None and options.fold is None
+    stacks = fold(skeleton, depth, options.fold is True)
+    if is_free:
+        limit = min(limit, PAGE)
+    if options.fold is False:
+        limit = options.max_nodes
+    if _visible(skeleton, stacks) <= limit:
+        return stacks
+    stacks = fold(skeleton, depth, True) if options.fold is not False else stacks
+    deepest = max((place.group.count(".") + 1 for place in skeleton.place.values() if place.group), default=0)
+    level = deepest if depth is None else min(depth - 1, deepest)
+    while level >= 1 and _visible(skeleton, stacks) > limit:
+        folded = fold(skeleton, level, options.fold is not False)
+        if (
+            is_free
+            and _visible(skeleton, folded) < FEWEST
+            and _visible(skeleton, stacks) <= min(2 * PAGE, options.max_nodes)
+        ):
+            break
+        stacks = folded
+        level -= 1
+    return stacks
+
+
+def _visible(skeleton: Skeleton, stacks: Mapping[Node, Stack]) -> int:
+    """How many cards for ops are drawn."""
+    return sum(node not in stacks for node in skeleton.ops) + len(set(stacks.values()))
+
+
+def _paths(skeleton: Skeleton, stacks: Mapping[Node, Stack]) -> set[str]:
+    """The paths of the modules that are folded."""
+    paths = set()
+    for stack in set(stacks.values()):
+        depth = stack.path.count(".")
+        for node in stack.nodes:
+            path = ".".join(skeleton.place[node].path.split(".")[: depth + 1])
+            if path in skeleton.kinds:
+                paths.add(path)
+    return paths
+
+
+class _Drawer:
+    def __init__(self, skeleton: Skeleton, view: View, stacks: Mapping[Node, Stack], options: Options) -> None:
+        self.skeleton, self.view, self.stacks, self.options = skeleton, view, stacks, options
+        self.drawing = Drawing("")
+        self.groups = {path: f"g{i}" for i, path in enumerate(self._open_paths())}
+        self.inputs: dict[Any, str] = {}  # the cards of leaves and constants
+        self.edges: set[tuple[str, str]] = set()
+        self.details = Details(skeleton) if options.is_page else None
+
+    def draw(self, folded: set[str]) -> Drawing:
+        """The drawing without title and legend. folded: the modules that a page folds at first."""
+        self._add_groups(folded)
+        started: set[Stack] = set()
+        for node in self.skeleton.ops:
+            stack = self.stacks.get(node)
+            self._add_inputs(node, stack)
+            if stack is not None and stack not in started:
+                started.add(stack)
+                id = self._id(node)
+                self.drawing.cards.append(self._stack_card(stack, id))
+                if self.details is not None:
+                    self.drawing.details[id] = self.details.of_module(stack.nodes, stack.title, stack.kind)
+            if stack is None:
+                id = self._id(node)
+                self.drawing.cards.append(self._op_card(node, id))
+                if self.details is not None:
+                    cards = {k: self.inputs.get(parent, self._id(parent)) for k, parent in enumerate(node.parents)}
+                    self.drawing.details[id] = self.details.of_op(node, cards)
+            for k, parent in enumerate(node.parents):
+                if parent.plan is not None:
+                    self._add_flow(parent, node, k)
+        for card, user, cut in self.view.loose():
+            self.drawing.cards.append(card)
+            if user is not None:
+                edge = Edge(card.id, self._id(user), "constant", (Row(cut, "problem"),), problem=True)
+                self.drawing.edges.append(edge)
+        return self.drawing
+
+    def _id(self, node: Node) -> str:
+        stack = self.stacks.get(node)
+        if stack is not None:
+            return f"m{self.skeleton.number[stack.copies[0][0]]}"
+        return f"n{self.skeleton.number[node]}"
+
+    def _open_paths(self) -> list[str]:
+        """The paths of the modules that get a box, outermost first."""
+        paths: dict[str, None] = {}
+        for node in self.skeleton.ops:
+            stack = self.stacks.get(node)
+            group = self.skeleton.place[node].group if stack is None else stack.inside
+            parts = group.split(".") if group else []
+            for i in range(1, len(parts) + 1):
+                path = ".".join(parts[:i])
+                if path in self.skeleton.kinds:  # a container that was never called has no box of its own
+                    paths[path] = None
+        return sorted(paths, key=lambda path: path.count("."))
+
+    def _add_groups(self, folded: set[str]) -> None:
+        members: dict[str, list[Node]] = {path: [] for path in self.groups}
+        for node in self.skeleton.ops:
+            parts = self.skeleton.place[node].group.split(".")
+            for i in range(1, len(parts) + 1):
+                if (path := ".".join(parts[:i])) in members:
+                    members[path].append(node)
+        for path, id in self.groups.items():
+            nodes, kind = members[path], self.skeleton.kinds.get(path, "")
+            outer = path.rpartition(".")[0]
+            stack = None
+            if self.details is not None:
+                whole = Stack(path, kind, path, path, outer, (tuple(nodes),))
+                stack = self._stack_card(whole, f"s{id}")
+                self.drawing.details[stack.id] = self.details.of_module(nodes, path, kind)
+            note = self.view.note(nodes)
+            self.drawing.groups.append(Group(id, path, kind, note, self._group(outer), stack, path in folded))
+
+    def _group(self, path: str) -> str:
+        """The id of the innermost box around `path`."""
+        while path and path not in self.groups:
+            path = path.rpartition(".")[0]
+        return self.groups.get(path, "")
+
+    def _is_faint(self, *nodes: Node) -> bool:
+        """Whether none of the nodes is what the picture is about."""
+        return self.options.emphasis is not None and self.options.emphasis.isdisjoint(nodes)
+
+    def _op_card(self, node: Node, id: str) -> Card:
+        skeleton, op = self.skeleton, node.plan.op
+        place = skeleton.place[node]
+        group = self._group(place.group)
+        kind, tag = family(op.name)
+        said = self.options.problems.get(node)
+        problem = f"{op_name(node)} refuses its inputs" if said else self.view.problem(node)
+        link = _link(skeleton, node)
+        rows = self.view.rows(node)
+        name = "" if node.scope is not None else skeleton.name(node)
+        if is_sign(node):
+            about = f"{name} = {op.name}" if name else op.name
+            return Card(
+                id, "sign", "math", SIGNS[op.name], group=group, tooltip=about, link=link, problem=problem, rows=rows,
+                faint=self._is_faint(node),
+            )  # fmt: skip
+        last = place.layer.rpartition(".")[2]
+        layer = place.layer if last.isdigit() else last
+        title = layer or (f"{name} = {op_name(node)}" if name else op_name(node))
+        return Card(
+            id,
+            "card",
+            kind,
+            title,
+            tag,
+            (*self._fact_rows(node), *self._value_row(node, kind), *rows, *self._stamp(op.name), *_message(node, said)),
+            group,
+            tooltip=place.layer or op.name,
+            link=link,
+            problem=problem,
+            strips=self.view.strips(node),
+            faint=self._is_faint(node),
         )
-    plan = _plan(output.node)
-    shown = {_key(tensor): name for name, tensor in (names or {}).items() if _key(tensor) is not None}
-    deepest = max((place.group.count(".") + 1 for place in plan.places.values() if place.group), default=0)
-    fold = 1 if view == "arch" and depth is None else depth
-    drawing = _draw(output, plan, shown, fold, view == "teach")
-    while len(drawing.cards) > max_nodes and (fold is None or fold > 0) and deepest:
-        fold = deepest - 1 if fold is None else fold - 1
-        drawing = _draw(output, plan, shown, fold, view == "teach")
-    drawing.title = _title(output, plan, drawing, title)
-    return drawing
 
+    def _fact_rows(self, node: Node) -> list[Row]:
+        """The layer's class, what differs from the defaults, and the number of parameters."""
+        place, said = self.skeleton.place[node], facts(node)
+        op = node.plan.op
+        rows = []
+        if place.layer:
+            text = " ".join([place.kind, *said])
+            parameters = count(self.skeleton.parameters([node]))
+            rows.append(Row(f"{text} · {parameters:,} params" if parameters else text))
+        elif said:
+            rows.append(Row(" ".join(said)))
+        numbers = [c for _, c in node.constants if not isinstance(c, Outline)]
+        if numbers and op.name in SIGNS:
+            rows.append(Row(f"{SIGNS[op.name]} {numbers[0]:.4g}"))
+        if self.options.params == "inline":
+            for i, leaf in zip(node.plan.indices, node.parents, strict=False):
+                if leaf.plan is None:
+                    name = self.skeleton.name(leaf) or self.skeleton.input_name(node, i)
+                    rows.append(Row(f"{name.rpartition('.')[2]} {by(leaf.shape)}", "quiet"))
+                    rows += self.view.leaf_rows(leaf)
+        return rows
 
-def _key(tensor: Tensor) -> Any:
-    """What stands for a Tensor in the graph."""
-    return tensor.node if tensor.node is not None else getattr(tensor, "outline", None)
+    def _value_row(self, node: Node, kind: str) -> list[Row]:
+        result = self.skeleton.result
+        if node is not self.skeleton.root or result is None or result.size != 1:
+            return []
+        return [Row(f"{'L' if kind == 'loss' else 'value'} = {decimals(result.item())}", "bold")]
 
+    def _stamp(self, op: str) -> list[Row]:
+        said = self.options.stamps.get(op)
+        return (
+            []
+            if said is None
+            else [Row(said, "plain" if said.startswith("✓") else "problem" if said.startswith("✗") else "quiet")]
+        )
 
-def _plan(root: Node) -> _Plan:
-    seen, nodes = {root}, [root]
-    for node in nodes:  # grows while it is walked
-        for parent in node.parents:
-            if parent not in seen:
-                seen.add(parent)
-                nodes.append(parent)
-    nodes.sort(key=lambda node: node.order)
-    ops_in: dict[str, set[str]] = {}
-    for node in nodes:
-        if node.scope is not None:
-            ops_in.setdefault(node.scope.path, set()).add(node.plan.op.name)
-    inner = {path for node in nodes if node.scope is not None for path, _ in node.scope.chain[:-1]}
-    places: dict[Node, _Place] = {}
-    kinds: dict[str, str] = {}
-    for node in nodes:
-        if node.scope is None:
-            places[node] = _Place("")
-            continue
-        chain = node.scope.chain
-        kinds.update(chain)
-        path, kind = chain[-1]
-        if path and len(ops_in[path]) == 1 and path not in inner and len(chain) > 1:  # perhaps called several times
-            places[node] = _Place(chain[-2][0], path, kind)
-        else:
-            places[node] = _Place(path)
-    return _Plan(nodes, {node: i for i, node in enumerate(nodes)}, places, kinds)
-
-
-def _draw(output: Tensor, plan: _Plan, shown: Mapping[Any, str], fold: int | None, teach: bool) -> Drawing:
-    drawing = Drawing("")
-    folded: dict[str, list[Node]] = {}
-    card_of: dict[Node, str] = {}
-    for node in plan.nodes:
-        if node.plan is None:
-            continue
-        place = plan.places[node]
-        around = _folded_path(place, fold)
-        if around is not None:
-            folded.setdefault(around, []).append(node)
-    groups = {path: f"g{i}" for i, path in enumerate(_groups(plan, fold))}
-    drawing.groups = _group_boxes(groups, plan)
-    inputs: dict[Any, str] = {}
-    started: set[str] = set()
-    fold_id = {path: f"m{plan.number[nodes[0]]}" for path, nodes in folded.items()}
-    seen_edges: set[tuple[str, str]] = set()
-    for node in plan.nodes:
-        if node.plan is None:
-            continue
-        place = plan.places[node]
-        around = _folded_path(place, fold)
-        if around is not None:
-            card_of[node] = fold_id[around]
-            if around not in started:
-                started.add(around)
-                drawing.cards.append(_stack(around, folded[around], plan, fold_id[around], groups))
-        else:
-            card_of[node] = f"n{plan.number[node]}"
-        target = card_of[node]
-        for card, edge in _inputs_of(node, place, target, plan, shown, inputs, groups, around):
-            if card is not None:
-                drawing.cards.append(card)
-            drawing.edges.append(edge)
-        if around is None:
-            card = _op_card(target, node, place, groups, output if node is output.node else None)
-            drawing.cards.append(replace(card, rows=card.rows + _formulas(node)) if teach else card)
-        for parent in node.parents:
-            if parent.plan is None:
-                continue
-            source = card_of[parent]
-            if source == target or ((source, target) in seen_edges and around is not None):
-                continue
-            seen_edges.add((source, target))
-            drawing.edges.append(Edge(source, target, rows=_flow(parent)))
-    return drawing
-
-
-def _folded_path(place: _Place, fold: int | None) -> str | None:
-    """The module whose stack an op disappears into, or None."""
-    if fold is None:
-        return None
-    path = place.group if not place.layer else place.layer
-    parts = path.split(".") if path else []
-    if len(parts) <= fold or (place.layer and place.group.count(".") + bool(place.group) < fold):
-        return None
-    if place.layer and len(parts) == fold + 1 and not place.group:
-        return None  # a layer of the outermost module is a card already
-    return ".".join(parts[: max(fold, 1)])
-
-
-def _groups(plan: _Plan, fold: int | None) -> list[str]:
-    """The paths of the modules that get a box, outermost first."""
-    paths: dict[str, None] = {}
-    for node in plan.nodes:
-        place = plan.places[node]
-        if node.plan is None or not place.group or _folded_path(place, fold) is not None:
-            continue
-        parts = place.group.split(".")
-        for i in range(1, len(parts) + 1):
-            path = ".".join(parts[:i])
-            if path in plan.kinds:  # a container that was never called has no box of its own
-                paths[path] = None
-    return sorted(paths, key=lambda path: path.count("."))
-
-
-def _group_boxes(groups: Mapping[str, str], plan: _Plan) -> list[Group]:
-    return [
-        Group(id, path, plan.kinds.get(path, ""), parent=_group_id(path.rpartition(".")[0], groups))
-        for path, id in groups.items()
-    ]
-
-
-def _group_id(path: str, groups: Mapping[str, str]) -> str:
-    """The id of the innermost box around `path`."""
-    while path and path not in groups:
-        path = path.rpartition(".")[0]
-    return groups.get(path, "")
-
-
-def _inputs_of(
-    node: Node,
-    place: _Place,
-    target: str,
-    plan: _Plan,
-    shown: Mapping[Any, str],
-    inputs: dict[Any, str],
-    groups: Mapping[str, str],
-    folded: str | None,
-) -> Iterable[tuple[Card | None, Edge]]:
-    """The cards of leaves and constants that enter an op, each once, and their edges."""
-    op = node.plan.op
-    for k, parent in zip(node.plan.indices, node.parents, strict=False):
-        if parent.plan is not None or folded is not None:
-            continue
-        card = None
-        if parent not in inputs:
-            inputs[parent] = f"n{plan.number[parent]}"
-            name = shown.get(parent) or _leaf_name(op, k, node)
-            card = _leaf_card(parent, inputs[parent], name, _group_id(place.group, groups))
-        yield card, Edge(inputs[parent], target, "parameter")
-    for k, constant in node.constants:
-        if not isinstance(constant, Outline) or (folded is not None and k):
-            continue
-        card = None
-        if constant not in inputs:
-            inputs[constant] = f"c{plan.number[node]}.{k}"
-            name = shown.get(constant) or ("input" if k == 0 else _leaf_name(op, k, node))
-            family = "input" if k == 0 else "parameter"
-            rows = (Row("no gradient"),) if k == 0 else (Row(_by(constant.shape)), Row("frozen"))
-            shape = "input" if k == 0 else "note"
-            card = Card(
-                inputs[constant], shape, family, name, rows=rows, group=_group_id(place.group, groups) if k else ""
-            )
-        label = (Row(_by(constant.shape)),) if k == 0 else ()
-        yield card, Edge(inputs[constant], target, "constant", rows=label)
-    labels = node.params.get("labels")
-    if labels is not None:
-        text = labels if isinstance(labels, str) else f"{labels.dtype}{labels.shape}"  # a str once backward is done
-        text = text.replace("(", " (").replace(",)", ")")
-        id = f"t{plan.number[node]}"
-        card = Card(id, "target", "input", "labels", rows=(Row(f"{text} · no gradient"),))
-        yield card, Edge(id, target, "constant")
-
-
-def _leaf_name(op: Any, k: int, node: Node) -> str:
-    name = op.variadic or op.inputs[k]
-    if node.scope is not None and node.scope.path and name in _LAYER_NAMES:
-        return f"{node.scope.path}.{_LAYER_NAMES[name]}"
-    return str(_LAYER_NAMES.get(name, name) if node.scope is not None else name)
-
-
-def _leaf_card(leaf: Node, id: str, name: str, group: str) -> Card:
-    gradient = leaf.watch.grad if leaf.watch is not None else None
-    row = Row(f"‖∂‖ {_norm(gradient):.3g}" if gradient is not None else "∂ not computed", "gradient")
-    kind = "" if leaf.dtype == "float32" else f" {leaf.dtype}"
-    return Card(id, "note", "parameter", name, rows=(Row(_by(leaf.shape) + kind), row), group=group)
-
-
-def _op_card(id: str, node: Node, place: _Place, groups: Mapping[str, str], output: Tensor | None) -> Card:
-    op = node.plan.op
-    group = _group_id(place.group, groups)
-    family, tag = _family(op.name)
-    numbers = [c for _, c in node.constants if not isinstance(c, Outline)]
-    tensors = len(node.parents) + sum(isinstance(c, Outline) for _, c in node.constants)
-    if op.name in _SIGNS and tensors > 1:
-        return Card(id, "sign", "math", _SIGNS[op.name], group=group, tooltip=op.name)
-    rows = []
-    layer = (
-        place.layer.rpartition(".")[2] if place.layer and not place.layer.rpartition(".")[2].isdigit() else place.layer
-    )
-    facts = _facts(node)
-    if place.layer:
-        rows.append(Row(" ".join([place.kind, *facts])))
-        parameters = sum(math.prod(p.shape) for p in node.parents if p.plan is None)
+    def _stack_card(self, stack: Stack, id: str) -> Card:
+        skeleton, nodes = self.skeleton, stack.nodes
+        parameters = skeleton.parameters(nodes)
+        families = Counter(family(node.plan.op.name)[0] for node in nodes)
+        kind = "conv" if families["conv"] else families.most_common(1)[0][0]
+        rows = [Row(stack.kind)] if stack.kind else []
+        if stack.path and stack.path != stack.last_path:
+            rows.append(Row(f"{stack.path} … {stack.last_path}"))
+        tally = f"{len(nodes)} ops"
         if parameters:
-            rows[-1] = replace(rows[-1], text=f"{rows[-1].text} · {parameters:,} params")
-    elif facts:
-        rows.append(Row(" ".join(facts)))
-    if numbers and op.name in _SIGNS:
-        rows.append(Row(f"{_SIGNS[op.name]} {numbers[0]:.4g}"))
-    if output is not None and output.array.size == 1:
-        rows.append(Row(f"{'L' if family == 'loss' else 'value'} = {output.array.item():.4f}", "bold"))
-    return Card(id, "card", family, layer or op.name, tag, tuple(rows), group, tooltip=place.layer)
+            numbers = count(parameters)
+            tally += f" · {numbers:,} param{'s' if numbers != 1 else ''}"
+        rows.append(Row(tally))
+        problems = [p for node in nodes if (p := self.options.problems.get(node) or self.view.problem(node))]
+        problem = (
+            problems[0]
+            if len(problems) == 1
+            else f"{len(problems)} problems, the first: {problems[0]}"
+            if problems
+            else ""
+        )
+        tag = "MODULE" if stack.path else "OPS"
+        return Card(
+            id, "stack", kind, stack.title, tag, (*rows, *self.view.stack_rows(stack)), self._group(stack.inside),
+            tooltip=some(list(dict.fromkeys(map(skeleton.title, nodes))), 12), problem=problem,
+            faint=self._is_faint(*nodes),
+        )  # fmt: skip
+
+    def _add_inputs(self, node: Node, stack: Stack | None) -> None:
+        """The cards of leaves and constants that enter an op, each once, and their edges."""
+        target = self._id(node)
+        group = self._group(self.skeleton.place[node].group)
+        for k, (i, parent) in enumerate(zip(node.plan.indices, node.parents, strict=False)):
+            if parent.plan is None and self._shows_leaf(node, i, parent, stack):
+                if parent not in self.inputs:
+                    self._add_leaf(parent, node, i, group)
+                self._add_leaf_edge(parent, node, k, target)
+        for i, outline in outlines(node):
+            if stack is None or i == 0:
+                self._add_constant(outline, node, i, target, group)
+        if stack is None:
+            self._add_labels(node, target)
+
+    def _shows_leaf(self, node: Node, i: int, leaf: Node, stack: Stack | None) -> bool:
+        if stack is not None:
+            return i == 0 and node in stack.copies[0]
+        return self.options.params == "nodes" or i == 0
+
+    def _add_leaf(self, leaf: Node, node: Node, i: int, group: str) -> None:
+        id = self.inputs[leaf] = f"n{self.skeleton.number[leaf]}"
+        name = self.skeleton.name(leaf) or self.skeleton.input_name(node, i)
+        dtype = "" if leaf.dtype == "float32" else f" {leaf.dtype}"
+        rows = (Row(by(leaf.shape) + dtype), *self.view.leaf_rows(leaf))
+        problem = self.view.leaf_problem(leaf)
+        self.drawing.cards.append(
+            Card(id, "note", "parameter", name, rows=rows, group=group, problem=problem, faint=self._is_faint(leaf))
+        )
+        if self.details is not None:
+            self.drawing.details[id] = self.details.of_leaf(leaf, name)
+
+    def _add_leaf_edge(self, leaf: Node, node: Node, k: int, target: str) -> None:
+        source = self.inputs[leaf]
+        faint = self._is_faint(leaf) or self._is_faint(node)
+        if self.view.is_backward:
+            rows = self.view.flow(leaf, node, k)[1:]  # the note has the shape
+            width = self.view.width(leaf, node, k)
+            self.drawing.edges.append(Edge(target, source, "gradient", rows, width, faint=faint))
+        else:
+            poisoned = self.view.is_poisoned(leaf, node)
+            self.drawing.edges.append(Edge(source, target, "parameter", problem=poisoned, faint=faint))
+
+    def _add_constant(self, outline: Outline, node: Node, i: int, target: str, group: str) -> None:
+        """An input picture, another constant, or a frozen parameter."""
+        called = self.skeleton.input_name(node, i)
+        is_frozen = i > 0 and called.endswith(("weight", "bias"))
+        if outline not in self.inputs:
+            id = self.inputs[outline] = f"c{self.skeleton.number[node]}.{i}"
+            name = self.skeleton.name(outline) or (called if is_frozen else "constant" if i else "input")
+            if not is_frozen:
+                inside = "" if i == 0 else group
+                card = Card(id, "input", "input", name, rows=(Row("no gradient"),), group=inside)
+            else:
+                rows = (Row(by(outline.shape)), Row("frozen"))
+                card = Card(id, "note", "parameter", name, rows=rows, group=group)
+            self.drawing.cards.append(card)
+            if self.details is not None:
+                self.drawing.details[id] = self.details.of_leaf(outline, name)
+        label = (Row(by(outline.shape)),) if not is_frozen else ()
+        if (self.inputs[outline], target) not in self.edges:
+            self.edges.add((self.inputs[outline], target))
+            self.drawing.edges.append(Edge(self.inputs[outline], target, "constant", rows=label))
+
+    def _add_labels(self, node: Node, target: str) -> None:
+        labels = node.params.get("labels")
+        if labels is None:
+            return
+        text = labels if isinstance(labels, str) else f"{labels.dtype}{labels.shape}"  # a str once backward is done
+        named = [n for n, t in self.skeleton.tensors.items() if f"{t.dtype}{t.shape}" == text]
+        id = f"t{self.skeleton.number[node]}"
+        row = Row(f"{text.replace('(', ' (').replace(',)', ')')} · no gradient")
+        self.drawing.cards.append(Card(id, "target", "input", named[0] if len(named) == 1 else "labels", rows=(row,)))
+        self.drawing.edges.append(Edge(id, target, "constant"))
+
+    def _add_flow(self, parent: Node, node: Node, k: int) -> None:
+        """The arrow between two ops."""
+        ends = (self._id(parent), self._id(node))
+        is_folded = node in self.stacks or parent in self.stacks
+        if ends[0] == ends[1] or (is_folded and ends in self.edges):
+            return
+        self.edges.add(ends)
+        rows, width = self._flow(parent, node, k, is_folded), self.view.width(parent, node, k)
+        faint = self._is_faint(parent) or self._is_faint(node)
+        if self.view.is_backward:
+            self.drawing.edges.append(Edge(ends[1], ends[0], "gradient", rows, width, faint=faint))
+        else:
+            poisoned = self.view.is_poisoned(parent, node)
+            self.drawing.edges.append(Edge(*ends, "forward", rows, width, problem=poisoned, faint=faint))
+
+    def _flow(self, parent: Node, node: Node, k: int, is_folded: bool) -> tuple[Row, ...]:
+        """The label of an arrow; of one that stands for several, the gradient that all of them bring together."""
+        if not is_folded:
+            return self.view.flow(parent, node, k)
+        skeleton, target = self.skeleton, self._id(node)
+        users = [user for user, _ in skeleton.consumers[parent] if self._id(user) == target]
+        if len(users) == 1:
+            return self.view.flow(parent, node, k)
+        record = skeleton.record(parent)
+        shape = Row(by(parent.shape))
+        if len(users) < len(skeleton.consumers[parent]) or record is None or record.gradient is None:
+            return (shape,)
+        return (shape, Row(f"∂ {number(record.gradient.norm)}", "gradient"))
 
 
-def _formulas(node: Node) -> tuple[Row, ...]:
-    """One line for each input that a gradient flows to."""
-    op = node.plan.op
-    names = [op.variadic] if op.variadic else [op.inputs[i] for i in node.plan.indices]
-    return tuple(Row(f"∂{name} = {op.formulas[name]}", "gradient") for name in names if name in op.formulas)
+def _message(node: Node, said: str | None) -> tuple[Row, ...]:
+    """What an op was given, and why it refused."""
+    if said is None:
+        return ()
+    names = node.plan.op.inputs if not node.plan.op.variadic else []
+    shapes = [
+        f"{names[i] if names else f'{node.plan.op.variadic}[{i}]'}: {by(s)}"
+        for i, s in sorted(input_shapes(node).items())
+    ]
+    lines = [part for line in said.splitlines() for part in textwrap.wrap(line, 56, subsequent_indent="  ")]
+    return (*(Row(shape, "bold") for shape in shapes), *(Row(line, "problem") for line in lines[:12]))
 
 
-def _family(name: str) -> tuple[str, str]:
-    for family, tag, starts in _FAMILIES:
-        if name.startswith(starts):
-            return family, tag
-    return "math", "OP"
+def _link(skeleton: Skeleton, node: Node) -> str:
+    """Where an editor finds the line that recorded the op, if it was watched."""
+    record = skeleton.record(node)
+    if record is None or record.line is None or not record.line[0].startswith("/"):
+        return ""
+    return f"vscode://file{record.line[0]}:{record.line[1]}".replace(" ", "%20")
 
 
-def _facts(node: Node) -> list[str]:
-    """Channels and the parameters that differ from their defaults, briefly: 1→8 k3 p1."""
-    op, facts = node.plan.op, []
-    shapes = {node.plan.indices[k]: parent.shape for k, parent in enumerate(node.parents)}
-    shapes |= {k: constant.shape for k, constant in node.constants if isinstance(constant, Outline)}
-    if op.name.startswith("conv2d") and 1 in shapes and 0 in shapes:
-        facts += [f"{shapes[0][1]}→{node.shape[1]}", f"k{_pair(shapes[1][2:])}"]
-    elif op.name == "linear" and 0 in shapes:
-        facts.append(f"{shapes[0][-1]}→{node.shape[-1]}")
-    for name, value in node.params.items():
-        if name in ("labels", "shape") or _is_default(value, op.defaults.get(name)):  # the edges say both
-            continue
-        facts.append(f"{_BRIEF[name]}{_pair(value)}" if name in _BRIEF else f"{name}={_short(value)}")
-    return facts
-
-
-def _is_default(value: Any, default: Any) -> bool:
-    if value is None or (isinstance(value, str) and value.endswith(")")):  # an array, by dtype and shape
-        return True
-    if isinstance(value, tuple) and value and all(v == default for v in value):
-        return True
-    return type(value) is type(default) and not hasattr(value, "shape") and bool(value == default)
-
-
-def _pair(value: Any) -> str:
-    if isinstance(value, (tuple, list)):
-        return str(value[0]) if len(set(value)) == 1 else "×".join(map(str, value))
-    return str(value)
-
-
-def _short(value: Any) -> str:
-    text = str(value) if not isinstance(value, float) else f"{value:.4g}"
-    return text if len(text) <= 24 else f"{text[:21]}..."
-
-
-def _stack(path: str, nodes: list[Node], plan: _Plan, id: str, groups: Mapping[str, str]) -> Card:
-    """A folded module: its class, how many ops, how many parameters."""
-    leaves = {parent for node in nodes for parent in node.parents if parent.plan is None}
-    parameters = sum(math.prod(leaf.shape) for leaf in leaves)
-    families = Counter(_family(node.plan.op.name)[0] for node in nodes)
-    family = "conv" if families["conv"] else families.most_common(1)[0][0]
-    rows: tuple[Row, ...] = (Row(plan.kinds.get(path, "")), Row(f"{len(nodes)} ops · {parameters:,} params"))
-    gradients = [leaf.watch.grad for leaf in leaves if leaf.watch is not None and leaf.watch.grad is not None]
-    if gradients:
-        rows += (Row(f"‖∂‖ {math.hypot(*map(_norm, gradients)):.3g}", "gradient"),)
-    return Card(
-        id,
-        "stack",
-        family,
-        path,
-        "MODULE",
-        tuple(row for row in rows if row.text),
-        _group_id(path.rpartition(".")[0], groups),
-    )
-
-
-def _flow(node: Node) -> tuple[Row, ...]:
-    """The label of an edge: the shape once, and the gradient where one was kept."""
-    rows = (Row(_by(node.shape)),)
-    gradient = node.watch.grad if node.watch is not None else None
-    return rows if gradient is None else (*rows, Row(f"∂ {_norm(gradient):.3g}", "gradient"))
-
-
-def _norm(gradient: Tensor) -> float:
-    """The Euclidean norm, in float64, scaled so that nothing overflows."""
-    values = gradient.array.astype("float64")
-    top = float(abs(values).max(initial=0.0))
-    return top * float(((values / top) ** 2).sum()) ** 0.5 if 0.0 < top < math.inf else top
-
-
-def _by(shape: tuple[int, ...]) -> str:
-    return "×".join(map(str, shape)) or "scalar"
-
-
-def _title(output: Tensor, plan: _Plan, drawing: Drawing, title: str | None) -> str:
-    leaves = [node for node in plan.nodes if node.plan is None]
-    model = next((node.scope.chain[0][1] for node in plan.nodes if node.scope is not None), "")
-    parts = [title or model] if title or model else []
-    if output.array.size == 1:
-        loss = output.node is not None and _family(output.node.plan.op.name if output.node.plan else "")[0] == "loss"
-        parts.append(f"{'loss' if loss else 'value'} {output.array.item():.4f}")
-    parts.append(f"{sum(math.prod(leaf.shape) for leaf in leaves):,} parameters")
-    done = any(leaf.watch is not None and leaf.watch.grad is not None for leaf in leaves)
-    parts.append("backward done" if done else "before backward")
-    stacks = [card for card in drawing.cards if card.shape == "stack"]
-    if stacks:
-        ops = len(plan.nodes) - len(leaves)
-        folded = ops - sum(card.shape in ("card", "sign") for card in drawing.cards)
-        parts.append(f"{folded} ops folded into {len(stacks)} modules")
+def _title(skeleton: Skeleton, drawing: Drawing, stacks: Mapping[Node, Stack], options: Options) -> str:
+    parts = [options.title or skeleton.model] if options.title or skeleton.model else []
+    root, result = skeleton.root, skeleton.result
+    if result is not None and result.size == 1:
+        is_loss = root.plan is not None and family(root.plan.op.name)[0] == "loss"
+        parts.append(f"{'loss' if is_loss else 'value'} {decimals(result.item())}")
+    parameters = count(skeleton.leaves)
+    parts.append(f"{parameters:,} parameter{'s' if parameters != 1 else ''}")
+    if operations := total_flops(skeleton.ops):
+        parts.append(amount(operations, "FLOP"))
+    if (memory := kept_memory(skeleton)).peak:
+        parts.append(f"peak {'' if memory.is_complete else '≥ '}{amount(memory.peak, 'B')}")
+    state = "backward done" if skeleton.is_done else "before backward"
+    parts.append("stopped by a ShapeError" if options.problems else state)
+    if stacks and not (options.is_page and len(skeleton.nodes) <= MOST_ON_A_PAGE):
+        cards = len(set(stacks.values()))
+        parts.append(f"{len(stacks)} ops folded into {cards} {'stack' if cards == 1 else 'stacks'}")
     return " · ".join(parts)

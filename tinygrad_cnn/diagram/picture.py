@@ -2,16 +2,24 @@
 
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..graph import Tensor, method
-from .build import build
+from ..shapes import ShapeError
+from .build import Options, build
+from .changes import around, compare, relabel
 from .digraph import to_digraph
 from .explorer import to_model_explorer
 from .mermaid import to_mermaid
-from .model import Drawing
-from .render import RenderError, render
+from .model import Card, Drawing
+from .page import to_page
+from .questions import Answer, between, find, kept_arrays, nan_causes, no_gradient
+from .report import Report
+from .save import save
+from .skeleton import Skeleton
+from .stamps import stamps
 from .svg import to_svg
 from .text import to_text
 
@@ -20,14 +28,86 @@ if TYPE_CHECKING:
 
 
 class Picture:
-    """A drawn graph. In a notebook it shows itself; `save` writes it; `drawing` is the plain model behind it."""
+    """A drawn graph. In a notebook it shows itself; `save` writes it; `drawing` is the plain model behind it.
 
-    def __init__(self, drawing: Drawing) -> None:
-        self.drawing = drawing
+    It keeps the graph that it shows alive.
+    """
+
+    def __init__(
+        self, skeleton: Skeleton, options: Options, change: Callable[[Drawing], Drawing] | None = None
+    ) -> None:
+        self.skeleton, self.options = skeleton, options
+        self._change = change
+        self.drawing = self._draw(options)
+
+    def _draw(self, options: Options) -> Drawing:
+        drawing = build(self.skeleton, options)
+        return drawing if self._change is None else self._change(drawing)
+
+    def show(self, view: str) -> "Picture":
+        """The same graph as it is now, in another view."""
+        return Picture(self.skeleton, replace(self.options, view=view), self._change)
+
+    def find_nan(self) -> Report:
+        """The ops and parameters that hold nan or inf, the first cause first; marked in the view `health`.
+
+        Before a backward, values are known where rules keep them; under `tg.watch()`, all are.
+        """
+        return self._report(nan_causes(self.skeleton, self.options.parameters), "health")
+
+    def why_no_grad(self, parameter: Tensor | str) -> Report:
+        """Why a Tensor (or the parameter of this name) has no gradient: the op that cuts it off, if it was watched."""
+        if isinstance(parameter, str) and parameter in self.skeleton.tensors:
+            name, parameter = parameter, self.skeleton.tensors[parameter]
+            return self._report(no_gradient(self.skeleton, parameter, name))
+        if isinstance(parameter, Tensor):
+            return self._report(no_gradient(self.skeleton, parameter, find(self.skeleton, parameter)[1]))
+        find(self.skeleton, parameter)
+        raise ValueError(f"graph: {parameter!r} is an op; why_no_grad needs a Tensor or a parameter's name")
+
+    def path(self, a: Tensor | str, b: Tensor | str) -> Report:
+        """The ops on all ways from a to b, Tensors or names in the picture; the rest of the picture is pale."""
+        ends = []
+        for wanted in (a, b):
+            node, name = find(self.skeleton, wanted)
+            if node is None or node not in self.skeleton.number:
+                raise ValueError(f"graph: {name} is not in this graph, or no gradient flows through it")
+            ends.append((node, name))
+        return self._report(between(self.skeleton, *ends))
+
+    def saved(self) -> Report:
+        """What every op keeps for backward, why, how many bytes, when it is freed; the picture is the view `memory`."""
+        return self._report(kept_arrays(self.skeleton), "memory")
+
+    def diff(self, other: "Picture") -> Report:
+        """What differs from this picture to another, later one: cards added, removed, and changed in what they say."""
+        if not isinstance(other, Picture):
+            raise TypeError(f"diff: a {type(other).__name__} was given; a Picture is needed, as graph() gives")
+        drawing, changes = compare(self.drawing, other.drawing)
+        rows: list[tuple[str, ...]] = [(change.kind, change.title, change.before, change.after) for change in changes]
+        kinds = [f"{sum(c.kind == kind for c in changes)} {kind}" for kind in ("added", "removed", "changed")]
+        answer = f"cards: {', '.join(kinds)}" if rows else "no difference"
+        picture = Picture(other.skeleton, other.options, lambda _: drawing)
+        return Report(answer, ("what", "card", "before", "after"), rows, picture)
+
+    def gradcheck(self) -> "Picture":
+        """The same picture with a stamp on every op: how far its rules are from central differences, on its samples.
+
+        An op without a sample is stamped as not checked.
+        """
+        return Picture(self.skeleton, replace(self.options, stamps=stamps(self.skeleton.ops)), self._change)
+
+    def _report(self, answer: Answer, view: str | None = None) -> Report:
+        sentence, columns, rows, marked = answer
+        options = self.options if view is None else replace(self.options, view=view)
+        if marked is not None:
+            options = replace(options, emphasis=frozenset(marked))
+        picture = Picture(self.skeleton, options, self._change) if rows or marked else None
+        return Report(sentence, columns, rows, picture)
 
     def svg(self) -> str:
-        """The picture as SVG with a light and a dark theme, laid out by our own layout: needs no Graphviz."""
-        return to_svg(self.drawing)
+        """The picture as SVG, laid out by our own layout: needs no Graphviz."""
+        return to_svg(self.drawing, self.drawing.theme)
 
     def dot(self) -> "graphviz.Digraph":
         """The picture as a `graphviz.Digraph`, for people who want to edit it."""
@@ -37,35 +117,34 @@ class Picture:
         """The picture as lines of text."""
         return to_text(self.drawing)
 
-    def save(self, path: str | Path) -> Path:
+    def html(self) -> str:
+        """The picture as one HTML file that needs no network: zoom, search, folding, details, and a step player.
+
+        Up to 2,000 ops, every module can be unfolded there; what the picture folds is folded at first.
+        """
+        return to_page(self._draw(replace(self.options, is_page=True)))
+
+    def save(self, path: str | Path, engine: str = "auto") -> Path:
         """Write the picture in the format of the path's ending; returns the path that was written.
 
-        .svg, .dot, .txt, .md (Mermaid) and .json (Model Explorer) need nothing else. .png and .pdf need Graphviz's
-        program `dot`; without it an SVG is written beside the path, and a line on stderr says what to install.
+        .svg, .html, .dot, .txt, .md (Mermaid) and .json (Model Explorer) need nothing else. .png needs resvg-py (the
+        extra `png`) or Graphviz's program `dot`, .pdf needs `dot`; without them an SVG is written beside the path, and
+        a line on stderr says what to install.
 
-        Raises ValueError for another ending.
+        engine: "auto"; "builtin", which never runs dot; or "dot", whose layout .svg, .png and .pdf then have. If dot
+        fails or takes more than 10 s, the built-in layout is used, and a line on stderr says why.
+
+        Raises ValueError for another ending or engine.
         """
-        path = Path(path)
-        ending = path.suffix.lower()
-        if ending in (".png", ".pdf"):
-            try:
-                path.write_bytes(render(self.dot(), ending[1:]))
-            except RenderError as error:
-                path = path.with_suffix(".svg")
-                print(f"{error}; wrote {path} instead", file=sys.stderr)
-                path.write_text(self.svg(), encoding="utf-8")
-            return path
         writers: dict[str, Callable[[], str]] = {
             ".svg": self.svg,
+            ".html": self.html,
             ".dot": lambda: self.dot().source,
             ".txt": self.text,
             ".md": lambda: f"```mermaid\n{to_mermaid(self.drawing).rstrip()}\n```\n",
             ".json": lambda: to_model_explorer(self.drawing),
         }
-        if ending not in writers:
-            raise ValueError(f"save: {path.name!r} ends in {ending!r}; it can be {', '.join(writers)}, .png or .pdf")
-        path.write_text(writers[ending](), encoding="utf-8")
-        return path
+        return save(self.drawing, Path(path), engine, writers)
 
     def _repr_svg_(self) -> str:
         return self.svg()
@@ -79,32 +158,76 @@ class Picture:
 def draw(
     output: Tensor,
     model: Any = None,
-    names: Mapping[str, Tensor] | None = None,
+    inputs: Mapping[str, Tensor] | None = None,
     view: str = "ops",
     depth: int | None = None,
+    fold: bool | None = None,
+    params: str = "nodes",
+    focus: str | None = None,
+    hops: int = 2,
     max_nodes: int = 400,
     title: str | None = None,
+    legend: bool = True,
     direction: str = "TB",
+    theme: str = "auto",
+    label: Callable[..., Any] | None = None,
 ) -> Picture:
     """The graph that `output` was computed by, before or after backward, as a Picture; also `output.graph(...)`.
 
     model: its parameters are shown by their paths (they are also found by the modules that ran).
-    names: more Tensors by the name to show; else the caller's variables name them.
-    view: "ops" shows every op, "arch" folds modules, "teach" adds the formula of every gradient.
-    depth: fold modules deeper than this many levels.
+    inputs: more Tensors by the name to show; else the caller's variables name them.
+    view: "ops" shows every op, "arch" folds modules, "grad" sends arrows backward, as thick as the gradient, "teach"
+        adds the formula of every gradient, with pictures, "memory" what is kept and when it is freed, "cost" FLOPs
+        and times, "health" what is wrong. Much of it needs the forward pass to run under `tg.watch()`.
+    depth: fold modules deeper than this many levels. fold: fold repeats, as BasicBlock ×3; False folds nothing before
+        max_nodes. With neither, repeats and then modules fold where the picture would not fit a page.
+    params: "nodes" draws parameters as notes, "inline" as rows of their op, "hide" not at all.
+    focus: show only what is within `hops` steps of the cards whose title or path begins so.
     max_nodes: fold from the inside until no more cards than this are left; the title says so.
-    direction: "TB" from top to bottom, "LR" from left to right.
+    direction: "TB" from top to bottom, "LR" from left to right. theme: of an SVG or PNG; "auto" follows the reader's
+        system, "print" is light.
+    label: a function that is given every Card and returns the one to draw.
 
     Raises TypeError, RuntimeError or ValueError for what cannot be drawn.
     """
-    if direction not in ("TB", "LR"):
-        raise ValueError(f"graph: direction={direction!r}; it can be 'TB' or 'LR'")
-    if not isinstance(names or {}, Mapping) or not all(isinstance(t, Tensor) for t in (names or {}).values()):
-        raise TypeError("graph: names must be a dict of Tensors by name, as in dict(model.named_parameters())")
-    known: dict[str, Tensor] = {**_variables(2), **(dict(model.named_parameters()) if model is not None else {})}
-    drawing = build(output, {**known, **(names or {})}, view, depth, max_nodes, title)
-    drawing.direction = direction
-    return Picture(drawing)
+    if not isinstance(output, Tensor):
+        raise TypeError(f"graph: a {type(output).__name__} was given; a Tensor is needed")
+    if not isinstance(inputs or {}, Mapping) or not all(isinstance(t, Tensor) for t in (inputs or {}).values()):
+        raise TypeError("graph: inputs must be a dict of Tensors by name, as in {'x': x, 'labels': y}")
+    if output.node is None:
+        raise RuntimeError(
+            "graph: this Tensor has no graph; compute it from one with requires_grad=True, outside no_grad"
+        )
+    parameters = dict(model.named_parameters()) if model is not None else {}
+    modules = dict(model.named_modules()) if model is not None else {}
+    names = {**_variables(2), **parameters, **(inputs or {})}
+    options = Options(view, depth, fold, params, max_nodes, title, legend, direction, theme, parameters)
+    return Picture(Skeleton(output.node, names, output.array, modules), options, _changes(focus, hops, label))
+
+
+def _changes(
+    focus_on: str | None, hops: int, label: Callable[[Card], Card] | None
+) -> Callable[[Drawing], Drawing] | None:
+    """What `focus` and `label` do to a drawing."""
+    if focus_on is None and label is None:
+        return None
+
+    def change(drawing: Drawing) -> Drawing:
+        drawing = drawing if focus_on is None else around(drawing, focus_on, hops)
+        return drawing if label is None else relabel(drawing, label)
+
+    return change
+
+
+def _draw_error(error: ShapeError, **options: Any) -> Picture:
+    node = error.failed
+    if node is None:
+        raise RuntimeError("graph: this error was not raised by an op on Tensors, so there is no graph to draw")
+    skeleton = Skeleton(node, _variables(3))
+    return Picture(skeleton, Options(problems={node: str(error)}, **{"params": "nodes", **options}))
+
+
+ShapeError.draw = staticmethod(_draw_error)
 
 
 def _variables(level: int) -> dict[str, Tensor]:

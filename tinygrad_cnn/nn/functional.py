@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from .. import memory
+from ..declaration import Primitive
 from ..graph import Tensor
 from ..modes import recording
 from ..ops import conv as _conv
@@ -22,7 +23,6 @@ from ..ops import norm as _norm
 from ..ops import pool as _pool
 from ..ops import softmax as _softmax
 from ..ops.index import getitem
-from ..primitive import Primitive
 from ..shapes import ShapeError
 
 __all__ = [

@@ -3,6 +3,7 @@
 Source: Dumoulin & Visin, A guide to convolution arithmetic for deep learning (2016), sections 2 and 4.
 """
 
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -107,6 +108,7 @@ def _w_of_conv(g: Any, x: Any, w_shape: Any, stride: Any, padding: Any, dilation
 
 conv2d.vjp(x=_x_of_conv, w=_w_of_conv, b=lambda g: sum(g, (0, 2, 3)))
 conv2d.formula(x="∂out ⋆ᵀ w", w="x ⋆ʷ ∂out", b="Σ ∂out")
+conv2d.flops(lambda w_shape, b_shape, out_shape: prod(out_shape) * (2 * prod(w_shape[1:]) + bool(b_shape)))
 
 conv2d_input_grad.vjp(
     g=lambda h, g_shape, w, stride, padding, dilation, groups: _cropped(
@@ -117,6 +119,7 @@ conv2d_input_grad.vjp(
     ),
 )
 conv2d_input_grad.formula(g="∂out ⋆ w", w="∂out ⋆ʷ g")
+conv2d_input_grad.flops(lambda g_shape, w_shape: 2 * prod(g_shape) * prod(w_shape[1:]))
 
 conv2d_weight_grad.vjp(
     x=lambda h, x_shape, g, stride, padding, dilation, groups: conv2d_input_grad(
@@ -127,6 +130,7 @@ conv2d_weight_grad.vjp(
     ),
 )
 conv2d_weight_grad.formula(x="g ⋆ᵀ ∂out", g="x ⋆ ∂out")
+conv2d_weight_grad.flops(lambda g_shape, out_shape: 2 * prod(g_shape) * prod(out_shape[1:]))
 
 
 @op
@@ -172,6 +176,9 @@ conv_transpose2d.vjp(
     b=lambda g: sum(g, (0, 2, 3)),
 )
 conv_transpose2d.formula(x="∂out ⋆ w", w="∂out ⋆ʷ x", b="Σ ∂out")
+conv_transpose2d.flops(
+    lambda x_shape, w_shape, b_shape, out_shape: 2 * prod(x_shape) * prod(w_shape[1:]) + prod(out_shape) * bool(b_shape)
+)
 
 
 def _problem(draw: Any, out_of: Any = None) -> Any:

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from ..basics import cast
+from ..flops import moves_data
 from ..graph import Tensor, method
 from ..primitive import op
 
@@ -19,6 +20,7 @@ def clone(x: Any, /) -> Any:
 
 clone.vjp(x=lambda g: g)
 clone.formula(x="∂out")
+clone.flops(moves_data)
 
 
 @method

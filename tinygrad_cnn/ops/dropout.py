@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from ..flops import one_per_output
 from ..graph import Tensor
 from ..primitive import op
 from ..random import default_generator
@@ -21,6 +22,7 @@ def drop(x: Any, /, keep: Any, scale: float) -> Any:
 
 drop.vjp(x=lambda g, keep, scale: drop(g, keep, scale))
 drop.formula(x="∂out · scale · 1[keep]")
+drop.flops(one_per_output)
 
 
 @drop.sample

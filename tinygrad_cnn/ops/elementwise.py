@@ -1,11 +1,13 @@
 """Elementwise ops. The engine promotes dtypes and undoes broadcasting, so no rule mentions either."""
 
+from math import prod
 from typing import Any
 
 import numpy as np
 
 from ..basics import add
 from ..dtypes import common_dtype
+from ..flops import moves_data, one_per_output
 from ..graph import Tensor, method, wrap
 from ..primitive import op
 from ..shapes import ShapeError, broadcast_shape
@@ -67,6 +69,7 @@ def sub(x: Any, y: Any, /) -> Any:
 
 sub.vjp(x=lambda g: g, y=lambda g: -g)
 sub.formula(x="∂out", y="−∂out")
+sub.flops(one_per_output)
 
 
 @op(operator="mul", method=True, broadcast=True, numpy=np.multiply)
@@ -77,6 +80,7 @@ def mul(x: Any, y: Any, /) -> Any:
 
 mul.vjp(x=lambda g, y: g * y, y=lambda g, x: g * x)
 mul.formula(x="∂out · y", y="∂out · x")
+mul.flops(one_per_output)
 
 
 @op(operator="truediv", method=True, broadcast=True, floating=True, numpy=np.true_divide)
@@ -87,6 +91,7 @@ def div(x: Any, y: Any, /) -> Any:
 
 div.vjp(x=lambda g, y: g / y, y=lambda g, out, y: -g * out / y)
 div.formula(x="∂out / y", y="−∂out · x / y²")
+div.flops(one_per_output)
 
 
 @div.sample
@@ -108,6 +113,7 @@ def neg(x: Any, /) -> Any:
 
 neg.vjp(x=lambda g: -g)
 neg.formula(x="−∂out")
+neg.flops(one_per_output)
 
 
 @op(operator="pow", method=True, broadcast=True, numpy=np.power)
@@ -134,6 +140,7 @@ def _pow_exponent_gradient(g: Any, out: Any, x: Any, y: Any) -> Any:
 
 pow.vjp(x=_pow_base_gradient, y=_pow_exponent_gradient)
 pow.formula(x="∂out · y · x^(y − 1)", y="∂out · out · log x")
+pow.flops(one_per_output)
 
 
 @pow.sample
@@ -150,6 +157,7 @@ def exp(x: Any, /) -> Any:
 
 exp.vjp(x=lambda g, out: g * out)
 exp.formula(x="∂out · out")
+exp.flops(one_per_output)
 
 
 @op(method=True, floating=True, numpy=np.log)
@@ -160,6 +168,7 @@ def log(x: Any, /) -> Any:
 
 log.vjp(x=lambda g, x: g / x)
 log.formula(x="∂out / x")
+log.flops(one_per_output)
 
 
 @log.sample
@@ -175,6 +184,7 @@ def sqrt(x: Any, /) -> Any:
 
 sqrt.vjp(x=lambda g, out: g / (out * 2.0))
 sqrt.formula(x="∂out / (2 · out)")
+sqrt.flops(one_per_output)
 
 
 @sqrt.sample
@@ -190,6 +200,7 @@ def square(x: Any, /) -> Any:
 
 square.vjp(x=lambda g, x: g * (x * 2.0))
 square.formula(x="∂out · 2 · x")
+square.flops(one_per_output)
 
 
 @op(method=True, floating=True, numpy=np.sin)
@@ -206,8 +217,10 @@ def cos(x: Any, /) -> Any:
 
 sin.vjp(x=lambda g, x: g * cos(x))
 sin.formula(x="∂out · cos x")
+sin.flops(one_per_output)
 cos.vjp(x=lambda g, x: -g * sin(x))
 cos.formula(x="−∂out · sin x")
+cos.flops(one_per_output)
 
 
 @op(method=True, numpy=np.sign)
@@ -218,6 +231,7 @@ def sign(x: Any, /) -> Any:
 
 sign.vjp(x=lambda g: g * 0.0)
 sign.formula(x="0")
+sign.flops(one_per_output)
 
 
 @op(method=True, numpy=np.absolute)
@@ -228,6 +242,7 @@ def abs(x: Any, /) -> Any:
 
 abs.vjp(x=lambda g, x: g * sign(x))
 abs.formula(x="∂out · sign x")
+abs.flops(one_per_output)
 method("__abs__")(abs)
 
 
@@ -239,6 +254,7 @@ def maximum(x: Any, y: Any, /) -> Any:
 
 maximum.vjp(x=lambda g, x, y: g * _share(x, y), y=lambda g, x, y: g * _share(y, x))
 maximum.formula(x="∂out · (1[x > y] + 1[x = y]/2)", y="∂out · (1[y > x] + 1[x = y]/2)")
+maximum.flops(one_per_output)
 
 
 @op(method=True, broadcast=True, numpy=np.minimum)
@@ -249,6 +265,7 @@ def minimum(x: Any, y: Any, /) -> Any:
 
 minimum.vjp(x=lambda g, x, y: g * _share(y, x), y=lambda g, x, y: g * _share(x, y))
 minimum.formula(x="∂out · (1[x < y] + 1[x = y]/2)", y="∂out · (1[y < x] + 1[x = y]/2)")
+minimum.flops(one_per_output)
 
 
 def _share(x: Any, y: Any) -> Any:
@@ -266,6 +283,7 @@ def mask(x: Any, /, keep: Any) -> Any:
 
 mask.vjp(x=lambda g, keep: mask(g, keep))
 mask.formula(x="∂out · 1[keep]")
+mask.flops(moves_data)
 
 
 @mask.sample
@@ -294,6 +312,7 @@ def clip(x: Any, /, min: Any = None, max: Any = None) -> Any:
 
 clip.vjp(x=lambda g, x, min, max: mask(g, inside(x, min, max)))
 clip.formula(x="∂out · 1[min ≤ x ≤ max]")
+clip.flops(lambda out_shape, min, max: prod(out_shape) * ((min is not None) + (max is not None)))
 
 
 def inside(x: Any, low: Any, high: Any) -> Any:
@@ -324,6 +343,7 @@ def _select_gradient(g: Any, condition: Any) -> Any:
 
 select.vjp(x=_select_gradient, y=lambda g, condition: mask(g, ~condition))
 select.formula(x="∂out · 1[condition]", y="∂out · 1[¬condition]")
+select.flops(moves_data)
 
 
 @select.sample
@@ -355,6 +375,7 @@ def sigmoid(x: Any, /) -> Any:
 
 sigmoid.vjp(x=lambda g, out: g * (out * (1.0 - out)))
 sigmoid.formula(x="∂out · out · (1 − out)")
+sigmoid.flops(lambda out_shape: 4 * prod(out_shape))
 
 
 @op(method=True, floating=True, numpy=np.tanh)
@@ -365,6 +386,7 @@ def tanh(x: Any, /) -> Any:
 
 tanh.vjp(x=lambda g, out: g * (1.0 - out * out))
 tanh.formula(x="∂out · (1 − out²)")
+tanh.flops(one_per_output)
 
 
 @op(method=True)
@@ -375,6 +397,7 @@ def relu(x: Any, /) -> Any:
 
 relu.vjp(x=lambda g, out: mask(g, array_of(out) > 0))
 relu.formula(x="∂out · 1[x > 0]")
+relu.flops(one_per_output)
 
 
 @op(method=("gt", "greater"), numpy=np.greater, broadcast=True)
@@ -482,6 +505,7 @@ def logical_xor(x: Any, y: Any, /) -> Any:
 
 for _comparison in (greater, greater_equal, less, less_equal, equal, not_equal):
     _comparison.vjp(x=None, y=None)
+    _comparison.flops(one_per_output)
 
 
 @bitwise_and.sample
@@ -498,10 +522,10 @@ def _(draw: Any) -> Any:
 
 for _of_two in (bitwise_and, bitwise_or, bitwise_xor, logical_and, logical_or, logical_xor):
     _of_two.vjp(x=None, y=None)
-bitwise_not.vjp(x=None)
-logical_not.vjp(x=None)
-isnan.vjp(x=None)
-isfinite.vjp(x=None)
+    _of_two.flops(one_per_output)
+for _of_one in (bitwise_not, logical_not, isnan, isfinite):
+    _of_one.vjp(x=None)
+    _of_one.flops(one_per_output)
 
 for _name, _comparison in {"__gt__": greater, "__ge__": greater_equal, "__lt__": less, "__le__": less_equal}.items():
     method(_name)(_comparison)

@@ -1,9 +1,11 @@
 """Reading by index, and its adjoint: adding at an index, where duplicates accumulate."""
 
+from math import prod
 from typing import Any
 
 import numpy as np
 
+from ..flops import moves_data
 from ..graph import Tensor, method
 from ..primitive import op
 
@@ -44,8 +46,10 @@ def _is_basic(index: Any) -> bool:
 
 getitem.vjp(x=lambda g, x_shape, index: add_at(g, index, x_shape))
 getitem.formula(x="scatter(∂out, index)")
+getitem.flops(moves_data)
 add_at.vjp(g=lambda h, index: getitem(h, index))
 add_at.formula(g="∂out[index]")
+add_at.flops(lambda g_shape: prod(g_shape))
 
 _INDICES = [
     1,
@@ -136,8 +140,10 @@ def add_along_axis(g: Any, /, indices: Any, axis: int, shape: tuple[int, ...]) -
 
 take_along_axis.vjp(x=lambda g, x_shape, indices, axis: add_along_axis(g, indices, axis, x_shape))
 take_along_axis.formula(x="scatter(∂out, along(indices, axis))")
+take_along_axis.flops(moves_data)
 add_along_axis.vjp(g=lambda h, indices, axis: take_along_axis(h, indices, axis))
 add_along_axis.formula(g="∂out[along(indices, axis)]")
+add_along_axis.flops(lambda g_shape: prod(g_shape))
 
 
 @take_along_axis.sample

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from ..basics import broadcast_to, cast, sum_to
+from ..flops import moves_data
 from ..graph import Tensor, method
 from ..primitive import op
 from ..shapes import ShapeError, concat_shape, normalize_axes, reshape_shape
@@ -38,6 +39,7 @@ def reshape(x: Any, /, shape: Any) -> Any:
 
 reshape.vjp(x=lambda g, x_shape: reshape(g, x_shape))
 reshape.formula(x="reshape(∂out, shape x)")
+reshape.flops(moves_data)
 
 
 @reshape.sample
@@ -117,6 +119,7 @@ def permute(x: Any, /, dims: Any) -> Any:
 
 permute.vjp(x=lambda g, dims: permute(g, _inverse(dims)))
 permute.formula(x="permute(∂out, inverse dims)")
+permute.flops(moves_data)
 
 
 def _inverse(dims: Sequence[int]) -> tuple[int, ...]:
@@ -182,6 +185,7 @@ pad.vjp(
     )
 )
 pad.formula(x="crop(∂out, widths)")
+pad.flops(moves_data)
 
 
 @pad.sample
@@ -198,6 +202,7 @@ def flipped(x: Any, /, axis: Any) -> Any:
 
 flipped.vjp(x=lambda g, axis: flipped(g, axis))
 flipped.formula(x="flip(∂out, axis)")
+flipped.flops(moves_data)
 
 
 @flipped.sample
@@ -233,6 +238,7 @@ def _concatenate_gradient(g: Any, xs_shape: Any, needs: tuple[bool, ...], axis: 
 
 concatenate.vjp_all(_concatenate_gradient)
 concatenate.formula(xs="split(∂out, xs, axis)[k]")
+concatenate.flops(moves_data)
 
 
 @concatenate.sample
@@ -257,6 +263,7 @@ def _stacked_gradient(g: Any, needs: tuple[bool, ...], axis: int) -> list[Any]:
 
 stacked.vjp_all(_stacked_gradient)
 stacked.formula(xs="take(∂out, k, axis)")
+stacked.flops(moves_data)
 
 
 @stacked.sample

@@ -1,5 +1,6 @@
 """Losses. Softmax and cross-entropy are one primitive, for integer labels and for probabilities."""
 
+from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -8,7 +9,7 @@ from ..basics import cast
 from ..graph import Tensor
 from ..kernels.reduce import sum_pairwise
 from ..primitive import op
-from ..shapes import ShapeError
+from ..shapes import ShapeError, broadcast_shape
 from .elementwise import array_of, mask
 from .index import add_at, getitem
 from .layout import unsqueeze
@@ -159,6 +160,17 @@ def _smoothing(weight: Any, label_smoothing: float, shape: tuple[int, ...], dtyp
     return _beside(share, axis, len(shape)), float(share.sum())
 
 
+def _positions_classes(shape: tuple[int, ...]) -> tuple[int, int]:
+    """How many positions the logits have, and how many classes."""
+    classes = shape[min(1, len(shape) - 1)]
+    return prod(shape) // classes, classes
+
+
+def _reduction_flops(positions: int, reduction: str, weighted: bool = False) -> int:
+    """The sum of the losses, and for a mean its quotient by the count or by the sum of the weights."""
+    return {"none": 0, "sum": positions, "mean": positions * (1 + weighted) + 1}[reduction]
+
+
 @op
 def cross_entropy_gradient(p: Any, h: Any, /, read: Labels, kept: float, share: Any, shared: float) -> Any:
     """h (Q p - q): the gradient for the logits, from their softmax p and the gradient h of each position's loss.
@@ -185,6 +197,7 @@ cross_entropy_gradient.vjp(
     ),
 )
 cross_entropy_gradient.formula(p="∂out · h_nhw · Σ_c q", h="Σ_c ∂out·(p · Σ_c q − q)")
+cross_entropy_gradient.flops(lambda p_shape, h_shape, shared: 5 * prod(h_shape) + (3 if shared else 1) * prod(p_shape))
 
 
 def _labels_gradient(
@@ -202,6 +215,17 @@ def _labels_gradient(
 
 cross_entropy_of_labels.vjp(x=_labels_gradient)
 cross_entropy_of_labels.formula(x="∂out/N · (softmax x · Σ_c q − q)")
+
+
+def _labels_flops(x_shape: tuple[int, ...], weight: Any, reduction: str, label_smoothing: float) -> int:
+    """-log softmax at each label, its factors, and with smoothing the weighted sum over the classes."""
+    positions, classes = _positions_classes(x_shape)
+    weighted, smoothed = weight is not None, bool(label_smoothing)
+    each = 4 * classes + 3 + weighted + smoothed + smoothed * ((2 + weighted) * classes + 2)
+    return positions * each + _reduction_flops(positions, reduction, weighted)
+
+
+cross_entropy_of_labels.flops(_labels_flops)
 
 
 def _labels_sample(draw: Any) -> Any:
@@ -289,6 +313,16 @@ cross_entropy_of_probabilities.vjp(x=_probabilities_input_gradient, target=_prob
 cross_entropy_of_probabilities.formula(
     x="∂out/N · (softmax x · Σ_c q − q)", target="−∂out/N · weight_c · (1 − label_smoothing) · log softmax x"
 )
+
+
+def _probabilities_flops(x_shape: tuple[int, ...], weight: Any, reduction: str, label_smoothing: float) -> int:
+    """q, log softmax, and the sum of their products."""
+    positions, classes = _positions_classes(x_shape)
+    q = 2 * bool(label_smoothing) + (weight is not None)
+    return positions * ((7 + q) * classes + 2) + _reduction_flops(positions, reduction)
+
+
+cross_entropy_of_probabilities.flops(_probabilities_flops)
 
 
 @cross_entropy_of_probabilities.sample
@@ -394,6 +428,15 @@ nll_of_labels.vjp(x=_nll_gradient)
 nll_of_labels.formula(x="−∂out/N · q")
 
 
+def _nll_flops(x_shape: tuple[int, ...], weight: Any, reduction: str) -> int:
+    """The sign, and the weight."""
+    positions, _ = _positions_classes(x_shape)
+    return positions * (1 + (weight is not None)) + _reduction_flops(positions, reduction, weight is not None)
+
+
+nll_of_labels.flops(_nll_flops)
+
+
 @nll_of_labels.sample
 def _(draw: Any) -> Any:
     shape, params = _labels_sample(draw)
@@ -428,6 +471,15 @@ def _squared_error_gradient(g: Any, x: Any, y: Any, reduction: str) -> Any:
 
 squared_error.vjp(x=_squared_error_gradient, y=lambda g, x, y, reduction: _squared_error_gradient(g, y, x, reduction))
 squared_error.formula(x="∂out · 2 · (x − y) / N", y="∂out · 2 · (y − x) / N")
+
+
+def _squared_error_flops(x_shape: tuple[int, ...], y_shape: tuple[int, ...], reduction: str) -> int:
+    """Difference, square, reduction."""
+    n = prod(broadcast_shape(x_shape, y_shape))
+    return 2 * n + _reduction_flops(n, reduction)
+
+
+squared_error.flops(_squared_error_flops)
 
 
 @squared_error.sample

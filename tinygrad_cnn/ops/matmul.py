@@ -1,5 +1,6 @@
 """Matrix products."""
 
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -53,6 +54,7 @@ def _right(g: Any, x: Any, y_shape: tuple[int, ...]) -> Any:
 
 matmul.vjp(x=_left, y=_right)
 matmul.formula(x="∂out @ yᵀ", y="xᵀ @ ∂out")
+matmul.flops(lambda x_shape, out_shape: 2 * prod(out_shape) * x_shape[-1])
 
 _SHAPES = [
     ((2, 3), (3, 4)),
@@ -100,6 +102,7 @@ linear.vjp(
     b=lambda g, b_shape: sum_to(g, b_shape),
 )
 linear.formula(x="∂out @ w", w="∂outᵀ @ x", b="Σ_rows ∂out")
+linear.flops(lambda w_shape, b_shape, out_shape: prod(out_shape) * (2 * w_shape[1] + bool(b_shape)))
 
 
 @linear.sample

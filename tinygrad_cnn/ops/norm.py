@@ -1,6 +1,6 @@
 """Batch normalisation: training, its gradients as ops of a closed family, and evaluation with running statistics."""
 
-import math
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,7 @@ def _axes(ndim: int) -> tuple[int, ...]:
 
 def _count(shape: tuple[int, ...]) -> int:
     """How many values one channel has; 1 for none, so that nothing has mean and variance 0."""
-    return max(math.prod(shape) // max(shape[1], 1), 1)
+    return max(prod(shape) // max(shape[1], 1), 1)
 
 
 def _across(values: Any, ndim: int) -> Any:
@@ -89,6 +89,11 @@ def _weighted_sum(g: Any, x: Any, statistics: tuple[Any, Any], eps: float) -> An
     return sum_pairwise(np.multiply(c, g, out=c), _axes(x.ndim), False) * _inverse_std(variance, eps)
 
 
+def _statistics_flops(x_shape: tuple[int, ...], statistics: Any) -> int:
+    """What it costs to make the statistics, unless they are there."""
+    return 0 if statistics is not None else 4 * prod(x_shape) + 2 * x_shape[1]
+
+
 @op
 def batch_norm_weight_grad(g: Any, x: Any, /, statistics: Any = None, eps: float = 1e-5) -> Any:
     """sum g y for each channel, with y = (x - mean(x)) / sqrt(var(x) + eps).
@@ -139,12 +144,18 @@ def _train_gradients(g: Any, x: Any, w: Any, statistics: Any, eps: float, needs:
 
 batch_norm_train.vjp_all(_train_gradients)
 batch_norm_train.formula(x="w_c/σ · (∂out − mean ∂out − x̂·mean(∂out·x̂))", w="Σ ∂out·x̂", b="Σ ∂out")
+batch_norm_train.flops(
+    lambda x_shape, w_shape, b_shape: (5 + bool(b_shape)) * prod(x_shape) + (5 + bool(w_shape)) * x_shape[1]
+)
 
 batch_norm_weight_grad.vjp(
     g=lambda v, x, eps: batch_norm_train(x, v, eps=eps),
     x=lambda v, g, x, statistics, eps: batch_norm_input_grad(g, x, v, statistics=statistics, eps=eps),
 )
 batch_norm_weight_grad.formula(g="∂out_c · x̂", x="∂out_c/σ · (g − mean g − x̂·mean(g·x̂))")
+batch_norm_weight_grad.flops(
+    lambda x_shape, statistics: _statistics_flops(x_shape, statistics) + 3 * prod(x_shape) + 4 * x_shape[1]
+)
 
 
 def _second_input_gradient(v: Any, g: Any, x: Any, w: Any, out: Any, statistics: Any, eps: float) -> Any:
@@ -169,6 +180,14 @@ batch_norm_input_grad.formula(
     g="w_c/σ · (∂out − mean ∂out − x̂·mean(∂out·x̂))",
     x="−(x̂·mean(∂out·out) + mean(g·x̂)·∂g + mean(∂out·x̂)·out) / σ",
     w="Σ ∂out·(g − mean g − x̂·mean(g·x̂))/σ",
+)
+batch_norm_input_grad.flops(
+    lambda x_shape, w_shape, statistics, sums: (
+        _statistics_flops(x_shape, statistics)
+        + (0 if sums is not None else 4 * prod(x_shape) + 4 * x_shape[1])
+        + 5 * prod(x_shape)
+        + (10 + bool(w_shape)) * x_shape[1]
+    )
 )
 
 
@@ -207,6 +226,7 @@ def _eval_weight_gradient(g: Any, x: Any, mean: Any, var: Any, eps: float) -> An
 
 batch_norm_eval.vjp(x=_eval_input_gradient, w=_eval_weight_gradient, b=lambda g: _per_channel(g))
 batch_norm_eval.formula(x="∂out · w_c / σ", w="Σ ∂out·x̂", b="Σ ∂out")
+batch_norm_eval.flops(lambda x_shape, w_shape: 2 * prod(x_shape) + (5 + bool(w_shape)) * x_shape[1])
 
 
 def _sample(draw: Any) -> Any:

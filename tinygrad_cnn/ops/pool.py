@@ -1,10 +1,12 @@
 """Pooling. The maximum is a choice of one cell per window: its gradient scatters to the chosen cells."""
 
+from math import prod
 from typing import Any
 
 import numpy as np
 
-from ..geometry import Pool2dGeometry, pool2d_geometry
+from ..flops import moves_data
+from ..geometry import Pool2dGeometry, checked_pair, pool2d_geometry
 from ..kernels import pool as kernels
 from ..kernels.reduce import widened
 from ..primitive import op
@@ -50,6 +52,11 @@ def _refuse_booleans(name: str, x: Any) -> None:
         raise TypeError(f"{name}: the image is bool; convert it first, as with .float()")
 
 
+def _cells(kernel_size: Any) -> int:
+    """How many cells a window has."""
+    return prod(checked_pair("pooling", "kernel_size", kernel_size, 1))
+
+
 def _max_pool2d_gradient(g: Any, winners: Any, x_shape: Any) -> Any:
     """Each window's g goes to the cells that held its maximum."""
     cells, share, distinct = winners
@@ -58,6 +65,7 @@ def _max_pool2d_gradient(g: Any, winners: Any, x_shape: Any) -> Any:
 
 max_pool2d.vjp(x=_max_pool2d_gradient)
 max_pool2d.formula(x="scatter(∂out, winners x)")
+max_pool2d.flops(lambda kernel_size, out_shape: prod(out_shape) * (_cells(kernel_size) - 1))
 
 
 @op
@@ -77,8 +85,10 @@ def scatter_planes(g: Any, /, cells: Any, size: Any, distinct: bool = False) -> 
 
 gather_planes.vjp(x=lambda g, x_shape, cells: scatter_planes(g, cells, x_shape[2:]))
 gather_planes.formula(x="scatter(∂out, planes cells)")
+gather_planes.flops(moves_data)
 scatter_planes.vjp(g=lambda h, cells: gather_planes(h, cells))
 scatter_planes.formula(g="∂out[planes cells]")
+scatter_planes.flops(lambda g_shape: prod(g_shape))
 
 
 @op
@@ -127,12 +137,14 @@ sum_pool2d.vjp(
     )
 )
 sum_pool2d.formula(x="∂out ⋆ᵀ 1")
+sum_pool2d.flops(lambda kernel_size, out_shape: prod(out_shape) * (_cells(kernel_size) - 1))
 sum_pool2d_input_grad.vjp(
     g=lambda h, kernel_size, stride, padding, dilation, ceil_mode: sum_pool2d(
         h, kernel_size, stride, padding, dilation, ceil_mode
     )
 )
 sum_pool2d_input_grad.formula(g="∂out ⋆ 1")
+sum_pool2d_input_grad.flops(lambda g_shape, kernel_size: prod(g_shape) * _cells(kernel_size))
 
 
 @op
@@ -195,6 +207,7 @@ def _avg_pool2d_gradient(
 
 avg_pool2d.vjp(x=_avg_pool2d_gradient)
 avg_pool2d.formula(x="(∂out / count) ⋆ᵀ 1")
+avg_pool2d.flops(lambda kernel_size, out_shape: prod(out_shape) * _cells(kernel_size))
 
 
 def _problem(draw: Any) -> Any:

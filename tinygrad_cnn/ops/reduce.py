@@ -1,10 +1,12 @@
 """Reductions. `axis` may be None (all axes), an int, or a tuple; () reduces nothing. dim/keepdim are accepted too."""
 
+from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..basics import broadcast_to
+from ..flops import one_per_input
 from ..graph import Tensor, method
 from ..kernels.reduce import sum_pairwise, widened
 from ..primitive import op
@@ -46,6 +48,7 @@ def sum(x: Any, /, axis: Any = None, keepdims: bool = False) -> Any:
 
 sum.vjp(x=_spread)
 sum.formula(x="∂out")
+sum.flops(one_per_input)
 
 
 def _axis_sample(draw: Any) -> Any:
@@ -69,6 +72,7 @@ def mean(x: Any, /, axis: Any = None, keepdims: bool = False) -> Any:
 
 mean.vjp(x=lambda g, x_shape, axis: _spread(g / float(_count(x_shape, axis) or 1), x_shape, axis))
 mean.formula(x="∂out / n")
+mean.flops(lambda x_shape, out_shape: prod(x_shape) + prod(out_shape))
 mean.sample(_axis_sample)
 
 
@@ -96,6 +100,7 @@ def _var_gradient(g: Any, x: Any, x_shape: tuple[int, ...], axis: Any, correctio
 
 var.vjp(x=_var_gradient)
 var.formula(x="∂out · 2 · (x − mean x) / (n − correction)")
+var.flops(lambda x_shape, out_shape: 4 * prod(x_shape) + 2 * prod(out_shape))
 
 
 @var.sample
@@ -126,8 +131,10 @@ def _extremum_gradient(g: Any, x: Any, x_shape: tuple[int, ...], out: Any, axis:
 
 amax.vjp(x=_extremum_gradient)
 amax.formula(x="∂out · 1[x = out] / Σ 1[x = out]")
+amax.flops(one_per_input)
 amin.vjp(x=_extremum_gradient)
 amin.formula(x="∂out · 1[x = out] / Σ 1[x = out]")
+amin.flops(one_per_input)
 amax.sample(_axis_sample)
 amin.sample(_axis_sample)
 
@@ -157,6 +164,8 @@ def argmin(x: Any, /, axis: int | None = None, keepdims: bool = False) -> Any:
 
 argmax.vjp(x=None)
 argmin.vjp(x=None)
+argmax.flops(one_per_input)
+argmin.flops(one_per_input)
 
 
 def _one_axis_sample(draw: Any) -> Any:
@@ -219,4 +228,5 @@ logsumexp.vjp(
     x=lambda g, x, x_shape, out, axis: _restored(g, x_shape, axis) * exp(x - _restored(out, x_shape, axis)),
 )
 logsumexp.formula(x="∂out · exp(x − out)")
+logsumexp.flops(lambda x_shape, out_shape: 4 * prod(x_shape) + 2 * prod(out_shape))
 logsumexp.sample(_axis_sample)

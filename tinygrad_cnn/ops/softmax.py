@@ -1,5 +1,6 @@
 """Softmax and its logarithm, shifted by the maximum so that nothing overflows."""
 
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,7 @@ def softmax(x: Any, /, axis: Any) -> Any:
 
 softmax.vjp(x=lambda g, out, axis: (g - sum(g * out, _axes(axis, g.ndim), True)) * out)
 softmax.formula(x="out · (∂out − Σ ∂out·out)")
+softmax.flops(lambda x_shape: 5 * prod(x_shape))  # maximum, shift, exp, sum, quotient
 
 
 @op(method=True, floating=True)
@@ -54,6 +56,13 @@ def log_softmax(x: Any, /, axis: Any) -> Any:
 
 log_softmax.vjp(x=lambda g, out, axis: g - exp(out) * sum(g, _axes(axis, g.ndim, "log_softmax"), True))
 log_softmax.formula(x="∂out − exp out · Σ ∂out")
+log_softmax.flops(lambda x_shape, axis: 5 * prod(x_shape) + _rows(x_shape, axis))  # a logarithm for each row
+
+
+def _rows(shape: tuple[int, ...], axis: Any) -> int:
+    """How many sums are taken."""
+    axes = _axes(axis, len(shape))
+    return prod(n for i, n in enumerate(shape) if i not in axes)
 
 
 @softmax.sample

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..declaration import Op
 from ..geometry import conv2d_geometry, pool2d_geometry
 from ..notation import LEGEND, Expression, parse
-from ..primitive import Op
 from ..shapes import normalize_axes
 
 Array = NDArray[Any]

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from ..backprop import grad
 from ..graph import Tensor, wrap
 from .formulas import Scene
-from .gradients import GradientError, gradcheck, gradgradcheck
-from .samples import Draw, declaration, sample
+from .gradients import TOLERANCE, GradientError, Problem, direction, gradcheck, gradgradcheck, signed
+from .samples import Draw, declaration, sample, unprovable
 
 Array = NDArray[Any]
 
@@ -366,3 +366,25 @@ def check_op(op: Any, data: Any) -> None:
             error.add_note(f"in {check.__name__}, for {case!r}")
             raise
         case.unchanged()
+
+
+def rule_error(op: Any, examples: int = 3) -> float | None:
+    """How far the rules of an op are from central differences along a random direction, at most, on seeded examples.
+
+    Relative to 1 + sum |c||f|, as `gradcheck` judges it: a right rule stays below TOLERANCE. None for an op without
+    the rules or the sample that a proof needs.
+    """
+    if unprovable(op):
+        return None
+    worst = 0.0
+    for seed in range(examples):
+        case = Case(op, Draw.seeded(seed))
+        if not case.free:
+            continue
+        f, arrays = function_of(case), [case.arrays[i] for i in case.free]
+        problem = Problem("rule_error", lambda *xs, f=f: [f(*xs)], arrays)
+        rng = case.rng()
+        cotangents = [signed(rng, value.shape) for value in problem.values]
+        rule, numeric = problem.both(cotangents, problem.gradients(cotangents), direction(rng, arrays))
+        worst = max(worst, abs(rule - numeric) * TOLERANCE / problem.tolerance(cotangents))
+    return worst

@@ -11,7 +11,7 @@ from typing import Any, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..primitive import Op
+from ..declaration import Op
 
 Array = NDArray[Any]
 T = TypeVar("T")

@@ -1,0 +1,175 @@
+"""What is wrong in a graph: nan and inf by their first cause, dead units, gradients that vanish, explode or never come.
+
+The bounds are conventions, wide enough to be silent on networks that train.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from ..graph import Node, Tensor
+from ..observation import Summary, norm
+from .captions import family, number, percent
+from .cuts import Break, find_break
+from .known import Known
+from .skeleton import Skeleton
+
+MOSTLY_ZERO = 0.9  # of an activation's values, above which its units count as dead
+DEAD_CHANNELS = 0.5  # of an activation's channels, zero in the whole batch
+LEAST_STEP, LARGEST_STEP = 1e-7, 1e2  # of ‖∂‖ / ‖w‖ of a parameter
+LARGEST_FACTOR = 1e3  # by which one op may enlarge or shrink the gradient
+FIRST = "of the gradients here"
+_STEADY = ("conv", "act", "norm", "math")  # families that should keep a gradient's size; sums and means do not
+
+
+@dataclass(frozen=True)
+class Sick:
+    """A value with nan or inf. origin: the first op on the way to it that has one; came_in: whether an input has one.
+
+    is_sure: whether all inputs are known.
+    """
+
+    value: Summary
+    origin: Node | None
+    came_in: bool
+    is_sure: bool
+
+    def words(self, skeleton: Skeleton) -> str:
+        """first −inf (3,136 values) here"""
+        what = not_finite(self.value)
+        if self.origin is not None:
+            return f"{what}, inherited from {skeleton.title(self.origin)}"
+        if self.came_in:
+            return f"{what}, which came in with an input"
+        return f"first {what} here" if self.is_sure else f"first {what} that is known"
+
+
+class Ailments:
+    """The problems of a graph, in words, by Node."""
+
+    def __init__(self, skeleton: Skeleton, parameters: Mapping[str, Tensor]) -> None:
+        self.skeleton, self.known = skeleton, Known(skeleton)
+        self._parameters = parameters
+
+    @cached_property
+    def sick(self) -> dict[Node, Sick]:
+        """The ops and leaves whose values are known not to be finite."""
+        found: dict[Node, Sick] = {}
+        behind: dict[Node, Node] = {}  # of an unknown value, the sick one that it was made from
+        for node in self.skeleton.nodes:
+            origin = next((behind[p] for p in node.parents if p in behind), None)
+            value = self.known.value(node)
+            if value is None:
+                if origin is not None:
+                    behind[node] = origin
+            elif not value.is_finite:
+                inputs = self.known.inputs(node)
+                came_in = origin is not None or any(seen is not None and not seen.is_finite for seen in inputs)
+                found[node] = Sick(value, origin, came_in, None not in inputs)
+                behind[node] = origin or node
+        return found
+
+    def is_sick(self, node: Node) -> bool:
+        """Whether an op's output is known to hold nan or inf."""
+        return node in self.sick
+
+    def sends_sick(self, node: Node, k: int) -> bool:
+        """Whether an op's rule is known to have sent nan or inf to its k-th parent."""
+        record = self.skeleton.record(node)
+        sent = record.parts.get(node.plan.indices[k]) if record is not None else None
+        return sent is not None and not sent.is_finite
+
+    def of_op(self, node: Node) -> list[str]:
+        """The problems at an op, the gravest first."""
+        found = []
+        if node in self.sick:
+            found.append(self.sick[node].words(self.skeleton))
+        else:
+            found += self._gradient(node)
+        value = self.known.value(node)
+        if value is not None and family(node.plan.op.name)[0] == "act" and value.size > 1:
+            share = value.zeros / value.size
+            channels = f", {value.dead} of {value.channels} channels never on" if value.dead else ""
+            if share >= MOSTLY_ZERO or (value.channels and value.dead / value.channels >= DEAD_CHANNELS):
+                found.append(f"dead units: {percent(share)} zero{channels}")
+        return found
+
+    def _gradient(self, node: Node) -> list[str]:
+        record = self.skeleton.record(node)
+        if record is None or record.gradient is None:
+            return []
+        arrived, op = record.gradient, node.plan.op
+        if not arrived.is_finite:
+            return []
+        for i, sent in record.parts.items():
+            name = op.variadic or op.inputs[i]
+            if not sent.is_finite:
+                return [f"∂{name}: first {not_finite(sent)} {FIRST}"]
+            if family(op.name)[0] in _STEADY and i == 0 and arrived.norm > 0:
+                factor = sent.norm / arrived.norm
+                if factor > LARGEST_FACTOR:
+                    return [f"exploding: ‖∂{name}‖ is {number(factor)} times ‖∂out‖"]
+                if 0 < factor < 1 / LARGEST_FACTOR:
+                    return [f"vanishing: ‖∂{name}‖ is 1/{number(1 / factor)} of ‖∂out‖"]
+                if factor == 0:
+                    return [f"the gradient stops here: ∂{name} is 0 everywhere"]
+        return []
+
+    @cached_property
+    def _first_sick_gradient(self) -> bool:
+        """Whether it is known where nan or inf came into the gradients: forward, or at the rule of an op."""
+        return bool(self.sick) or any(FIRST in p for node in self.skeleton.ops for p in self._gradient(node))
+
+    def of_leaf(self, leaf: Node) -> str:
+        """The problem at a parameter, or ""."""
+        if leaf in self.sick:
+            return f"holds {not_finite(self.sick[leaf].value)}"
+        gradient = self.skeleton.gradient(leaf)
+        if gradient is None:
+            return ""
+        size = norm(gradient.array)
+        if not math.isfinite(size):
+            return "" if self._first_sick_gradient else f"‖∂‖ is {size}"  # the red way leads from there
+        if size == 0:
+            source = self.zero_source(leaf)
+            return "the gradient is 0 everywhere" + (f": {self.skeleton.title(source)} stops it" if source else "")
+        value = self.known.value(leaf)
+        if value is None or not value.norm:
+            return ""
+        step = size / value.norm
+        if step < LEAST_STEP:
+            return f"vanishing: ‖∂‖ is {number(step)} of ‖w‖"
+        return f"exploding: ‖∂‖ is {number(step)} times ‖w‖" if step > LARGEST_STEP else ""
+
+    def zero_source(self, node: Node) -> Node | None:
+        """The first op on the way back to a Node that is known to send nothing but zeros there."""
+        way = self.skeleton.between(node, self.skeleton.root)
+        for op in reversed(self.skeleton.ops):
+            record = self.skeleton.record(op)
+            if op not in way or record is None or record.gradient is None or not record.gradient.norm:
+                continue
+            for k, parent in enumerate(op.parents):
+                sent = record.parts.get(op.plan.indices[k])
+                if parent in way and sent is not None and sent.norm == 0:
+                    return op
+        return None
+
+    @cached_property
+    def unreached(self) -> dict[str, Break | None]:
+        """The parameters that no path leads from to the loss, and where it breaks off if that was watched."""
+        inside = set(self.skeleton.nodes)
+        found: dict[str, Break | None] = {}
+        for name, parameter in self._parameters.items():
+            if parameter.node is None or parameter.node in inside:
+                continue
+            found[name] = find_break(self.skeleton, parameter.node)
+        return found
+
+
+def not_finite(summary: Summary) -> str:
+    """−inf (3,136 values)"""
+    kinds = {"−inf": summary.minus_infs, "inf": summary.infs - summary.minus_infs, "nan": summary.nans}
+    words = [kind for kind, n in kinds.items() if n]
+    total = summary.infs + summary.nans
+    return f"{' and '.join(words)} ({total:,} value{'s' if total > 1 else ''})"

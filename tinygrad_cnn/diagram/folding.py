@@ -1,0 +1,162 @@
+"""Which ops a picture shows as one stack: modules from a depth on, and repeats of the same modules or ops.
+
+Repeats are units of one module (modules and ops in order) that come again and again with the same ops, parameters and
+shapes, each fed by the one before.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..graph import Node
+from .captions import facts
+from .skeleton import Skeleton, op_name
+
+LONGEST_PERIOD = 8
+FEWEST = 2  # copies of modules; of single ops, twice as many
+
+
+@dataclass(frozen=True, eq=False)
+class Stack:
+    """Ops that are drawn as one card. copies: the ops of each repeat, the first copy first; one copy if not repeated.
+
+    path: of the module, or of the first copy's. inside: the path of the module around it.
+    """
+
+    title: str
+    kind: str
+    path: str
+    last_path: str
+    inside: str
+    copies: tuple[tuple[Node, ...], ...]
+
+    @property
+    def nodes(self) -> list[Node]:
+        """All ops in it, in order."""
+        return [node for copy in self.copies for node in copy]
+
+
+@dataclass(eq=False)
+class _Unit:
+    """A module, or a single op, of the module `inside`."""
+
+    path: str  # "" for an op that is no layer
+    kind: str
+    nodes: list[Node]
+    is_module: bool
+
+
+def fold(skeleton: Skeleton, depth: int | None, repeats: bool) -> dict[Node, Stack]:
+    """The stack of every op that is folded.
+
+    depth: fold modules at this many levels below the outermost one, from 1; None folds none for its depth.
+    repeats: fold repeats, too. Of folded modules, those that repeat share a stack in any case.
+    """
+    found: dict[Node, Stack] = {}
+    waiting: list[tuple[str, list[Node]]] = [("", skeleton.ops)]
+    while waiting:
+        inside, nodes = waiting.pop()
+        level = inside.count(".") + 2 if inside else 1
+        units = _units(skeleton, inside, nodes)
+        deep = depth is not None and level >= depth
+        for start, period, copies in _runs(skeleton, units, repeats, deep):
+            stack = _stack(units[start : start + period * copies], period, inside)
+            if stack is not None:
+                found.update(dict.fromkeys(stack.nodes, stack))
+        for unit in units:
+            if not unit.is_module or unit.nodes[0] in found:
+                continue
+            if deep:
+                stack = Stack(unit.path, unit.kind, unit.path, unit.path, inside, (tuple(unit.nodes),))
+                found.update(dict.fromkeys(unit.nodes, stack))
+            else:
+                waiting.append((unit.path, unit.nodes))
+    return found
+
+
+def _units(skeleton: Skeleton, inside: str, nodes: Sequence[Node]) -> list[_Unit]:
+    """What the module `inside` is made of, in the order of first ops."""
+    units: dict[object, _Unit] = {}
+    start = len(inside) + 1 if inside else 0
+    for node in nodes:
+        place = skeleton.place[node]
+        if place.group == inside:
+            units[node] = _Unit(place.layer, place.kind or op_name(node), [node], False)
+            continue
+        name = place.group[start:].partition(".")[0]
+        path = place.group[: start + len(name)]
+        unit = units.setdefault(path, _Unit(path, skeleton.kinds.get(path, ""), [], True))
+        unit.nodes.append(node)
+    return list(units.values())
+
+
+def _runs(skeleton: Skeleton, units: list[_Unit], repeats: bool, deep: bool) -> list[tuple[int, int, int]]:
+    """(first unit, units per copy, copies) of every run of repeats: at each place, the one with the most units."""
+    if not repeats and not deep:
+        return []
+    signs = [_signature(unit) for unit in units]
+    names = {sign: i for i, sign in enumerate(dict.fromkeys(signs))}
+    codes = [names[sign] for sign in signs]
+    runs = []
+    at = 0
+    while at < len(units):
+        best = (0, 0, 0)
+        for period in range(1, min(LONGEST_PERIOD, (len(units) - at) // 2) + 1):
+            end = at + period
+            while end < len(codes) and codes[end] == codes[end - period]:
+                end += 1
+            copies = (end - at) // period
+            part = units[at : at + period]
+            modules = all(unit.is_module for unit in part)
+            if copies < (FEWEST if modules else 2 * FEWEST) or (not repeats and not modules):
+                continue
+            copies = _chained(skeleton, units, at, period, copies)
+            if copies >= FEWEST and copies * period > best[1] * best[2]:
+                best = (at, period, copies)
+        if best[2]:
+            runs.append(best)
+        at += max(1, best[1] * best[2])
+    return runs
+
+
+def _signature(unit: _Unit) -> object:
+    inner = {node: i for i, node in enumerate(unit.nodes)}
+    return unit.kind, unit.is_module, tuple(
+        (
+            node.plan.op.name,
+            tuple(facts(node)),
+            node.shape,
+            tuple(
+                p.shape if p.plan is None and i else inner.get(p, -1)  # what comes first is data, whoever made it
+                for i, p in zip(node.plan.indices, node.parents, strict=False)
+            ),
+        )
+        for node in unit.nodes
+    )  # fmt: skip
+
+
+def _chained(skeleton: Skeleton, units: list[_Unit], at: int, period: int, copies: int) -> int:
+    """How many copies from the first on are each used by the next one alone."""
+    copy_of = {
+        node: k for k in range(copies) for unit in units[at + k * period : at + (k + 1) * period] for node in unit.nodes
+    }
+    fits = copies
+    for node, k in copy_of.items():
+        if k < fits - 1 and any(
+            copy_of.get(user, copies + 1) not in (k, k + 1) for user, _ in skeleton.consumers[node]
+        ):
+            fits = k + 1
+    return fits
+
+
+def _stack(units: list[_Unit], period: int, inside: str) -> Stack | None:
+    copies = [units[i : i + period] for i in range(0, len(units), period)]
+    kinds = [unit.kind or unit.path.rpartition(".")[2] for unit in copies[0]]
+    title = kinds[0] if period == 1 else f"({', '.join(kinds)})"
+    return Stack(
+        f"{title} ×{len(copies)}",
+        "",
+        copies[0][0].path,
+        copies[-1][-1].path,
+        inside,
+        tuple(tuple(node for unit in copy for node in unit.nodes) for copy in copies),
+    )

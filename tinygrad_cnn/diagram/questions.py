@@ -1,0 +1,162 @@
+"""What one may ask of a graph: where does nan come from, why has p no gradient, how does a lead to b, what is kept?"""
+
+from collections.abc import Mapping
+
+from ..graph import Node, Outline, Tensor
+from ..observation import norm
+from .ailments import FIRST, Ailments
+from .captions import amount, by, number
+from .cuts import find_break
+from .kept import because, kept_memory
+from .skeleton import Skeleton, key_of, op_name
+
+Rows = list[tuple[str, ...]]
+Named = tuple[Node, str]
+Answer = tuple[str, tuple[str, ...], Rows, set[Node] | None]  # sentence, columns, rows, Nodes to mark
+
+
+def nan_causes(skeleton: Skeleton, parameters: Mapping[str, Tensor]) -> Answer:
+    """The ops and leaves that hold nan or inf, the first cause first, then what inherited it."""
+    ailments = Ailments(skeleton, parameters)
+    rows: Rows = []
+    for node, sick in ailments.sick.items():
+        rows.append((title(skeleton, node), sick.words(skeleton), line(skeleton, node)))
+    for node in reversed(skeleton.ops):
+        rows += [(title(skeleton, node), p, line(skeleton, node)) for p in ailments.of_op(node) if FIRST in p]
+    known = sum(ailments.known.value(node) is not None for node in skeleton.nodes)
+    total = len(skeleton.nodes)
+    if not rows:
+        hint = "" if known == total else "; record the forward pass under tg.watch() to know all"
+        return f"no nan or inf among the values of {known} of {total} nodes that are known{hint}", (), [], None
+    answer = f"{rows[0][0]}: {rows[0][1]}"
+    return answer, ("where", "what", "recorded at"), rows, set(ailments.sick) or None
+
+
+def no_gradient(skeleton: Skeleton, parameter: Tensor, name: str) -> Answer:
+    """Why a Tensor has no gradient, or that it has one; the rows are the ops on the way to where it stops."""
+    node = parameter.node
+    columns = ("step", "op", "output", "recorded at")
+    if node is None:
+        key = getattr(parameter, "outline", None)
+        used = [op for op in skeleton.ops if any(constant is key for _, constant in op.constants)] if key else []
+        where = f"; it is used by {', '.join(title(skeleton, op) for op in used[:3])} as a constant" if used else ""
+        if parameter.dtype.kind != "f":
+            return (
+                f"{name} is {parameter.dtype}, and only float Tensors have gradients{where}",
+                (),
+                [],
+                set(used) or None,
+            )
+        return f"{name} does not require grad: call {name}.requires_grad_(){where}", (), [], set(used) or None
+    if node in skeleton.number:
+        way = skeleton.between(node, skeleton.root)
+        rows = _steps(skeleton, [op for op in skeleton.ops if op in way])
+        return _reached(skeleton, node, name), columns, rows, way
+    cut = find_break(skeleton, node)
+    if cut is None:
+        hint = (
+            ""
+            if skeleton.is_watched
+            else "; run the forward pass under tg.watch() to see whether something cuts it off"
+        )
+        return f"{name} has no path to this result: no op that leads to it uses {name}{hint}", (), [], None
+    rows = [(str(i), op_name(op), by(op.shape), "") for i, op in enumerate(cut.way, 1)]
+    at = f"{cut.cut.line[0]}:{cut.cut.line[1]}" if cut.cut.line else ""
+    rows.append((str(len(rows) + 1), f"{cut.cut.op} ← here it stops", "", at))
+    rows.append((str(len(rows) + 1), title(skeleton, cut.user), by(cut.user.shape), line(skeleton, cut.user)))
+    where = f" at {at}" if at else ""
+    return f"{name} has no path to this result: {cut.words}{where}; {_remedy(cut.cut.why)}", columns, rows, {cut.user}
+
+
+def _remedy(why: str) -> str:
+    return {
+        "detach": "leave out the detach (or .data) if the gradient should flow",
+        "no_grad": "run it outside no_grad if the gradient should flow",
+    }.get(why, "only ops with a gradient rule let gradients through")
+
+
+def _reached(skeleton: Skeleton, node: Node, name: str) -> str:
+    gradient = skeleton.gradient(node)
+    if gradient is not None:
+        size = norm(gradient.array)
+        if size:
+            return f"{name} has a gradient: ‖∂‖ {number(size)}"
+        return f"{name} has a gradient, and it is 0 everywhere{_where_zero(skeleton, node)}"
+    if node.plan is not None:
+        return f"{name} is the result of an op: call retain_grad() on it before backward to keep its gradient"
+    return f"{name} has a path to this result, but no backward has come this way: call backward()"
+
+
+def _where_zero(skeleton: Skeleton, node: Node) -> str:
+    source = Ailments(skeleton, {}).zero_source(node)
+    if source is not None:
+        return f": {title(skeleton, source)} sends zeros on"
+    return "" if skeleton.is_watched else "; run the forward pass under tg.watch() to see which op makes it so"
+
+
+def between(skeleton: Skeleton, a: Named, b: Named) -> Answer:
+    """The ops on all ways from a to b, in order."""
+    (first, first_name), (last, last_name) = a, b
+    way = skeleton.between(first, last)
+    if not way:
+        back = " (but one leads back)" if skeleton.between(last, first) else ""
+        return f"no path leads from {first_name} to {last_name}{back}", (), [], None
+    ops = [node for node in skeleton.ops if node in way]
+    columns = ("step", "op", "output", "recorded at")
+    return f"{len(ops)} ops from {first_name} to {last_name}", columns, _steps(skeleton, ops), way
+
+
+def _steps(skeleton: Skeleton, ops: list[Node]) -> Rows:
+    return [(str(i), title(skeleton, op), by(op.shape), line(skeleton, op)) for i, op in enumerate(ops, 1)]
+
+
+def kept_arrays(skeleton: Skeleton) -> Answer:
+    """What every op keeps for backward, which step frees it, and the memory at that step."""
+    memory = kept_memory(skeleton)
+    rows: Rows = []
+    for node in skeleton.ops:
+        for kept in memory.kept[node]:
+            size = "not known" if kept.bytes is None else amount(kept.bytes, "B")
+            live = amount(memory.live[node], "B")
+            why = because(skeleton, kept)
+            rows.append((title(skeleton, node), kept.reason, size, why, f"step {memory.step[node]}", live))
+    peak = f"; the peak is {amount(memory.peak, 'B')}" if memory.peak else ""
+    at = f" at {title(skeleton, memory.at_peak)}" if memory.at_peak is not None else ""
+    answer = f"{amount(memory.total, 'B')} are kept for backward{peak}{at}"
+    if not memory.is_complete:
+        answer += "; backward has freed what would tell the sizes of residuals: ask before it, or watch"
+    return answer, ("op", "keeps", "bytes", "counted elsewhere", "freed", "live then"), rows, None
+
+
+def title(skeleton: Skeleton, node: Node) -> str:
+    """What a Node is called: a parameter by its name."""
+    if node.plan is not None:
+        return skeleton.title(node)
+    user, k = skeleton.consumers[node][0]
+    return skeleton.name(node) or skeleton.input_name(user, user.plan.indices[k])
+
+
+def line(skeleton: Skeleton, node: Node) -> str:
+    """file:line of an op that was watched."""
+    record = skeleton.record(node) if node.plan is not None else None
+    return f"{record.line[0]}:{record.line[1]}" if record is not None and record.line is not None else ""
+
+
+def find(skeleton: Skeleton, wanted: Tensor | str) -> tuple[Node | None, str]:
+    """The Node of a Tensor, or of a name that the picture shows, and what it is called.
+
+    Raises ValueError for a name that the graph does not have, TypeError for what is neither.
+    """
+    if isinstance(wanted, Tensor):
+        key = key_of(wanted)
+        if isinstance(key, Outline) or key is None or key not in skeleton.number:
+            name = next((name for name, tensor in skeleton.tensors.items() if tensor is wanted), "the Tensor")
+            return key if isinstance(key, Node) else None, name
+        return key, title(skeleton, key)
+    if not isinstance(wanted, str):
+        raise TypeError(f"graph: a {type(wanted).__name__} was given; a Tensor or a name in the picture is needed")
+    names = {title(skeleton, node): node for node in reversed(skeleton.nodes) if skeleton.consumers[node] or node.plan}
+    names |= {name: key for key, name in skeleton.given.items() if isinstance(key, Node) and key in skeleton.number}
+    if wanted not in names:
+        raise ValueError(f"graph: {wanted!r} is not in this graph; there are {', '.join(list(names)[::-1][:12])}")
+    return names[wanted], wanted

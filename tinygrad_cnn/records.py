@@ -1,0 +1,163 @@
+"""`watch`: keep statistics and pictures of every value and gradient, the line of every op, and where gradients stop.
+
+While a block watches, every op leaves a Record at its Node (`node.watch.record`), and a result that no gradient flows
+through remembers what it was made from (`outline.cut`). Nothing here runs while nobody watches.
+"""
+
+import sys
+import threading
+from collections.abc import Sequence
+from contextvars import ContextVar, Token
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from types import FrameType, TracebackType
+from typing import Any, Self
+
+import numpy as np
+
+from . import memory
+from .graph import Cut, Node, Outline, Tensor, watchers
+from .modes import recording
+from .observation import Summary, summarize
+
+_PACKAGE = str(Path(__file__).parent)
+_READABLE = ("models.py", "digits_net.py")  # of the package: networks, whose lines are worth showing
+
+_watching: ContextVar["watch | None"] = ContextVar("watching", default=None)
+_lock = threading.Lock()
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """An array that a rule (its index in the plan) keeps under the name `want`; memory is the identity of its owner."""
+
+    rule: int
+    want: str
+    nbytes: int
+    memory: int
+
+
+def saved_of(node: Node) -> tuple[Saved, ...]:
+    """What a Node keeps for its rules; nothing once a backward has freed it."""
+    return tuple(
+        Saved(rule, want, array.nbytes, id(memory.owner(array)))
+        for rule, (wants, values) in enumerate(zip(node.plan.wants, node.saved or (), strict=False))
+        for want, value in zip(wants, values, strict=True)
+        for array in (value if isinstance(value, tuple) else (value,))
+        if isinstance(array, np.ndarray)
+    )
+
+
+class Record:
+    """What was seen of one op.
+
+    value: of its output. inputs: by the input's index, the values of leaves and constants that entered here.
+    gradient: of the output, in the latest backward that came by. parts: by the input's index, what the rule sent there.
+    seconds, backward_seconds: of the forward function and of the rules. line: (file, line) of the call.
+    saved: the arrays that the rules keep.
+    """
+
+    __slots__ = (
+        "_images", "_since", "backward_seconds", "gradient", "inputs", "line", "parts", "saved", "seconds", "value",
+    )  # fmt: skip
+
+    def __init__(self, seconds: float, images: bool) -> None:
+        self.value: Summary | None = None
+        self.gradient: Summary | None = None
+        self.inputs: dict[int, Summary] = {}
+        self.parts: dict[int, Summary] = {}
+        self.seconds, self.backward_seconds = seconds, 0.0
+        self.line: tuple[str, int] | None = None
+        self.saved: tuple[Saved, ...] = ()
+        self._images, self._since = images, 0.0
+
+    def arrived(self, g: Any) -> None:
+        """A backward brings the gradient of the output; the clock of the rules starts."""
+        self.gradient = summarize(g.array if isinstance(g, Tensor) else g, self._images)
+        self.parts, self.backward_seconds = {}, 0.0
+        self._since = perf_counter()
+
+    def sent(self, i: int, d: Any) -> None:
+        """A rule has computed the gradient of input i."""
+        self.backward_seconds += perf_counter() - self._since
+        self.parts[i] = summarize(d.array if isinstance(d, Tensor) else d, self._images)
+        self._since = perf_counter()
+
+
+class watch:
+    """Watch what ops compute: `with tg.watch():` around the forward pass, of this thread or task.
+
+    stats: keep statistics of every value and, when backward comes by (inside the block or later), of its gradient and
+        of what each rule sends to each input; small Tensors are kept whole. Costs a few passes over each array.
+    images: also keep the first planes of every value and gradient as small pictures.
+    lines: keep the file and line of every op.
+
+    Pictures show what was kept. Also a record of cuts: where a detach, no_grad or integer result ends the gradient, the
+    graph behind it is kept alive with it.
+    """
+
+    def __init__(self, stats: bool = True, images: bool = False, lines: bool = True) -> None:
+        self.stats, self.images, self.lines = stats, images, lines
+        self._tokens: list[Token[watch | None]] = []
+
+    def __enter__(self) -> Self:
+        with _lock:
+            watchers.append(self)
+        self._tokens.append(_watching.set(self))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        _watching.reset(self._tokens.pop())
+        with _lock:
+            watchers.remove(self)
+
+    @staticmethod
+    def record_op(node: Node, args: Sequence[Any], scope: Sequence[Any], seconds: float) -> None:
+        """Leave a Record at a new Node. args: as the caller gave them. scope: their arrays, then the output."""
+        watching = _watching.get()
+        if watching is None:
+            return
+        record = Record(seconds, watching.images)
+        record.saved = saved_of(node)
+        if watching.stats:
+            record.value = summarize(scope[len(args)], watching.images)
+            for i, (given, array) in enumerate(zip(args, scope, strict=False)):
+                made = isinstance(given, Tensor) and given.node is not None and given.node.plan is not None
+                if isinstance(array, np.ndarray) and not made:
+                    record.inputs[i] = summarize(array, watching.images)
+        if watching.lines:
+            record.line = _line()
+        node.watched().record = record
+
+    @staticmethod
+    def trace_cut(op: str, args: Sequence[Any], result: Tensor) -> None:
+        """Let a result without a Node remember what it was made from, if a gradient could have flowed there."""
+        watching = _watching.get()
+        if watching is None:
+            return
+        sources: list[Node | Outline] = []
+        for a in args:
+            if isinstance(a, Tensor):
+                outline = getattr(a, "outline", None)
+                if a.node is not None:
+                    sources.append(a.node)
+                elif outline is not None and outline.cut is not None:
+                    sources.append(outline)
+        if sources:
+            why = op if recording.get() or op == "detach" else "no_grad"
+            result.outline = Outline(result.array)
+            result.outline.cut = Cut(op, why, tuple(sources), _line() if watching.lines else None)
+
+
+def _line() -> tuple[str, int] | None:
+    """The innermost line of code that is not the engine's."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        file = frame.f_code.co_filename
+        if not file.startswith(_PACKAGE) or file.endswith(_READABLE):
+            return file, frame.f_lineno
+        frame = frame.f_back
+    return None
