@@ -637,6 +637,21 @@ def test_the_player_runs_forward_and_backward_and_says_what_happens(show):
     assert page.locator(".cue, .now, .pale, .carrying, .used").count() == 0
 
 
+@pytest.mark.parametrize("kind", ["forward", "gradient"])
+def test_the_arrow_of_a_gradient_points_at_the_input_that_it_is_sent_to(show, kind):
+    drawing = residual()
+    edge = drawing.edges[2]  # from fc to relu, or back
+    drawing.edges[2] = edge if kind == "forward" else replace(edge, source="relu", target="fc", kind="gradient")
+    page = show(to_page(drawing))
+    page.evaluate("go(9)")
+    assert status(page) == "Backward 4 of 5: relu (ACT) sends ∂x to fc"
+    (x, y), (left, top, width, height) = page.evaluate(
+        "[parsed(document.querySelector('.carrying .carried'))[0], state.boxes[2]]"
+    )
+    assert left <= x <= left + width
+    assert y == pytest.approx(top + height, abs=1)
+
+
 def test_a_step_inside_a_folded_module_shows_on_its_box(show):
     page = show(to_page(residual()))
     page.click("#fold-all")
