@@ -246,7 +246,7 @@ def test_the_data_holds_cards_edges_groups_details_and_steps():
         "gradient": None,
     }
     assert relu["path"] == "block"
-    assert data["cards"][2]["path"] == "block › block.fc"
+    assert data["cards"][2]["path"] == "block / block.fc"
     assert data["cards"][2]["link"] == "https://example.org/net.py"
     assert data["cards"][4]["gradient"] is None
 

@@ -87,8 +87,7 @@ def test_the_package_ships_its_types_its_digits_its_fonts_their_notes_and_the_pa
     package = Path(tinygrad_cnn.__file__).parent
     fonts = ("Arimo-Regular.ttf", "Arimo-Bold.ttf", "DejaVuSans.ttf", "FONTS.md", "LICENSE_ARIMO.txt")
     shipped = ["diagram/fonts/LICENSE_DEJAVU.txt", *(f"diagram/fonts/{name}" for name in fonts)]
-    shipped += ["diagram/page.css", "diagram/page.js"]
-    for name in ["py.typed", "data/digits.npz", "data/DIGITS.md", *shipped]:
+    for name in ["py.typed", "data/digits.npz", "data/DIGITS.md", "diagram/page.css", "diagram/page.js", *shipped]:
         assert (package / name).is_file(), name
 
 

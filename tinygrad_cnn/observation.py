@@ -47,7 +47,15 @@ class Summary:
 
 
 def summarize(array: NDArray[Any], maps: bool = False) -> Summary:
-    """The Summary of an array; with `maps`, also its first planes as small pictures."""
+    """The Summary of an array; with `maps`, also its first planes as small pictures.
+
+    Nothing overflows or underflows on the way: the finite values are scaled by a power of two.
+    """
+    with np.errstate(all="ignore"):  # whatever the caller lets NumPy raise
+        return _summary(array, maps)
+
+
+def _summary(array: NDArray[Any], maps: bool) -> Summary:
     values = np.asarray(array, np.float64)
     finite = values[np.isfinite(values)] if values.dtype.kind == "f" else values.ravel()
     nans = int(np.isnan(values).sum())
@@ -56,9 +64,13 @@ def summarize(array: NDArray[Any], maps: bool = False) -> Summary:
     counts: tuple[int, ...] = ()
     if finite.size:
         low, high = float(finite.min()), float(finite.max())
-        mean = float(finite.mean())
-        std = float(np.sqrt(np.mean((finite - mean) ** 2)))
-        counts = _histogram(finite, low, high)
+        exponent = math.frexp(max(-low, high))[1]
+        scaled = np.ldexp(finite, -exponent)  # below 1 in magnitude
+        least, most = float(scaled.min()), float(scaled.max())
+        middle = min(max(float(scaled.mean()), least), most)  # rounding may not lead out of the range
+        spread = min(float(np.sqrt(np.mean((scaled - middle) ** 2))), max(-least, most))
+        mean, std = math.ldexp(middle, exponent), math.ldexp(spread, exponent)
+        counts = _histogram(scaled, least, most)
     dead = channels = 0
     if values.ndim >= 2:
         channels = values.shape[1]
@@ -85,8 +97,6 @@ def summarize(array: NDArray[Any], maps: bool = False) -> Summary:
 
 
 def _histogram(finite: NDArray[Any], low: float, high: float) -> tuple[int, ...]:
-    if not math.isfinite(high - low):  # the range itself overflows
-        finite, low, high = finite / 4, low / 4, high / 4
     if high == low:
         return (finite.size,)
     place = ((finite - low) / (high - low) * BINS).astype(int)
@@ -97,7 +107,8 @@ def norm(array: NDArray[Any]) -> float:
     """The Euclidean norm, in float64, scaled so that nothing overflows."""
     values = array.astype("float64")
     top = float(abs(values).max(initial=0.0))
-    return top * float(((values / top) ** 2).sum()) ** 0.5 if 0.0 < top < math.inf else top
+    with np.errstate(under="ignore"):  # what vanishes beside the largest value
+        return top * float(((values / top) ** 2).sum()) ** 0.5 if 0.0 < top < math.inf else top
 
 
 def _maps(values: NDArray[Any]) -> NDArray[np.float32] | None:
@@ -113,4 +124,6 @@ def _maps(values: NDArray[Any]) -> NDArray[np.float32] | None:
         planes = planes.reshape(-1, *planes.shape[-2:])
     planes = planes[:MAPS]
     step = max(1, math.ceil(max(planes.shape[1:]) / SIDE))
-    return np.ascontiguousarray(planes[:, ::step, ::step], np.float32)
+    planes = planes[:, ::step, ::step]
+    top = float(np.finfo(np.float32).max)
+    return np.ascontiguousarray(np.where(np.isfinite(planes), planes.clip(-top, top), planes), np.float32)

@@ -7,7 +7,7 @@ through remembers what it was made from (`outline.cut`). Nothing here runs while
 import sys
 import threading
 from collections.abc import Sequence
-from contextvars import ContextVar, Token
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -24,7 +24,7 @@ from .observation import Summary, summarize
 _PACKAGE = str(Path(__file__).parent)
 _READABLE = ("models.py", "digits_net.py")  # of the package: networks, whose lines are worth showing
 
-_watching: ContextVar["watch | None"] = ContextVar("watching", default=None)
+_watching: ContextVar["tuple[watch, ...]"] = ContextVar("watching", default=())  # the innermost last
 _lock = threading.Lock()
 
 
@@ -59,10 +59,11 @@ class Record:
     """
 
     __slots__ = (
-        "_images", "_since", "backward_seconds", "gradient", "inputs", "line", "parts", "saved", "seconds", "value",
+        "_images", "_since", "_stats", "backward_seconds", "gradient", "inputs", "line", "parts", "saved", "seconds",
+        "value",
     )  # fmt: skip
 
-    def __init__(self, seconds: float, images: bool) -> None:
+    def __init__(self, seconds: float, stats: bool, images: bool) -> None:
         self.value: Summary | None = None
         self.gradient: Summary | None = None
         self.inputs: dict[int, Summary] = {}
@@ -70,18 +71,20 @@ class Record:
         self.seconds, self.backward_seconds = seconds, 0.0
         self.line: tuple[str, int] | None = None
         self.saved: tuple[Saved, ...] = ()
-        self._images, self._since = images, 0.0
+        self._stats, self._images, self._since = stats, images, 0.0
 
     def arrived(self, g: Any) -> None:
         """A backward brings the gradient of the output; the clock of the rules starts."""
-        self.gradient = summarize(g.array if isinstance(g, Tensor) else g, self._images)
+        if self._stats:
+            self.gradient = summarize(g.array if isinstance(g, Tensor) else g, self._images)
         self.parts, self.backward_seconds = {}, 0.0
         self._since = perf_counter()
 
     def sent(self, i: int, d: Any) -> None:
         """A rule has computed the gradient of input i."""
         self.backward_seconds += perf_counter() - self._since
-        self.parts[i] = summarize(d.array if isinstance(d, Tensor) else d, self._images)
+        if self._stats:
+            self.parts[i] = summarize(d.array if isinstance(d, Tensor) else d, self._images)
         self._since = perf_counter()
 
 
@@ -99,28 +102,30 @@ class watch:
 
     def __init__(self, stats: bool = True, images: bool = False, lines: bool = True) -> None:
         self.stats, self.images, self.lines = stats, images, lines
-        self._tokens: list[Token[watch | None]] = []
 
     def __enter__(self) -> Self:
         with _lock:
             watchers.append(self)
-        self._tokens.append(_watching.set(self))
+        _watching.set((*_watching.get(), self))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        _watching.reset(self._tokens.pop())
+        stack = list(_watching.get())
+        if self in stack:
+            del stack[len(stack) - 1 - stack[::-1].index(self)]
+            _watching.set(tuple(stack))
         with _lock:
             watchers.remove(self)
 
     @staticmethod
     def record_op(node: Node, args: Sequence[Any], scope: Sequence[Any], seconds: float) -> None:
         """Leave a Record at a new Node. args: as the caller gave them. scope: their arrays, then the output."""
-        watching = _watching.get()
-        if watching is None:
+        if not _watching.get():
             return
-        record = Record(seconds, watching.images)
+        watching = _watching.get()[-1]
+        record = Record(seconds, watching.stats, watching.images)
         record.saved = saved_of(node)
         if watching.stats:
             record.value = summarize(scope[len(args)], watching.images)
@@ -135,8 +140,7 @@ class watch:
     @staticmethod
     def trace_cut(op: str, args: Sequence[Any], result: Tensor) -> None:
         """Let a result without a Node remember what it was made from, if a gradient could have flowed there."""
-        watching = _watching.get()
-        if watching is None:
+        if not _watching.get():
             return
         sources: list[Node | Outline] = []
         for a in args:
@@ -149,7 +153,7 @@ class watch:
         if sources:
             why = op if recording.get() or op == "detach" else "no_grad"
             result.outline = Outline(result.array)
-            result.outline.cut = Cut(op, why, tuple(sources), _line() if watching.lines else None)
+            result.outline.cut = Cut(op, why, tuple(sources), _line() if _watching.get()[-1].lines else None)
 
 
 def _line() -> tuple[str, int] | None:

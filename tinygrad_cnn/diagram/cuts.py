@@ -31,7 +31,7 @@ class Break:
         elif self.cut.why == "detach":
             words = "cut by detach"
         else:
-            words = f"cut by {self.cut.why}, which has no gradient"
+            words = f"cut by {self.cut.why} (an op without gradient)"
         return words + (f" on the result of {_title(self.way[-1])}" if self.way else "")
 
 

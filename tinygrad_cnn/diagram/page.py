@@ -18,7 +18,7 @@ from .theme import check_theme, darkened, style
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
 SCRIPTS = ("page.js", "page_fold.js", "page_steps.js", "page_panel.js", "page_input.js")  # one, in this order
-FOLDED = "▸ "  # before the title of a folded module
+FOLDED = "\u25b8 "  # before the title of a folded module; escaped, for the fonts of PNGs need not have it
 # What could end the element around the data, or is a line's end to old parsers of scripts.
 _UNSAFE = {ord(sign): f"\\u{ord(sign):04x}" for sign in "<>&\u2028\u2029"}
 

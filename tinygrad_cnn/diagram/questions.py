@@ -60,7 +60,7 @@ def no_gradient(skeleton: Skeleton, parameter: Tensor, name: str) -> Answer:
             else "; run the forward pass under tg.watch() to see whether something cuts it off"
         )
         return f"{name} has no path to this result: no op that leads to it uses {name}{hint}", (), [], None
-    rows = [(str(i), op_name(op), by(op.shape), "") for i, op in enumerate(cut.way, 1)]
+    rows = [(str(i), op_name(op), by(op.shape), line(skeleton, op)) for i, op in enumerate(cut.way, 1)]
     at = f"{cut.cut.line[0]}:{cut.cut.line[1]}" if cut.cut.line else ""
     rows.append((str(len(rows) + 1), f"{cut.cut.op} ← here it stops", "", at))
     rows.append((str(len(rows) + 1), title(skeleton, cut.user), by(cut.user.shape), line(skeleton, cut.user)))
