@@ -14,10 +14,11 @@ import numpy as np
 import pytest
 from test_diagram_svg import HOSTILE
 
+import tinygrad_cnn as tg
 from tinygrad_cnn import Tensor
-from tinygrad_cnn.diagram.build import build
 from tinygrad_cnn.diagram.model import PALETTE, Card, Detail, Drawing, Edge, Group, Part, Row, Strip
 from tinygrad_cnn.diagram.page import SCRIPTS, to_page
+from tinygrad_cnn.diagram.picture import draw
 from tinygrad_cnn.diagram.steps import backward_steps, forward_steps, sent
 from tinygrad_cnn.diagram.svg import to_svg
 from tinygrad_cnn.digits_net import DigitsNet
@@ -63,12 +64,13 @@ def digits() -> Drawing:
     x = Tensor(rng().standard_normal((4, 1, 8, 8)).astype(np.float32))
     loss = F.cross_entropy(DigitsNet(rng())(x), Tensor([1, 2, 3, 4]))
     loss.backward()
-    return build(loss, {"x": x}, view="teach")
+    return draw(loss, inputs={"x": x}, view="teach").drawing
 
 
 def resnet(**options) -> Drawing:
     x = Tensor(rng().standard_normal((2, 3, 32, 32)).astype(np.float32))
-    return build(F.cross_entropy(ResNet20(generator=rng())(x), Tensor([1, 2])), {"x": x}, **options)
+    loss = F.cross_entropy(ResNet20(generator=rng())(x), Tensor([1, 2]))
+    return draw(loss, inputs={"x": x}, **({"fold": False} | options)).drawing
 
 
 def residual() -> Drawing:
@@ -244,7 +246,7 @@ def test_the_data_holds_cards_edges_groups_details_and_steps():
         "gradient": None,
     }
     assert relu["path"] == "block"
-    assert data["cards"][2]["path"] == "block › block.fc"
+    assert data["cards"][2]["path"] == "block / block.fc"
     assert data["cards"][2]["link"] == "https://example.org/net.py"
     assert data["cards"][4]["gradient"] is None
 
@@ -635,6 +637,21 @@ def test_the_player_runs_forward_and_backward_and_says_what_happens(show):
     assert page.locator(".cue, .now, .pale, .carrying, .used").count() == 0
 
 
+@pytest.mark.parametrize("kind", ["forward", "gradient"])
+def test_the_arrow_of_a_gradient_points_at_the_input_that_it_is_sent_to(show, kind):
+    drawing = residual()
+    edge = drawing.edges[2]  # from fc to relu, or back
+    drawing.edges[2] = edge if kind == "forward" else replace(edge, source="relu", target="fc", kind="gradient")
+    page = show(to_page(drawing))
+    page.evaluate("go(9)")
+    assert status(page) == "Backward 4 of 5: relu (ACT) sends ∂x to fc"
+    (x, y), (left, top, width, height) = page.evaluate(
+        "[parsed(document.querySelector('.carrying .carried'))[0], state.boxes[2]]"
+    )
+    assert left <= x <= left + width
+    assert y == pytest.approx(top + height, abs=1)
+
+
 def test_a_step_inside_a_folded_module_shows_on_its_box(show):
     page = show(to_page(residual()))
     page.click("#fold-all")
@@ -743,6 +760,20 @@ def test_the_page_is_dark_where_the_system_is(show):
     assert page.evaluate(seen) == ["rgb(30, 30, 30)", "rgb(30, 30, 30)"]
 
 
+@pytest.mark.parametrize(("theme", "ground"), [("light", "rgb(255, 255, 255)"), ("dark", "rgb(30, 30, 30)")])
+@pytest.mark.parametrize("system", ["light", "dark"])
+def test_a_theme_of_the_drawing_goes_before_that_of_the_system(show, theme, ground, system):
+    page = show(to_page(replace(residual(), theme=theme)))
+    page.emulate_media(color_scheme=system)
+    seen = "[document.body, document.querySelector('.card rect')].map((thing) => getComputedStyle(thing))"
+    assert page.evaluate(f"(([body, card]) => [body.backgroundColor, card.fill])({seen})") == [ground, ground]
+
+
+def test_an_unknown_theme_is_refused():
+    with pytest.raises(ValueError, match="theme is 'auto', 'light' or 'dark', not 'blue'"):
+        to_page(replace(residual(), theme="blue"))
+
+
 @pytest.mark.parametrize("size", [(1280, 800), (390, 800)])
 def test_the_page_fits_its_window_and_is_not_blank(show, size):
     page = show(to_page(residual()))
@@ -769,6 +800,21 @@ def test_printing_shows_the_whole_picture_alone(show):
     assert not page.locator("#tools").is_visible()
     page.emulate_media(media="print", color_scheme="dark")  # paper is white
     assert page.evaluate("getComputedStyle(document.querySelector('.card rect')).fill") == "rgb(255, 255, 255)"
+
+
+def test_a_watched_step_is_shown_with_the_values_that_passed(show):
+    x = Tensor(rng().standard_normal((4, 1, 8, 8)).astype(np.float32))
+    with tg.watch(images=True):
+        loss = F.cross_entropy(DigitsNet(rng())(x), Tensor([1, 2, 3, 4]))
+        loss.backward()
+    page = show(draw(loss, inputs={"x": x}, view="teach").html())
+    page.click("#last")
+    assert status(page).endswith("conv1 (CONV) sends ∂w to conv1.weight")
+    assert "∂out, the gradient that arrives" in panel(page)
+    assert page.locator("#panel section").count() >= 2
+    assert "not kept" not in panel(page)
+    assert page.locator("#panel img").count() > 0
+    assert page.locator(".cue").count() == page.evaluate("cards.filter((card, i) => arrivals[i].length).length") + 1
 
 
 def test_every_control_has_a_name(show):

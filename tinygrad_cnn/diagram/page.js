@@ -44,6 +44,7 @@ const state = {
   picked: -1,
   step: 0, // 0 is the whole picture
   timer: 0,
+  printing: false, // which shows the whole picture
   hits: [],
   hit: -1,
 };
@@ -52,7 +53,9 @@ const state = {
 
 function look() {
   const { width, height } = canvas.getBoundingClientRect(), { x, y, k } = state.view;
-  svg.setAttribute("viewBox", `${x} ${y} ${Math.max(width, 1) / k} ${Math.max(height, 1) / k}`);
+  const [w, h] = state.size.map((side) => side + 2 * MARGIN);
+  if (state.printing) svg.setAttribute("viewBox", `${-MARGIN} ${-MARGIN} ${w} ${h}`);
+  else svg.setAttribute("viewBox", `${x} ${y} ${Math.max(width, 1) / k} ${Math.max(height, 1) / k}`);
 }
 
 function fit(least = 0) {

@@ -204,7 +204,7 @@ function route(i, nodes, point, across) {
   if (nodes[target] !== target) final = joined(final, state.boxes[nodes[target]], across);
   if (nodes[source] !== source) final = reversed(joined(reversed(final), state.boxes[nodes[source]], across));
   const changed = written(final) !== written(whole);
-  const [back] = arrow(reversed(final), long * 1.4, half * 1.6);
+  const [back] = arrow(edges[i].kind === "gradient" ? final : reversed(final), long * 1.4, half * 1.6);
   carried.setAttribute("d", back);
   if (!tip) { line.setAttribute("d", written(final)); return; }
   const [headPath, short] = arrow(final, long, half);

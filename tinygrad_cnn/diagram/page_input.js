@@ -174,11 +174,8 @@ function start() {
   byId("fold-all").disabled = byId("unfold-all").disabled = !groups.length;
   byId("play").disabled = slider.disabled = !steps.length;
   new ResizeObserver(look).observe(canvas);
-  addEventListener("beforeprint", () => {
-    const [w, h] = state.size.map((side) => side + 2 * MARGIN);
-    svg.setAttribute("viewBox", `${-MARGIN} ${-MARGIN} ${w} ${h}`);
-  });
-  addEventListener("afterprint", look);
+  addEventListener("beforeprint", () => { state.printing = true; look(); });
+  addEventListener("afterprint", () => { state.printing = false; look(); });
 }
 
 start();

@@ -96,7 +96,8 @@ function ofCard(i, current) {
 function factsOf(card) {
   const facts = [...card.facts], named = new Set(facts.map(([name]) => name));
   if (card.path && !named.has("module")) facts.push(["module", card.path]);
-  if (card.about && ![card.path, ...facts.map(([, value]) => value)].includes(card.about)) facts.push(["about", card.about]);
+  const known = [card.path, ...facts.map(([, value]) => value)];
+  if (card.about && !known.some((value) => value.startsWith(card.about))) facts.push(["about", card.about]);
   if (card.link && !named.has("recorded at")) facts.push(["recorded at", card.link]);
   const shown = facts.map(([name, value]) => {
     const link = /^(https?|file|vscode):\/\/\S+$/.test(value) ? value : name === "recorded at" ? card.link : "";

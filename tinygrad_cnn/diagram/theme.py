@@ -63,6 +63,12 @@ _COLOURED = re.compile('(fill|stroke)="(#[0-9A-F]{6})"')
 _COLOUR = re.compile('(?<=(?:fill|roke)=")#[0-9A-F]{6}(?=")')
 
 
+def check_theme(theme: str) -> None:
+    """Raises ValueError for what is neither "auto" nor "light" nor "dark"."""
+    if theme not in ("auto", "light", "dark"):
+        raise ValueError(f"diagram: theme is 'auto', 'light' or 'dark', not {theme!r}")
+
+
 def style(text: str) -> str:
     """The dark value of every colour in the text, for a dark system, Jupyter or VS Code; light ones stay light."""
     every = [(what, colour) for colour in DARK for what in ("fill", "stroke")]
