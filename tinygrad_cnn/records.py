@@ -30,7 +30,10 @@ _lock = threading.Lock()
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """An array that a rule (its index in the plan) keeps under the name `want`; memory is the identity of its owner."""
+    """An array that a rule (its index in the plan) keeps under the name `want`; memory is the identity of its owner.
+
+    nbytes: of the array, or of its owner where that is smaller, as under a broadcast.
+    """
 
     rule: int
     want: str
@@ -41,11 +44,12 @@ class Saved:
 def saved_of(node: Node) -> tuple[Saved, ...]:
     """What a Node keeps for its rules; nothing once a backward has freed it."""
     return tuple(
-        Saved(rule, want, array.nbytes, id(memory.owner(array)))
+        Saved(rule, want, min(array.nbytes, owner.nbytes), id(owner))
         for rule, (wants, values) in enumerate(zip(node.plan.wants, node.saved or (), strict=False))
         for want, value in zip(wants, values, strict=True)
         for array in (value if isinstance(value, tuple) else (value,))
         if isinstance(array, np.ndarray)
+        for owner in (memory.owner(array),)
     )
 
 

@@ -102,10 +102,11 @@ class Ailments:
         arrived, op = record.gradient, node.plan.op
         if not arrived.is_finite:
             return []
-        for i, sent in record.parts.items():
-            name = op.variadic or op.inputs[i]
+        parts = [(i, op.variadic or op.inputs[i], sent) for i, sent in record.parts.items()]
+        for _, name, sent in parts:
             if not sent.is_finite:
                 return [f"∂{name}: first {not_finite(sent)} {FIRST}"]
+        for i, name, sent in parts:
             if family(op.name)[0] in _STEADY and i == 0 and arrived.norm > 0:
                 factor = sent.norm / arrived.norm
                 if factor > LARGEST_FACTOR:
@@ -134,10 +135,10 @@ class Ailments:
         if size == 0:
             source = self.zero_source(leaf)
             return "the gradient is 0 everywhere" + (f": {self.skeleton.title(source)} stops it" if source else "")
-        value = self.known.value(leaf)
-        if value is None or not value.norm:
+        whole = self._norm(leaf)
+        if whole is None or not 0 < whole < math.inf:
             return ""
-        step = size / value.norm
+        step = size / whole
         if step < LEAST_STEP:
             return f"vanishing: ‖∂‖ is {number(step)} of ‖w‖"
         return f"exploding: ‖∂‖ is {number(step)} times ‖w‖" if step > LARGEST_STEP else ""
@@ -154,6 +155,14 @@ class Ailments:
                 if parent in way and sent is not None and sent.norm == 0:
                     return op
         return None
+
+    def _norm(self, leaf: Node) -> float | None:
+        """Of a leaf's values when they were used; of those it has now, where the graph has forgotten them."""
+        value = self.known.value(leaf)
+        if value is not None:
+            return value.norm
+        name = self.skeleton.name(leaf)
+        return norm(self.skeleton.tensors[name].array) if name else None
 
     @cached_property
     def unreached(self) -> dict[str, Break | None]:

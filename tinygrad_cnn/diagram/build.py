@@ -54,6 +54,8 @@ def build(skeleton: Skeleton, options: Options) -> Drawing:
         raise ValueError(f"graph: theme={options.theme!r}; it can be 'auto', 'light', 'dark' or 'print'")
     view = view_of(options.view, skeleton, options.parameters)
     stacks = _folded(skeleton, view, options)
+    refused = {stacks.get(node) for node in options.problems}  # what is around an op that refused its inputs stays open
+    stacks = {node: stack for node, stack in stacks.items() if stack not in refused}
     if options.is_page and len(skeleton.nodes) <= MOST_ON_A_PAGE:
         drawing = _Drawer(skeleton, view, {}, options).draw(_paths(skeleton, stacks))
     else:
@@ -125,6 +127,8 @@ class _Drawer:
     def draw(self, folded: set[str]) -> Drawing:
         """The drawing without title and legend. folded: the modules that a page folds at first."""
         self._add_groups(folded)
+        if self.skeleton.root.plan is None:
+            self._add_leaf(self.skeleton.root, self.skeleton.title(self.skeleton.root), "")
         started: set[Stack] = set()
         for node in self.skeleton.ops:
             stack = self.stacks.get(node)
@@ -208,7 +212,7 @@ class _Drawer:
         link = _link(skeleton, node)
         rows = self.view.rows(node)
         name = "" if node.scope is not None else skeleton.name(node)
-        if is_sign(node):
+        if is_sign(node) and said is None:
             about = f"{name} = {op.name}" if name else op.name
             return Card(
                 id, "sign", "math", SIGNS[op.name], group=group, tooltip=about, link=link, problem=problem, rows=rows,
@@ -303,7 +307,7 @@ class _Drawer:
         for k, (i, parent) in enumerate(zip(node.plan.indices, node.parents, strict=False)):
             if parent.plan is None and self._shows_leaf(node, i, parent, stack):
                 if parent not in self.inputs:
-                    self._add_leaf(parent, node, i, group)
+                    self._add_leaf(parent, self.skeleton.name(parent) or self.skeleton.input_name(node, i), group)
                 self._add_leaf_edge(parent, node, k, target)
         for i, outline in outlines(node):
             if stack is None or i == 0:
@@ -316,9 +320,8 @@ class _Drawer:
             return i == 0 and node in stack.copies[0]
         return self.options.params == "nodes" or i == 0
 
-    def _add_leaf(self, leaf: Node, node: Node, i: int, group: str) -> None:
+    def _add_leaf(self, leaf: Node, name: str, group: str) -> None:
         id = self.inputs[leaf] = f"n{self.skeleton.number[leaf]}"
-        name = self.skeleton.name(leaf) or self.skeleton.input_name(node, i)
         dtype = "" if leaf.dtype == "float32" else f" {leaf.dtype}"
         rows = (Row(by(leaf.shape) + dtype), *self.view.leaf_rows(leaf))
         problem = self.view.leaf_problem(leaf)
@@ -346,19 +349,21 @@ class _Drawer:
         if outline not in self.inputs:
             id = self.inputs[outline] = f"c{self.skeleton.number[node]}.{i}"
             name = self.skeleton.name(outline) or (called if is_frozen else "constant" if i else "input")
+            faint = self._is_faint(node)
             if not is_frozen:
                 inside = "" if i == 0 else group
-                card = Card(id, "input", "input", name, rows=(Row("no gradient"),), group=inside)
+                card = Card(id, "input", "input", name, rows=(Row("no gradient"),), group=inside, faint=faint)
             else:
                 rows = (Row(by(outline.shape)), Row("frozen"))
-                card = Card(id, "note", "parameter", name, rows=rows, group=group)
+                card = Card(id, "note", "parameter", name, rows=rows, group=group, faint=faint)
             self.drawing.cards.append(card)
             if self.details is not None:
                 self.drawing.details[id] = self.details.of_leaf(outline, name)
         label = (Row(by(outline.shape)),) if not is_frozen else ()
         if (self.inputs[outline], target) not in self.edges:
             self.edges.add((self.inputs[outline], target))
-            self.drawing.edges.append(Edge(self.inputs[outline], target, "constant", rows=label))
+            faint = self._is_faint(node)
+            self.drawing.edges.append(Edge(self.inputs[outline], target, "constant", rows=label, faint=faint))
 
     def _add_labels(self, node: Node, target: str) -> None:
         labels = node.params.get("labels")
@@ -368,8 +373,9 @@ class _Drawer:
         named = [n for n, t in self.skeleton.tensors.items() if f"{t.dtype}{t.shape}" == text]
         id = f"t{self.skeleton.number[node]}"
         row = Row(f"{text.replace('(', ' (').replace(',)', ')')} · no gradient")
-        self.drawing.cards.append(Card(id, "target", "input", named[0] if len(named) == 1 else "labels", rows=(row,)))
-        self.drawing.edges.append(Edge(id, target, "constant"))
+        name, faint = named[0] if len(named) == 1 else "labels", self._is_faint(node)
+        self.drawing.cards.append(Card(id, "target", "input", name, rows=(row,), faint=faint))
+        self.drawing.edges.append(Edge(id, target, "constant", faint=faint))
 
     def _add_flow(self, parent: Node, node: Node, k: int) -> None:
         """The arrow between two ops."""
@@ -430,12 +436,14 @@ def _title(skeleton: Skeleton, drawing: Drawing, stacks: Mapping[Node, Stack], o
         parts.append(f"{'loss' if is_loss else 'value'} {decimals(result.item())}")
     parameters = count(skeleton.leaves)
     parts.append(f"{parameters:,} parameter{'s' if parameters != 1 else ''}")
-    if operations := total_flops(skeleton.ops):
-        parts.append(amount(operations, "FLOP"))
-    if (memory := kept_memory(skeleton)).peak:
-        parts.append(f"peak {'' if memory.is_complete else '≥ '}{amount(memory.peak, 'B')}")
-    state = "backward done" if skeleton.is_done else "before backward"
-    parts.append("stopped by a ShapeError" if options.problems else state)
+    if options.problems:
+        parts.append("stopped by a ShapeError")
+    else:
+        if operations := total_flops(skeleton.ops):
+            parts.append(amount(operations, "FLOP"))
+        if (memory := kept_memory(skeleton)).peak:
+            parts.append(f"peak {'' if memory.is_complete else '≥ '}{amount(memory.peak, 'B')}")
+        parts.append("backward done" if skeleton.is_done else "before backward")
     if stacks and not (options.is_page and len(skeleton.nodes) <= MOST_ON_A_PAGE):
         cards = len(set(stacks.values()))
         parts.append(f"{len(stacks)} ops folded into {cards} {'stack' if cards == 1 else 'stacks'}")

@@ -104,7 +104,9 @@ def _saved(skeleton: Skeleton, node: Node) -> Iterator[tuple[str, list[str], Any
     plan, op = node.plan, node.plan.op
     names = [op.variadic or op.inputs[i] for i in plan.indices]
     leaves = {
-        op.inputs[i] for i, p in zip(plan.indices, node.parents, strict=False) if p.plan is None and not op.variadic
+        op.inputs[i]
+        for i, p in zip(plan.indices, node.parents, strict=False)
+        if _viewed(p).plan is None and not op.variadic
     }
     record = skeleton.record(node)
     known = saved_of(node) if node.saved is not None else record.saved if record is not None else None
@@ -129,12 +131,31 @@ def _remembered(node: Node, want: str) -> Iterator[tuple[Any, int | None]]:
         yield from ((source, _bytes(source)) for source in inputs.values())
     elif want in op.inputs:
         source = inputs.get(op.inputs.index(want))
-        if source is not None:
+        if isinstance(source, Node):
+            yield _viewed(source), min(_bytes(source), _bytes(_viewed(source)))
+        elif source is not None:
             yield source, _bytes(source)
     elif want == op.residual:
         yield (node, want), None
     else:
         yield from (((node, want), size) for size in _sizes_of(node.params.get(want)))
+
+
+def _viewed(node: Node) -> Node:
+    """The Node whose memory a result shows: through axes in another order or another number."""
+    while node.plan is not None and node.plan.op.name in ("reshape", "permute", "broadcast_to"):
+        below = node.parents[0]
+        if node.plan.op.name == "reshape" and _is_rearranged(below):
+            break  # reshape had to copy
+        node = below
+    return node
+
+
+def _is_rearranged(node: Node) -> bool:
+    """Whether the elements of a result need not lie in memory in order."""
+    while node.plan is not None and node.plan.op.name == "reshape":
+        node = node.parents[0]
+    return node.plan is not None and node.plan.op.name in ("permute", "broadcast_to", "flipped", "getitem")
 
 
 def _sizes_of(value: Any) -> Iterator[int]:

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from inspect import CO_OPTIMIZED
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -232,5 +233,10 @@ ShapeError.draw = staticmethod(_draw_error)
 
 def _variables(level: int) -> dict[str, Tensor]:
     """The Tensors among the local variables of the caller `level` frames up."""
-    found = sys._getframe(level).f_locals
-    return {name: value for name, value in found.items() if isinstance(value, Tensor) and not name.startswith("_")}
+    frame = sys._getframe(level)
+    found = frame.f_locals
+    names = [name for name in found if name.isidentifier() and not name.startswith("_")]  # none that Python made up
+    tensors = {name: found[name] for name in names if isinstance(found[name], Tensor)}
+    if frame.f_code.co_flags & CO_OPTIMIZED and type(found) is dict and sys.getrefcount(found) <= 3:
+        found.clear()  # before Python 3.13 a function keeps this copy, and all that was in it, until it returns
+    return tensors

@@ -1,5 +1,6 @@
 """What one may ask of a graph: where does nan come from, why has p no gradient, how does a lead to b, what is kept?"""
 
+import math
 from collections.abc import Mapping
 
 from ..graph import Node, Outline, Tensor
@@ -19,17 +20,26 @@ def nan_causes(skeleton: Skeleton, parameters: Mapping[str, Tensor]) -> Answer:
     """The ops and leaves that hold nan or inf, the first cause first, then what inherited it."""
     ailments = Ailments(skeleton, parameters)
     rows: Rows = []
+    marked = set(ailments.sick)
     for node, sick in ailments.sick.items():
-        rows.append((title(skeleton, node), sick.words(skeleton), line(skeleton, node)))
+        words = sick.words(skeleton) if node.plan is not None else ailments.of_leaf(node)
+        rows.append((skeleton.title(node), words, line(skeleton, node)))
     for node in reversed(skeleton.ops):
-        rows += [(title(skeleton, node), p, line(skeleton, node)) for p in ailments.of_op(node) if FIRST in p]
+        if found := [problem for problem in ailments.of_op(node) if FIRST in problem]:
+            marked.add(node)
+            rows += [(skeleton.title(node), problem, line(skeleton, node)) for problem in found]
+    for leaf in skeleton.leaves:
+        gradient = skeleton.gradient(leaf)
+        if gradient is not None and not math.isfinite(size := norm(gradient.array)):
+            marked.add(leaf)
+            rows.append((skeleton.title(leaf), f"‖∂‖ is {size}", ""))
     known = sum(ailments.known.value(node) is not None for node in skeleton.nodes)
     total = len(skeleton.nodes)
     if not rows:
         hint = "" if known == total else "; record the forward pass under tg.watch() to know all"
         return f"no nan or inf among the values of {known} of {total} nodes that are known{hint}", (), [], None
     answer = f"{rows[0][0]}: {rows[0][1]}"
-    return answer, ("where", "what", "recorded at"), rows, set(ailments.sick) or None
+    return answer, ("where", "what", "recorded at"), rows, marked
 
 
 def no_gradient(skeleton: Skeleton, parameter: Tensor, name: str) -> Answer:
@@ -39,7 +49,7 @@ def no_gradient(skeleton: Skeleton, parameter: Tensor, name: str) -> Answer:
     if node is None:
         key = getattr(parameter, "outline", None)
         used = [op for op in skeleton.ops if any(constant is key for _, constant in op.constants)] if key else []
-        where = f"; it is used by {', '.join(title(skeleton, op) for op in used[:3])} as a constant" if used else ""
+        where = f"; it is used by {', '.join(skeleton.title(op) for op in used[:3])} as a constant" if used else ""
         if parameter.dtype.kind != "f":
             return (
                 f"{name} is {parameter.dtype}, and only float Tensors have gradients{where}",
@@ -63,7 +73,7 @@ def no_gradient(skeleton: Skeleton, parameter: Tensor, name: str) -> Answer:
     rows = [(str(i), op_name(op), by(op.shape), line(skeleton, op)) for i, op in enumerate(cut.way, 1)]
     at = f"{cut.cut.line[0]}:{cut.cut.line[1]}" if cut.cut.line else ""
     rows.append((str(len(rows) + 1), f"{cut.cut.op} ← here it stops", "", at))
-    rows.append((str(len(rows) + 1), title(skeleton, cut.user), by(cut.user.shape), line(skeleton, cut.user)))
+    rows.append((str(len(rows) + 1), skeleton.title(cut.user), by(cut.user.shape), line(skeleton, cut.user)))
     where = f" at {at}" if at else ""
     return f"{name} has no path to this result: {cut.words}{where}; {_remedy(cut.cut.why)}", columns, rows, {cut.user}
 
@@ -90,7 +100,7 @@ def _reached(skeleton: Skeleton, node: Node, name: str) -> str:
 def _where_zero(skeleton: Skeleton, node: Node) -> str:
     source = Ailments(skeleton, {}).zero_source(node)
     if source is not None:
-        return f": {title(skeleton, source)} sends zeros on"
+        return f": {skeleton.title(source)} sends zeros on"
     return "" if skeleton.is_watched else "; run the forward pass under tg.watch() to see which op makes it so"
 
 
@@ -107,7 +117,7 @@ def between(skeleton: Skeleton, a: Named, b: Named) -> Answer:
 
 
 def _steps(skeleton: Skeleton, ops: list[Node]) -> Rows:
-    return [(str(i), title(skeleton, op), by(op.shape), line(skeleton, op)) for i, op in enumerate(ops, 1)]
+    return [(str(i), skeleton.title(op), by(op.shape), line(skeleton, op)) for i, op in enumerate(ops, 1)]
 
 
 def kept_arrays(skeleton: Skeleton) -> Answer:
@@ -119,21 +129,13 @@ def kept_arrays(skeleton: Skeleton) -> Answer:
             size = "not known" if kept.bytes is None else amount(kept.bytes, "B")
             live = amount(memory.live[node], "B")
             why = because(skeleton, kept)
-            rows.append((title(skeleton, node), kept.reason, size, why, f"step {memory.step[node]}", live))
+            rows.append((skeleton.title(node), kept.reason, size, why, f"step {memory.step[node]}", live))
     peak = f"; the peak is {amount(memory.peak, 'B')}" if memory.peak else ""
-    at = f" at {title(skeleton, memory.at_peak)}" if memory.at_peak is not None else ""
+    at = f" at {skeleton.title(memory.at_peak)}" if memory.at_peak is not None else ""
     answer = f"{amount(memory.total, 'B')} are kept for backward{peak}{at}"
     if not memory.is_complete:
         answer += "; backward has freed what would tell the sizes of residuals: ask before it, or watch"
     return answer, ("op", "keeps", "bytes", "counted elsewhere", "freed", "live then"), rows, None
-
-
-def title(skeleton: Skeleton, node: Node) -> str:
-    """What a Node is called: a parameter by its name."""
-    if node.plan is not None:
-        return skeleton.title(node)
-    user, k = skeleton.consumers[node][0]
-    return skeleton.name(node) or skeleton.input_name(user, user.plan.indices[k])
 
 
 def line(skeleton: Skeleton, node: Node) -> str:
@@ -152,10 +154,10 @@ def find(skeleton: Skeleton, wanted: Tensor | str) -> tuple[Node | None, str]:
         if isinstance(key, Outline) or key is None or key not in skeleton.number:
             name = next((name for name, tensor in skeleton.tensors.items() if tensor is wanted), "the Tensor")
             return key if isinstance(key, Node) else None, name
-        return key, title(skeleton, key)
+        return key, skeleton.title(key)
     if not isinstance(wanted, str):
         raise TypeError(f"graph: a {type(wanted).__name__} was given; a Tensor or a name in the picture is needed")
-    names = {title(skeleton, node): node for node in reversed(skeleton.nodes) if skeleton.consumers[node] or node.plan}
+    names = {skeleton.title(node): node for node in reversed(skeleton.nodes) if skeleton.consumers[node] or node.plan}
     names |= {name: key for key, name in skeleton.given.items() if isinstance(key, Node) and key in skeleton.number}
     if wanted not in names:
         raise ValueError(f"graph: {wanted!r} is not in this graph; there are {', '.join(list(names)[::-1][:12])}")

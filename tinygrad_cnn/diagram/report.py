@@ -39,15 +39,16 @@ class Report:
         return (dict(zip(self.columns, row, strict=True)) for row in self.rows)
 
     def __str__(self) -> str:
+        answer = printable(self.answer)
         if not self.rows:
-            return self.answer
+            return answer
         table = [self.columns, *([printable(cell) for cell in row] for row in self.rows[:_MOST])]
         widths = [max(len(row[i]) for row in table) for i in range(len(self.columns))]
         lines = [
             "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table
         ]
         rest = [f"… {len(self.rows) - _MOST:,} more"] if len(self.rows) > _MOST else []
-        return "\n".join([self.answer, "", *lines, *rest])
+        return "\n".join([answer, "", *lines, *rest])
 
     __repr__ = __str__
 
@@ -58,4 +59,4 @@ class Report:
             for row in self.rows[:_MOST]
         )
         table = f"<table><tr>{head}</tr>{body}</table>" if self.rows else ""
-        return f"<p>{escape(self.answer)}</p>{table}{self.picture.svg() if self.picture is not None else ''}"
+        return f"<p>{escape(printable(self.answer))}</p>{table}{self.picture.svg() if self.picture is not None else ''}"

@@ -137,7 +137,12 @@ class Skeleton:
         return f"{path}.{name}" if path and name in _LAYER_NAMES.values() else str(name)
 
     def title(self, node: Node) -> str:
-        """What an op is called in sentences: its layer's path, the name that the user gave it, or its op."""
+        """What a Node is called in sentences: a parameter's name; of an op, its layer's path, its name, or the op."""
+        if node.plan is None:
+            if not self.consumers[node]:
+                return self.name(node) or "the result"
+            user, k = self.consumers[node][0]
+            return self.name(node) or self.input_name(user, user.plan.indices[k])
         place = self.place[node]
         if place.layer:
             return place.layer
