@@ -58,7 +58,7 @@ def _strip(summary: Summary, what: str, signed: bool) -> Strip | None:
     high, wide = maps.shape[1:]
     scale = SIDE / max(high, wide)
     total = 1 if len(summary.shape) < 3 else summary.shape[1] if summary.shape[1] > 1 else summary.shape[0]
-    label = f"{what} {len(maps)} of {total}" if len(maps) < total else what
+    label = f"{what}, {len(maps)} of {total}" if len(maps) < total else what
     return Strip(tuple(map(png, planes)), wide * scale, high * scale, label)
 
 
