@@ -4,11 +4,13 @@ import math
 import random
 import subprocess
 import sys
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tinygrad_cnn.diagram import layout
 from tinygrad_cnn.diagram import level as levels
 from tinygrad_cnn.diagram.fonts import shorten, text_width
 from tinygrad_cnn.diagram.layout import Box, Layout, Route, Sizes, place
@@ -38,6 +40,10 @@ def drawings(draw, most=14):
             a, b = b, a
         rows = (Row("4×8"),) if seed.random() < 0.6 else ()
         edges.append(Edge(f"c{a}", f"c{b}", kind, rows, seed.choice([1.2, 6.0])))
+    for i in range(n if draw(st.booleans()) else 0):  # parameters of one card each
+        for k in range(seed.choice([0, 0, 1, 2, 4]) if cards[i].shape != "note" else 0):
+            cards.append(Card(f"p{i}.{k}", "note", "parameter", "p", group=cards[i].group))
+            edges.append(Edge(f"p{i}.{k}", f"c{i}", "parameter"))
     return Drawing("title", cards, edges, groups, direction=draw(st.sampled_from(["TB", "LR"])))
 
 
@@ -191,6 +197,11 @@ def test_edges_start_and_end_at_the_borders_of_their_cards(problem):
             assert on_border(point, places.cards[i], drawing.cards[i].shape == "sign")
 
 
+def test_a_line_that_is_nearly_straight_ends_at_the_port_itself():
+    path = layout._smooth([(50.0, 30.0, 40.0), (50.04, 55.0, 60.0), (50.02, 75.0, 80.0)], None, None)
+    assert path == [(50.0, 30.0), (50.02, 80.0)]
+
+
 @given(problems())
 def test_lines_pass_through_no_card(problem):
     """Unless there are more long lines than LONG_EDGES allows."""
@@ -282,6 +293,90 @@ def test_a_parameter_stands_beside_its_only_consumer():
     note, card = places.cards[8], places.cards[3]
     assert note.y + note.height / 2 == card.y + card.height / 2
     assert note.x + note.width < card.x
+
+
+def test_a_card_stands_as_near_to_its_successor_as_the_label_permits():
+    drawing = chain(5)
+    places = place(drawing, equal_sizes(drawing))
+    gaps = [below.y - above.y - above.height for above, below in pairwise(places.cards)]
+    assert gaps == pytest.approx([2 * levels.STRAIGHT_GAP + 12] * 4)
+    labels = [route.label.y - box.y - box.height for route, box in zip(places.routes, places.cards, strict=False)]
+    assert labels == pytest.approx([levels.STRAIGHT_GAP] * 4)
+
+
+def test_notes_reach_into_the_gaps_above_and_below_their_card():
+    drawing = chain(7)
+    alone = place(drawing, equal_sizes(drawing)).cards[:7]
+    drawing.cards += [Card(name, "note", "parameter", name) for name in "wb"]
+    drawing.edges += [Edge(name, "c3", "parameter") for name in "wb"]
+    sizes = equal_sizes(drawing)
+    places = place(drawing, Sizes([*sizes.cards[:7], Size(60, 36), Size(60, 36)], sizes.labels, sizes.titles)).cards
+    assert [box.y for box in places[:7]] == [box.y for box in alone]
+    assert places[7].y == places[3].y - 20
+    assert places[8].y + 36 == places[3].y + 40 + 20
+
+
+def noted(seed: int) -> tuple[Drawing, Sizes]:
+    """Cards in a row that have up to four notes each, with a few skip edges, most of it in a group."""
+    rng = random.Random(seed)
+    n = rng.randint(3, 8)
+    groups = [Group("g", "g")] if rng.random() < 0.5 else []
+    home = ["g" if groups and rng.random() < 0.9 else "" for _ in range(n)]
+    cards = [Card(f"c{i}", rng.choice(["card", "card", "sign"]), "math", "c", group=home[i]) for i in range(n)]
+    edges = [Edge(f"c{i}", f"c{i + 1}", rows=(Row("4"),) * rng.randint(0, 1)) for i in range(n - 1)]
+    for _ in range(rng.choice([0, 0, 1, 2])):
+        i, j = sorted(rng.sample(range(n), 2))
+        edges.append(Edge(f"c{i}", f"c{j}", rows=(Row("4"),) * rng.randint(0, 1)))
+    for i in range(n):
+        for k in range(rng.choice([0, 1, 2, 2, 4])):
+            cards.append(Card(f"p{i}.{k}", "note", "parameter", "p", group=home[i]))
+            edges.append(Edge(f"p{i}.{k}", f"c{i}", "parameter"))
+    high = rng.choice([25.0, 40.0, 70.0])
+    card_sizes = [
+        Size(28.0, 28.0) if card.shape == "sign" else Size(rng.uniform(40, 250), rng.uniform(20, high))
+        for card in cards
+    ]
+    labels = [Size(rng.uniform(20, 90), rng.choice([12.0, 24.0])) if edge.rows else None for edge in edges]
+    direction = rng.choice(["TB", "TB", "LR"])
+    return Drawing("", cards, edges, groups, direction=direction), Sizes(
+        card_sizes, labels, [[Size(90, 17)]] * len(groups)
+    )
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_notes_keep_their_distance_and_no_line_passes_through_one(seed):
+    for number in range(25 * seed, 25 * seed + 25):
+        drawing, sizes = noted(number)
+        places = place(drawing, sizes)
+        for i, (x, y, width, height) in enumerate(places.cards):
+            around = Box(x - 3.9, y - 3.9, width + 7.8, height + 7.8)
+            assert not any(overlap(around, other) for other in places.cards[:i]), number
+            frames = [frame for frame in places.groups if drawing.cards[i].group]
+            assert all(inside(places.cards[i], frame) for frame in [*frames, Box(0, 0, places.width, places.height)])
+            assert not any(overlap(places.cards[i], box) for _, box in places.titles), number
+        cores = [Box(box.x + 2, box.y + 2, box.width - 4, box.height - 4) for box in places.cards]
+        for edge, route in zip(drawing.edges, places.routes, strict=True):
+            others = [
+                core
+                for card, core in zip(drawing.cards, cores, strict=True)
+                if card.id not in (edge.source, edge.target)
+            ]
+            assert route.label is None or not any(overlap(route.label, core) for core in others), number
+            for x, y in points(route):
+                assert not any(overlap(Box(x, y, 1e-3, 1e-3), core) for core in others), (number, edge)
+
+
+def test_notes_of_neighbours_and_a_line_that_bends_push_the_cards_apart():
+    drawing = chain(7)
+    drawing.cards += [Card(name, "note", "parameter", name) for name in "wbvc"]
+    drawing.edges += [
+        Edge(name, card, "parameter") for name, card in zip("wbvc", ("c3", "c3", "c4", "c4"), strict=True)
+    ]
+    notes = place(drawing, equal_sizes(drawing)).cards[7:]
+    assert [below.y - above.y - above.height for above, below in pairwise(notes)] == pytest.approx([8.0] * 3)
+    drawing.edges += [Edge(f"c{i}", f"c{j}") for i, j in ((2, 6), (2, 5), (1, 6), (0, 6))]
+    places = place(drawing, equal_sizes(drawing))
+    assert not any(overlap(a, b) for i, a in enumerate(places.cards) for b in places.cards[:i])
 
 
 def test_a_shared_parameter_stands_above_its_first_consumer():

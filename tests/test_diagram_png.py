@@ -67,7 +67,9 @@ def page(content: str, width: int, height: int) -> str:
 
 def signs() -> set[str]:
     """Every character beyond ASCII in the package's formulas, notation and diagrams."""
-    paths = [*PACKAGE.glob("ops/*.py"), *PACKAGE.glob("diagram/*.py"), PACKAGE / "notation.py"]
+    of_pages = {PACKAGE / "diagram" / name for name in ("page.py", "steps.py")}  # a reader's browser has fonts
+    drawn = {*PACKAGE.glob("diagram/**/*.py")} - of_pages
+    paths = [*PACKAGE.glob("ops/*.py"), *sorted(drawn), PACKAGE / "notation.py"]
     texts = [path.read_text(encoding="utf-8") for path in paths]
     return {character for text in texts for character in text if ord(character) > 126}
 

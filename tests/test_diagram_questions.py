@@ -326,7 +326,8 @@ def test_the_graph_of_a_shape_error_ends_in_the_op_that_refused_its_inputs(call,
     picture = refused(call).graph()
     (red,) = [c for c in picture.drawing.cards if c.problem]
     assert (red.title, red.shape) == (title, "card")
-    assert red.problem.startswith(rule)
+    assert red.problem.endswith(" refuses its inputs")
+    assert " ".join(row.text.strip() for row in red.rows if row.tone == "problem").startswith(rule)
     assert [row.text for row in red.rows if row.tone == "bold"] == shapes
     assert red is picture.drawing.cards[-1]
     assert picture.drawing.title.endswith("parameters · stopped by a ShapeError")

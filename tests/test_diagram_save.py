@@ -11,7 +11,8 @@ from xml.etree import ElementTree
 import pytest
 from test_diagram_writers import posix, residual, stand_in
 
-from tinygrad_cnn.diagram import Picture, RenderError
+from tinygrad_cnn import Tensor
+from tinygrad_cnn.diagram import RenderError
 from tinygrad_cnn.diagram import save as module
 from tinygrad_cnn.diagram.render import render
 from tinygrad_cnn.diagram.save import save
@@ -26,7 +27,9 @@ INSTALL_DOT = "install Graphviz (https://graphviz.org/download)"
 
 @pytest.fixture
 def picture():
-    return Picture(residual())
+    picture = Tensor([1.0], requires_grad=True).exp().graph()
+    picture.drawing = residual()
+    return picture
 
 
 @pytest.fixture
@@ -151,7 +154,7 @@ def test_a_png_that_would_be_too_large_is_smaller_and_a_line_says_so(picture, tm
 def test_another_engine_or_ending_is_refused_before_anything_is_written(picture, tmp_path):
     with pytest.raises(ValueError, match=r"engine='neato'; it can be auto, dot, builtin"):
         picture.save(tmp_path / "net.svg", "neato")
-    with pytest.raises(ValueError, match=r"'net.gif' ends in '.gif'; it can be .svg, .dot.* or .pdf"):
+    with pytest.raises(ValueError, match=r"'net.gif' ends in '.gif'; it can be .svg, .html, .dot.* or .pdf"):
         picture.save(tmp_path / "net.gif")
     with pytest.raises(ValueError, match=r"'net' ends in ''"):
         picture.save(tmp_path / "net")

@@ -166,6 +166,14 @@ def test_text_fits_its_card(drawing):
 
 
 @given(hostile_drawings())
+def test_the_lines_of_a_card_do_not_meet(drawing):
+    for card, size in zip(drawing.cards, sizes(drawing).cards, strict=True):
+        root = ET.fromstring(f'<svg xmlns="{SVG[1:-1]}">{Face(card).svg(Box(0, 0, *size))}</svg>')
+        heights = sorted(y for _, y, _, _ in texts(root))
+        assert all(b - a >= 10 or b - a == 0.5 for a, b in itertools.pairwise(heights))  # a tag: half a pixel higher
+
+
+@given(hostile_drawings())
 def test_the_title_and_the_tag_of_a_card_do_not_meet(drawing):
     for card, size in zip(drawing.cards, sizes(drawing).cards, strict=True):
         face = Face(card)
@@ -490,7 +498,7 @@ def test_the_automatic_picture_maps_every_colour_in_every_dark_place():
     assert text.replace(f"<style>{style}</style>\n", "") == to_svg(example(), "light")
     own = "svg.tinygrad-cnn"
     jupyter = ':is([data-jp-theme-light="false"],.vscode-dark) ' + own
-    assert style.startswith(f"@media (prefers-color-scheme:dark){{{own}{{fill:{DARK[colours.INK]}}}")
+    assert style.startswith(f"@media screen and (prefers-color-scheme:dark){{{own}{{fill:{DARK[colours.INK]}}}")
     for what, old in set(re.findall('(fill|stroke)="(#[0-9A-F]*)"', to_svg(example(), "light"))):
         if old in DARK:
             rule = f'[{what}="{old}"]{{{what}:{DARK[old]}}}'

@@ -328,7 +328,11 @@ def test_the_teach_view_has_pictures_where_they_were_watched_and_formulas_everyw
     loss = run(digits)
     loss.backward()
     cards = {c.title: c for c in loss.graph(view="teach").drawing.cards}
-    assert [strip.label for strip in cards["conv2"].strips] == ["values 8 of 32", "∂ 8 of 32", "w 8 of 16"]
+    assert [strip.label for strip in cards["conv2"].strips] == [
+        "values, 8 of 32",
+        "∂, 8 of 32",
+        "kernels of the first filter, 8 of 16",
+    ]
     assert cards["fc"].strips == ()
     assert "∂x = ∂out · 1[x > 0]" in said(cards["relu"])
     plain = run(digits, False).graph(view="teach").drawing.cards
@@ -499,14 +503,18 @@ def test_a_parameter_with_no_path_to_the_loss_is_drawn_with_the_op_that_cut_it(i
     else:
         loss = net(x).sum()
     loss.backward()
-    found = problems(tg.draw(loss, net, view="health"))
-    cut = ": cut by detach on the result of linear in body" if is_watched else ""
-    assert {name: why for name, why in found.items() if "no path" in why} == {
-        "body.weight": f"no path to the loss{cut}", "body.bias": f"no path to the loss{cut}",
-        "spare.weight": "no path to the loss", "spare.bias": "no path to the loss",
-    }  # fmt: skip
-    loose = [c for c in tg.draw(loss, net, view="health").drawing.cards if c.id.startswith("p")]
-    assert said(loose[0]) == ["3×3", "no gradient comes"]
+    picture = tg.draw(loss, net, view="health")
+    loose = {c.title: c for c in picture.drawing.cards if c.problem == "no path to the loss"}
+    assert list(loose) == ["body", "spare"]
+    assert said(loose["body"]) == ["weight 3×3", "bias 3"]
+    cuts = [e for e in picture.drawing.edges if e.source in {c.id for c in loose.values()}]
+    if not is_watched:
+        assert cuts == []
+        return
+    (cut,) = cuts
+    assert (cut.source, [row.text for row in cut.rows], cut.problem) == (loose["body"].id, ["cut by detach"], True)
+    (user,) = [c for c in picture.drawing.cards if c.id == cut.target]
+    assert user.title == "head"
 
 
 def test_a_network_that_learns_has_no_problem():

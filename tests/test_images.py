@@ -120,12 +120,12 @@ def test_a_scale_is_shared_by_all_planes_of_a_strip():
     ("shape", "planes", "label"),
     [
         ((2, 5, 4, 4), 5, "values"),
-        ((2, MAPS + 3, 4, 4), MAPS, f"values {MAPS} of {MAPS + 3}"),
-        ((MAPS + 1, 1, 3, 3), MAPS, f"values {MAPS} of {MAPS + 1}"),
+        ((2, MAPS + 3, 4, 4), MAPS, f"values, {MAPS} of {MAPS + 3}"),
+        ((MAPS + 1, 1, 3, 3), MAPS, f"values, {MAPS} of {MAPS + 1}"),
         ((3, 4, 5), 3, "values"),
-        ((MAPS + 2, 4, 5), MAPS, f"values {MAPS} of {MAPS + 2}"),
+        ((MAPS + 2, 4, 5), MAPS, f"values, {MAPS} of {MAPS + 2}"),
         ((4, 5), 1, "values"),
-        ((2, 3, 4, 2, 2), MAPS, f"values {MAPS} of 12"),
+        ((2, 3, 4, 2, 2), MAPS, f"values, {MAPS} of 12"),
     ],
 )
 def test_a_label_says_how_many_planes_of_how_many_are_shown(shape, planes, label):

@@ -56,7 +56,7 @@ def done(tmp_path_factory):
 
 
 def test_it_writes_its_files_and_nothing_else(done):
-    wanted = {"weights.safetensors", "metrics.json", "graph.dot", "graph.svg"}
+    wanted = {"weights.safetensors", "metrics.json", "graph.dot", "graph.svg", "graph.html"}
     if importlib.util.find_spec("matplotlib"):
         wanted.add("curves.png")
     assert {path.name for path in done[0].iterdir()} == wanted
@@ -99,7 +99,7 @@ def test_the_graph_shows_every_parameter_with_its_gradient(done):
 
 
 def test_it_prints_a_line_for_the_epoch_the_files_and_the_result(done):
-    epoch, written, names, result = [line for line in done[1].stdout.splitlines() if "no curves" not in line]
+    epoch, written, names, *_, result = [line for line in done[1].stdout.splitlines() if "no curves" not in line]
     assert re.fullmatch(r"epoch 1/1   train loss \d\.\d{4} acc 0\.\d{4}   test loss \d\.\d{4} acc 0\.\d{4}", epoch)
     assert written == f"written to {done[0]}:"
     assert names.startswith("  weights.safetensors, metrics.json, graph.dot")
@@ -149,7 +149,7 @@ def test_it_needs_neither_dot_nor_matplotlib_nor_tqdm(done, tmp_path):
     process = run("--epochs", 1, "--out", tmp_path, command=without("matplotlib", "tqdm"), PATH=str(tmp_path))
     assert (process.returncode, process.stderr) == (0, "")
     written = {path.name for path in tmp_path.iterdir()}
-    assert written == {"weights.safetensors", "metrics.json", "graph.dot", "graph.svg"}
+    assert written == {"weights.safetensors", "metrics.json", "graph.dot", "graph.svg", "graph.html"}
     assert "no curves.png: matplotlib is missing (pip install" in process.stdout
     assert (tmp_path / "weights.safetensors").read_bytes() == (done[0] / "weights.safetensors").read_bytes()
 

@@ -83,11 +83,11 @@ def test_the_installed_metadata_is_that_of_the_source():
     assert set(metadata.get_all("Provides-Extra") or []) == EXTRAS
 
 
-def test_the_package_ships_its_types_its_digits_its_fonts_and_their_notes():
+def test_the_package_ships_its_types_its_digits_its_fonts_their_notes_and_the_page():
     package = Path(tinygrad_cnn.__file__).parent
     fonts = ("Arimo-Regular.ttf", "Arimo-Bold.ttf", "DejaVuSans.ttf", "FONTS.md", "LICENSE_ARIMO.txt")
     shipped = ["diagram/fonts/LICENSE_DEJAVU.txt", *(f"diagram/fonts/{name}" for name in fonts)]
-    for name in ["py.typed", "data/digits.npz", "data/DIGITS.md", *shipped]:
+    for name in ["py.typed", "data/digits.npz", "data/DIGITS.md", "diagram/page.css", "diagram/page.js", *shipped]:
         assert (package / name).is_file(), name
 
 
@@ -101,7 +101,7 @@ def test_every_licence_in_the_package_is_declared():
 
 
 def test_the_checkers_are_pinned():
-    for requirement in group("lint") | group("build") | group("parallel"):
+    for requirement in group("lint") | group("build") | group("parallel") | group("browser"):
         assert re.fullmatch(r"[a-z-]+==[0-9.]+", requirement), requirement
 
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import runpy
 import subprocess
 import sys
 import tomllib
@@ -168,6 +169,23 @@ def test_the_picture_is_what_the_example_draws(printed, folder):
     assert "max_pool2d" in words_of(svg)
     assert len(svg) < 40_000
     assert "](docs/network.svg)" in README
+
+
+def titles_of(svg: str) -> list[str]:
+    """The bold words of an SVG, in order, without those that hold a rounded number."""
+    found = [text.text or "" for text in ElementTree.fromstring(svg).iter("{http://www.w3.org/2000/svg}text")
+             if text.get("font-weight") == "bold"]  # fmt: skip
+    return [text for text in found if not re.search(r"\d\.\d", text)]
+
+
+@pytest.mark.parametrize("name", ["diamond", "broken", "resnet20"])
+def test_the_pictures_of_the_gallery_are_what_it_draws(name):
+    gallery = runpy.run_path(str(ROOT / "examples" / "gallery.py"))["GALLERY"]
+    svg = (ROOT / "docs" / f"{name}.svg").read_text(encoding="utf-8")
+    drawn = gallery[name]().svg()
+    assert titles_of(svg) == titles_of(drawn), "run python examples/gallery.py pictures and copy the picture to docs/"
+    assert len(titles_of(svg)) > 4
+    assert f"](docs/{name}.svg)" in README
 
 
 def test_the_links_lead_somewhere():

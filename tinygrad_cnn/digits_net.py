@@ -9,6 +9,7 @@ import json
 import math
 import sys
 import tempfile
+import textwrap
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -20,13 +21,14 @@ import threadpoolctl
 
 from . import nn, optim
 from .data import DataLoader, TensorDataset, digits, random_shift
-from .diagram import draw
+from .diagram import Picture, draw
 from .graph import Tensor
 from .interchange import save
 from .interchange.atomic import replace_file
 from .modes import no_grad
 from .nn import functional as F
 from .ops.layout import flatten
+from .records import watch
 
 SVM_ACCURACY = 0.969
 
@@ -81,17 +83,17 @@ def train(
     began = time.perf_counter()
     # The matrices are small: a second thread costs more than it brings, ten times more on a busy machine.
     with threadpoolctl.threadpool_limits(1, "blas"):
-        model, metrics, loss = _fit(epochs, seed, batch_size, lr, report)
+        model, metrics = _fit(epochs, seed, batch_size, lr, report)
     metrics["seconds"] = time.perf_counter() - began
     if out is not None:
-        _write(out, model, loss, metrics, report)
+        _write(out, model, metrics, report)
     return metrics
 
 
 def _fit(
     epochs: int, seed: int, batch_size: int, lr: float, report: Callable[[str], None]
-) -> tuple[DigitsNet, dict[str, Any], Tensor]:
-    """The trained model, its metrics, and the last loss with its graph."""
+) -> tuple[DigitsNet, dict[str, Any]]:
+    """The trained model and its metrics."""
     generator = np.random.default_rng(seed)
     images, labels = digits("train")
     test_images, test_labels = (Tensor(array) for array in digits("test"))
@@ -103,7 +105,6 @@ def _fit(
         name: [] for name in ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
     }
     steps, step = epochs * len(loader), 0
-    loss = Tensor(0.0)
     with _progress(epochs) as numbers:
         for epoch in numbers:
             model.train()
@@ -137,7 +138,7 @@ def _fit(
         "parameters": sum(p.numel() for p in model.parameters()),
         "history": history,
     }
-    return model, metrics, loss
+    return model, metrics
 
 
 def _finite(loss: float, epoch: int, lr: float) -> float:
@@ -177,21 +178,35 @@ def _tqdm() -> Any:
     return tqdm
 
 
-def _write(out: Path, model: nn.Module, loss: Tensor, metrics: dict[str, Any], report: Callable[[str], None]) -> None:
+def _write(out: Path, model: nn.Module, metrics: dict[str, Any], report: Callable[[str], None]) -> None:
     save(model.state_dict(), out / "weights.safetensors")
     replace_file(out / "metrics.json", (json.dumps(metrics, indent=1, allow_nan=False) + "\n").encode())
-    picture = draw(loss, model, view="teach")
+    picture = _draw(model)
     replace_file(out / "graph.dot", picture.dot().source.encode())
     replace_file(out / "graph.svg", picture.svg().encode())
+    replace_file(out / "graph.html", picture.html().encode())
     written = [
         "weights.safetensors",
         "metrics.json",
         "graph.dot",
         "graph.svg",
+        "graph.html",
         *_plot(metrics, out / "curves.png", report),
     ]
     report(f"written to {out}:")
-    report(f"  {', '.join(written)}")
+    report(textwrap.fill(", ".join(written), 78, initial_indent="  ", subsequent_indent="  "))
+
+
+def _draw(model: nn.Module) -> Picture:
+    """A training step on ten digits, with all that passes; changes the model's gradients and running statistics."""
+    images, labels = digits("train")
+    x, y = Tensor(images[:10]), Tensor(labels[:10])
+    model.train()
+    model.zero_grad()
+    with watch(images=True):
+        loss = F.cross_entropy(model(x), y)
+    loss.backward()
+    return draw(loss, model, {"digits": x, "labels": y}, view="teach")
 
 
 def _plot(metrics: dict[str, Any], path: Path, report: Callable[[str], None]) -> list[str]:

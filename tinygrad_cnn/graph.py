@@ -316,7 +316,8 @@ class Tensor:
             title: str | None = None,
             legend: builtins.bool = True,
             direction: str = "TB",
-            label: Callable[[tinygrad_cnn.diagram.model.Card], tinygrad_cnn.diagram.model.Card] | None = None,
+            theme: str = "auto",
+            label: Callable[..., Any] | None = None,
         ) -> Any: ...
         def greater(self, y: Any, /) -> "Tensor": ...
         def greater_equal(self, y: Any, /) -> "Tensor": ...

@@ -169,15 +169,8 @@ def _applier(op: Op, forward: Callable[..., Any]) -> Callable[..., Any]:
         try:
             out = forward(*scope, **params)
         except Exception as error:
-            better = _explained(op, error, scope, params)
-            try:
-                if isinstance(better, ShapeError) and not plain:
-                    better.failed = _failed(op, args, parents, mask, params)
-                if better is error:
-                    raise
-                raise better from None
-            finally:
-                del better  # this frame is in its traceback: a cycle
+            _explain(op, error, args, scope, params, parents, mask)
+            raise
         finally:
             errors.reset(token)
         seconds = perf_counter() - began if watchers else 0.0
@@ -313,23 +306,36 @@ def _short(op: Op, forward: Callable[..., Any], apply: Callable[..., Any]) -> Ca
     return unary if len(op.inputs) == 1 else binary
 
 
-def _explained(op: Op, error: Exception, scope: Sequence[Any], params: dict[str, Any]) -> Exception:
-    """The error of a forward with the call in a note, or the one that it stands for."""
+def _explain(
+    op: Op,
+    error: Exception,
+    args: Sequence[Any],
+    scope: Sequence[Any],
+    params: dict[str, Any],
+    parents: Sequence[Node],
+    mask: int,
+) -> None:
+    """Note the call on the error of a forward, or raise the error that it stands for; no frame keeps either."""
     for name, value in zip(op.inputs[: op.required], scope, strict=False):
         if value is None:
-            return TypeError(f"{op.name}: its input {name!r} is None; pass a Tensor, an ndarray or a number")
+            raise TypeError(f"{op.name}: its input {name!r} is None; pass a Tensor, an ndarray or a number") from None
     if op.broadcast and isinstance(error, ValueError):
         try:
             broadcast_shape(*map(np.shape, scope), op=op.name)
         except ShapeError as misfit:  # what NumPy's message stands for
-            return misfit
+            misfit.failed = _failed(op, args, parents, mask, params)
+            raise
+    if isinstance(error, ShapeError):
+        error.failed = _failed(op, args, parents, mask, params)
     error.add_note(f"in {op.describe(scope, params)}")
-    return error
 
 
 def _failed(op: Op, args: Sequence[Any], parents: Sequence[Node], mask: int, params: dict[str, Any]) -> Node | None:
-    """The Node of a call that failed, of no shape, for a picture of the graph so far; None for an op without rules."""
-    if op.joint is None and not op.rules:
+    """The Node of a call that failed, of no shape, for a picture of the graph so far.
+
+    None for an op without rules, and for one on arrays alone, which no picture leads to.
+    """
+    if (op.joint is None and not op.rules) or not any(isinstance(a, Tensor) for a in args):
         return None
     node = _new(Node)
     node.plan, node.parents, node.saved, node.watch = Plan(op, mask, len(args)), tuple(parents), None, None

@@ -157,7 +157,7 @@ class watch:
         if sources:
             why = op if recording.get() or op == "detach" else "no_grad"
             result.outline = Outline(result.array)
-            result.outline.cut = Cut(op, why, tuple(sources), _line())
+            result.outline.cut = Cut(op, why, tuple(sources), _line() if _watching.get()[-1].lines else None)
 
 
 def _line() -> tuple[str, int] | None:

@@ -11,7 +11,7 @@ from functools import cached_property
 from ..graph import Node, Tensor
 from ..observation import Summary, norm
 from .captions import family, number, percent
-from .cuts import find_break
+from .cuts import Break, find_break
 from .known import Known
 from .skeleton import Skeleton
 
@@ -85,7 +85,8 @@ class Ailments:
         found = []
         if node in self.sick:
             found.append(self.sick[node].words(self.skeleton))
-        found += self._gradient(node)
+        else:
+            found += self._gradient(node)
         value = self.known.value(node)
         if value is not None and family(node.plan.op.name)[0] == "act" and value.size > 1:
             share = value.zeros / value.size
@@ -132,7 +133,8 @@ class Ailments:
         if not math.isfinite(size):
             return "" if self._first_sick_gradient else f"‖∂‖ is {size}"  # the red way leads from there
         if size == 0:
-            return "the gradient is 0 everywhere"
+            source = self.zero_source(leaf)
+            return "the gradient is 0 everywhere" + (f": {self.skeleton.title(source)} stops it" if source else "")
         whole = self._norm(leaf)
         if whole is None or not 0 < whole < math.inf:
             return ""
@@ -140,6 +142,19 @@ class Ailments:
         if step < LEAST_STEP:
             return f"vanishing: ‖∂‖ is {number(step)} of ‖w‖"
         return f"exploding: ‖∂‖ is {number(step)} times ‖w‖" if step > LARGEST_STEP else ""
+
+    def zero_source(self, node: Node) -> Node | None:
+        """The first op on the way back to a Node that is known to send nothing but zeros there."""
+        way = self.skeleton.between(node, self.skeleton.root)
+        for op in reversed(self.skeleton.ops):
+            record = self.skeleton.record(op)
+            if op not in way or record is None or record.gradient is None or not record.gradient.norm:
+                continue
+            for k, parent in enumerate(op.parents):
+                sent = record.parts.get(op.plan.indices[k])
+                if parent in way and sent is not None and sent.norm == 0:
+                    return op
+        return None
 
     def _norm(self, leaf: Node) -> float | None:
         """Of a leaf's values when they were used; of those it has now, where the graph has forgotten them."""
@@ -150,15 +165,14 @@ class Ailments:
         return norm(self.skeleton.tensors[name].array) if name else None
 
     @cached_property
-    def unreached(self) -> dict[str, str]:
-        """The parameters that no path leads from to the loss, and why if that was watched."""
+    def unreached(self) -> dict[str, Break | None]:
+        """The parameters that no path leads from to the loss, and where it breaks off if that was watched."""
         inside = set(self.skeleton.nodes)
-        found = {}
+        found: dict[str, Break | None] = {}
         for name, parameter in self._parameters.items():
             if parameter.node is None or parameter.node in inside:
                 continue
-            cut = find_break(self.skeleton, parameter.node)
-            found[name] = "no path to the loss" + (f": {cut.words}" if cut is not None else "")
+            found[name] = find_break(self.skeleton, parameter.node)
         return found
 
 

@@ -36,6 +36,7 @@ class Options:
     title: str | None = None
     legend: bool = True
     direction: str = "TB"
+    theme: str = "auto"
     parameters: Mapping[str, Tensor] = field(default_factory=dict)  # of the model, by path
     problems: Mapping[Node, str] = field(default_factory=dict)  # of ops, beside those that the view finds
     stamps: Mapping[str, str] = field(default_factory=dict)  # of ops by name: what gradcheck said
@@ -49,6 +50,8 @@ def build(skeleton: Skeleton, options: Options) -> Drawing:
         raise ValueError(f"graph: params={options.params!r}; it can be {', '.join(map(repr, PARAMS))}")
     if options.direction not in ("TB", "LR"):
         raise ValueError(f"graph: direction={options.direction!r}; it can be 'TB' or 'LR'")
+    if options.theme not in ("auto", "light", "dark", "print"):
+        raise ValueError(f"graph: theme={options.theme!r}; it can be 'auto', 'light', 'dark' or 'print'")
     view = view_of(options.view, skeleton, options.parameters)
     stacks = _folded(skeleton, view, options)
     refused = {stacks.get(node) for node in options.problems}  # what is around an op that refused its inputs stays open
@@ -57,7 +60,7 @@ def build(skeleton: Skeleton, options: Options) -> Drawing:
         drawing = _Drawer(skeleton, view, {}, options).draw(_paths(skeleton, stacks))
     else:
         drawing = _Drawer(skeleton, view, stacks, options).draw(set())
-    drawing.direction = options.direction
+    drawing.direction, drawing.theme = options.direction, "light" if options.theme == "print" else options.theme
     drawing.title = _title(skeleton, drawing, stacks, options)
     drawing.legend = view.legend() if options.legend else ()
     return drawing
@@ -145,7 +148,11 @@ class _Drawer:
             for k, parent in enumerate(node.parents):
                 if parent.plan is not None:
                     self._add_flow(parent, node, k)
-        self.drawing.cards += self.view.loose_cards()
+        for card, user, cut in self.view.loose():
+            self.drawing.cards.append(card)
+            if user is not None:
+                edge = Edge(card.id, self._id(user), "constant", (Row(cut, "problem"),), problem=True)
+                self.drawing.edges.append(edge)
         return self.drawing
 
     def _id(self, node: Node) -> str:
@@ -201,7 +208,7 @@ class _Drawer:
         group = self._group(place.group)
         kind, tag = family(op.name)
         said = self.options.problems.get(node)
-        problem = said.partition("\n")[0].partition(";")[0].rstrip(":") if said else self.view.problem(node)
+        problem = f"{op_name(node)} refuses its inputs" if said else self.view.problem(node)
         link = _link(skeleton, node)
         rows = self.view.rows(node)
         name = "" if node.scope is not None else skeleton.name(node)
@@ -275,7 +282,8 @@ class _Drawer:
             rows.append(Row(f"{stack.path} … {stack.last_path}"))
         tally = f"{len(nodes)} ops"
         if parameters:
-            tally += f" · {count(parameters):,} params"
+            numbers = count(parameters)
+            tally += f" · {numbers:,} param{'s' if numbers != 1 else ''}"
         rows.append(Row(tally))
         problems = [p for node in nodes if (p := self.options.problems.get(node) or self.view.problem(node))]
         problem = (
@@ -335,21 +343,23 @@ class _Drawer:
             self.drawing.edges.append(Edge(source, target, "parameter", problem=poisoned, faint=faint))
 
     def _add_constant(self, outline: Outline, node: Node, i: int, target: str, group: str) -> None:
-        """An input picture or a frozen parameter."""
+        """An input picture, another constant, or a frozen parameter."""
+        called = self.skeleton.input_name(node, i)
+        is_frozen = i > 0 and called.endswith(("weight", "bias"))
         if outline not in self.inputs:
             id = self.inputs[outline] = f"c{self.skeleton.number[node]}.{i}"
-            is_input = i == 0
-            name = self.skeleton.name(outline) or ("input" if is_input else self.skeleton.input_name(node, i))
+            name = self.skeleton.name(outline) or (called if is_frozen else "constant" if i else "input")
             faint = self._is_faint(node)
-            if is_input:
-                card = Card(id, "input", "input", name, rows=(Row("no gradient"),), faint=faint)
+            if not is_frozen:
+                inside = "" if i == 0 else group
+                card = Card(id, "input", "input", name, rows=(Row("no gradient"),), group=inside, faint=faint)
             else:
                 rows = (Row(by(outline.shape)), Row("frozen"))
                 card = Card(id, "note", "parameter", name, rows=rows, group=group, faint=faint)
             self.drawing.cards.append(card)
             if self.details is not None:
                 self.drawing.details[id] = self.details.of_leaf(outline, name)
-        label = (Row(by(outline.shape)),) if i == 0 else ()
+        label = (Row(by(outline.shape)),) if not is_frozen else ()
         if (self.inputs[outline], target) not in self.edges:
             self.edges.add((self.inputs[outline], target))
             faint = self._is_faint(node)
@@ -384,9 +394,11 @@ class _Drawer:
 
     def _flow(self, parent: Node, node: Node, k: int, is_folded: bool) -> tuple[Row, ...]:
         """The label of an arrow; of one that stands for several, the gradient that all of them bring together."""
+        if not is_folded:
+            return self.view.flow(parent, node, k)
         skeleton, target = self.skeleton, self._id(node)
         users = [user for user, _ in skeleton.consumers[parent] if self._id(user) == target]
-        if not is_folded or len(users) == 1:
+        if len(users) == 1:
             return self.view.flow(parent, node, k)
         record = skeleton.record(parent)
         shape = Row(by(parent.shape))

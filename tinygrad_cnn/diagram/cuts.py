@@ -19,6 +19,11 @@ class Break:
     user: Node
 
     @property
+    def brief(self) -> str:
+        """cut by detach"""
+        return self.words.partition(" on the result")[0]
+
+    @property
     def words(self) -> str:
         """cut by detach on the result of relu"""
         if self.cut.why == "no_grad":

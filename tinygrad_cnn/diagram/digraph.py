@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from .model import GRADIENT, PALETTE, PROBLEM, Card, Drawing, Edge, Group, Row
 from .nesting import nested
 from .text import printable
+from .theme import MARKS
 
 if TYPE_CHECKING:
     import graphviz
@@ -21,7 +22,7 @@ _LINES = {
     "constant": {"color": PALETTE["input"][1], "style": "dashed"},
     "gradient": {"color": GRADIENT},
 }
-_TONES = {"plain": _TEXT, "bold": _TEXT, "gradient": GRADIENT, "problem": PROBLEM}
+_TONES = {"plain": _TEXT, "bold": _TEXT, "quiet": _QUIET, "gradient": GRADIENT, "problem": PROBLEM}
 _XML = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "]": "&#93;"})  # dot trips over <B>]</B>
 _LINK = re.compile(r"(https?|file|vscode):", re.IGNORECASE)
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.-]")
@@ -222,9 +223,15 @@ def _card(card: Card, fill: str, line: str, width: str) -> str:
 
 
 def _problem(card: Card) -> list[str]:
-    if not card.problem:
-        return []
-    return [f'<TR><TD ALIGN="LEFT" BGCOLOR="#FFE9E9">{_run("⚠ " + card.problem, PROBLEM, 10, bold=True)}</TD></TR>']
+    """The bands that say what is wrong with a card, and what changed about it."""
+    rows = []
+    if card.mark:
+        words = _run(MARKS[card.mark][0], _TEXT, 10, bold=True)
+        rows.append(f'<TR><TD ALIGN="LEFT" BGCOLOR="#E6E6E6">{words}</TD></TR>')
+    if card.problem:
+        words = _run("⚠ " + card.problem, PROBLEM, 10, bold=True)
+        rows.append(f'<TR><TD ALIGN="LEFT" BGCOLOR="#FFE9E9">{words}</TD></TR>')
+    return rows
 
 
 def _arrow(edge: Edge, upward: bool) -> dict[str, str]:

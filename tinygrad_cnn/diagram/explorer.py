@@ -38,7 +38,13 @@ def to_model_explorer(drawing: Drawing) -> str:
 
 
 def _node(card: Card, namespace: str) -> dict[str, Any]:
-    facts = [("family", card.tag or card.family), ("problem", card.problem), ("about", card.tooltip), ("at", card.link)]
+    facts = [
+        ("family", card.tag or card.family),
+        ("change", card.mark),
+        ("problem", card.problem),
+        ("about", card.tooltip),
+        ("at", card.link),
+    ]
     return {
         "id": printable(card.id),
         "label": printable(card.title),

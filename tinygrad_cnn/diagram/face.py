@@ -54,31 +54,26 @@ def attribute(text: str) -> str:
 
 @dataclass(frozen=True)
 class Text:
-    """A line of text as it will be drawn: shortened, measured, with what it was."""
+    """A line of text as it will be drawn: shortened, measured, with what it was.
+
+    look: the attributes of its element. content: what stands in it.
+    """
 
     text: str
     full: str
-    size: float
-    fill: str
-    bold: bool
     width: float
+    look: str
+    content: str
 
     def at(self, x: float, y: float, anchor: str = "", room: float = 0.0) -> str:
         """The element with its left end, or its middle or end, at (x, y).
 
         room: what it must not exceed where the reader's font is wider than Arial.
         """
-        more = f' text-anchor="{anchor}"' if anchor else ""
-        if self.fill != INK:
-            more += f' fill="{self.fill}"'
-        if self.bold:
-            more += ' font-weight="bold"'
-        if self.size != ROW:
-            more += f' font-size="{self.size:g}"'
+        more = f' text-anchor="{anchor}"{self.look}' if anchor else self.look
         if room and self.width * WIDER > room:
             more += f' textLength="{self.width:.1f}" lengthAdjust="spacingAndGlyphs"'
-        full = f"<title>{escape(self.full)}</title>" if self.full != self.text else ""
-        return f'<text x="{x:.1f}" y="{y:.1f}"{more}>{full}{escape(self.text)}</text>'
+        return f'<text x="{x:.1f}" y="{y:.1f}"{more}>{self.content}</text>'
 
 
 @lru_cache(maxsize=4096)
@@ -86,7 +81,13 @@ def line(text: str, size: float, fill: str = INK, bold: bool = False, widest: fl
     """The text on one line, shortened to `widest`."""
     full = plain(text)
     short = shorten(full, widest, size, bold)
-    return Text(short, full, size, fill, bold, text_width(short, size, bold))
+    look = "" if fill == INK else f' fill="{fill}"'
+    if bold:
+        look += ' font-weight="bold"'
+    if size != ROW:
+        look += f' font-size="{size:g}"'
+    title = "" if full == short else f"<title>{escape(full)}</title>"
+    return Text(short, full, text_width(short, size, bold), look, title + escape(short))
 
 
 def lines(rows: Iterable[Row], size: float, widest: float) -> list[Text]:
@@ -111,7 +112,7 @@ class Face:
         self.rows = lines(card.rows, ROW, WIDEST)
         self.headed = card.shape in ("card", "stack")
         self.bands = list(self._bands()) if card.problem or card.mark else []
-        self.strips = [(strip, line(strip.label, SMALL, QUIET)) for strip in card.strips if strip.pictures]
+        self.strips = [(s, line(s.label, SMALL, QUIET)) for s in card.strips if s.pictures] if card.strips else ()
         self.circle = card.shape == "sign" and not (self.rows or self.bands or self.strips or len(self.title.text) > 2)
         if card.shape == "sign":
             self.title = line(card.title, 16.0 if len(card.title) <= 2 else TITLE, INK, False, WIDEST_TITLE)
@@ -199,15 +200,16 @@ class Face:
         out += self._body(x + PAD, at + 14, width - 2 * PAD, "")
         return "".join(out)
 
-    def _header(self, x: float, y: float, width: float) -> Iterator[str]:
+    def _header(self, x: float, y: float, width: float) -> list[str]:
         """The title and the tag, both as wide as in Arial where a wider font would make them meet."""
-        if not self.tag.text:
-            yield self.title.at(x + PAD, y + 16, room=width - 2 * PAD)
-            return
-        free = width - 2 * PAD - TAG_GAP / 2
-        tight = (self.title.width + self.tag.width) * WIDER > free
-        yield self.title.at(x + PAD, y + 16, room=self.title.width if tight else 0.0)
-        yield self.tag.at(x + width - PAD, y + 15.5, "end", self.tag.width if tight else 0.0)
+        title, tag = self.title, self.tag
+        if not tag.text:
+            return [title.at(x + PAD, y + 16, room=width - 2 * PAD)]
+        tight = (title.width + tag.width) * WIDER > width - 2 * PAD - TAG_GAP / 2
+        return [
+            title.at(x + PAD, y + 16, "", title.width if tight else 0.0),
+            tag.at(x + width - PAD, y + 15.5, "end", tag.width if tight else 0.0),
+        ]
 
     def _whole(self, box: Box) -> str:
         """A shape filled as a whole with centred text."""
@@ -241,8 +243,13 @@ class Face:
             at += BAND
         return out + "".join(self._body(middle, at + 12, room, "middle"))
 
-    def _body(self, x: float, at: float, room: float, anchor: str) -> Iterator[str]:
+    def _body(self, x: float, at: float, room: float, anchor: str) -> Iterable[str]:
         """The rows, with bars behind them, and the strips below the first; `at` is the first base line."""
+        if self.strips or any(row.share for row in self.card.rows):
+            return self._rich_body(x, at, room, anchor)
+        return [row.at(x, at + ROW_STEP * k, anchor, room) for k, row in enumerate(self.rows)]
+
+    def _rich_body(self, x: float, at: float, room: float, anchor: str) -> Iterator[str]:
         left = x - room / 2 if anchor else x
         for k, (row, text) in enumerate(zip(self.card.rows, self.rows, strict=True)):
             if row.share > 0:

@@ -60,7 +60,7 @@ def _strip(summary: Summary, what: str, signed: bool) -> Strip | None:
     high, wide = maps.shape[1:]
     scale = SIDE / max(high, wide)
     total = _planes(summary.shape)
-    label = f"{what} {len(maps)} of {total}" if len(maps) < total else what
+    label = f"{what}, {len(maps)} of {total}" if len(maps) < total else what
     return Strip(tuple(map(png, planes)), wide * scale, high * scale, label)
 
 

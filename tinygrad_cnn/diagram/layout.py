@@ -17,18 +17,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from .level import LABEL_GAP, Level, Size
+from .level import LABEL_GAP, NOTE_STEP, STRAIGHT, Level, Size
 from .model import Drawing
 
 NOTE_GAP = 26.0  # between a note and the card it stands beside
-NOTE_STEP = 8.0  # between two notes of a card
 NOTES = 6  # a card with more notes than this has them above it
 MARGIN = 10.0  # free space on either side of a card
 PORT_MARGIN = 14.0  # between a card's corner and the first edge
 PORT_STEP = 9.0  # between two edges of a card
 LINE = 5.0  # half the room of a line that passes a layer
 PAD = 14.0  # inside a group's box
-STRAIGHT = 0.05  # a bend below this is none
 
 
 Part = tuple[float, ...]  # of a path
@@ -106,6 +104,7 @@ class _Placement:
         self.root = self.n_cards + len(drawing.groups)
         self.parent = self._parents()
         self.depth = self._depths()
+        self.round = [card.shape == "sign" for card in drawing.cards]
         self.ends = self._ends()
         self.beside = self._notes_beside()  # of every card, its notes
         self.attached = {edge: card for card, notes in self.beside.items() for edge, _ in notes}
@@ -234,11 +233,13 @@ class _Placement:
             if block < self.n_cards:
                 width, height = self.card_sizes[block]
                 notes = [self.card_sizes[note] for _, note in self.beside.get(block, ())]
+                half, left = width / 2 + MARGIN, 0.0
                 if notes:
-                    left = width / 2 + self._note_gap(block) + max(note.width for note in notes)
-                    level.add_block(block, left + MARGIN, width / 2 + MARGIN, max(height, self._column(block)))
-                else:
-                    level.add_block(block, width / 2 + MARGIN, width / 2 + MARGIN, height)
+                    left = half + self._note_gap(block) + max(note.width for note in notes)
+                within = 0.0 if self.round[block] else _ports_within(width)
+                item = level.add_block(block, max(left, half), half, height, within)
+                if notes:
+                    level.add_notes(item, self._column(block), -left, -width / 2)
             else:
                 inner = levels[block]
                 half = inner.width / 2 + MARGIN
@@ -347,16 +348,16 @@ class _Placement:
         start, end = [0.0] * len(self.ends), [0.0] * len(self.ends)
         for places, ports in ((leaving, start), (entering, end)):
             for card, wanted in enumerate(places):
-                round_ = self.drawing.cards[card].shape == "sign"
-                _spread(boxes[card], wanted, ports, round_)
+                _spread(boxes[card], wanted, ports, self.round[card])
         routes = []
+        ids = [card.id for card in self.drawing.cards]
         for edge, (upper, lower) in enumerate(self.sides):
             if edge in self.attached:
                 path, labels[edge] = self._side_path(edge, boxes)
             else:
                 above, below = boxes[upper], boxes[lower]
-                signs = [
-                    self.drawing.cards[card].shape == "sign" and layers[card][1] - layers[card][0] <= box.height + 1
+                circles = [
+                    box if self.round[card] and layers[card][1] - layers[card][0] <= box.height + 1 else None
                     for card, box in ((upper, above), (lower, below))
                 ]
                 passed = [
@@ -364,8 +365,8 @@ class _Placement:
                     *stations[edge],
                     (end[edge], layers[lower][0], below.y),
                 ]
-                path = _smooth(passed, above if signs[0] else None, below if signs[1] else None)
-            if self.drawing.edges[edge].source != self.drawing.cards[upper].id:
+                path = _smooth(passed, *circles)
+            if self.drawing.edges[edge].source != ids[upper]:
                 path = _backward(path)
             if self.turned:
                 path = [
@@ -381,13 +382,18 @@ class _Placement:
         note, card = boxes[self.sides[edge][0]], boxes[self.sides[edge][1]]
         x0, y0 = note.x + note.width, note.y + note.height / 2
         x1, y1 = card.x, min(max(y0, card.y + 8), card.y + card.height - 8)
-        if self.drawing.cards[self.sides[edge][1]].shape == "sign":
+        if self.round[self.sides[edge][1]]:
             y1 = card.y + card.height / 2
         path: list[Part] = [(x0, y0), (x1, y1) if y0 == y1 else ((x0 + x1) / 2, y0, (x0 + x1) / 2, y1, x1, y1)]
         size = self.label_sizes[edge]
         if size is None:
             return path, None
         return path, Box((x0 + x1 - size.width) / 2, y0 - size.height / 2, *size)
+
+
+def _ports_within(width: float) -> float:
+    """How far from the middle of a side the edges of a card may touch it."""
+    return width / 2 - min(PORT_MARGIN, width / 2)
 
 
 def _middle(box: Box) -> float:
@@ -401,8 +407,8 @@ def _spread(box: Box, wanted: list[tuple[float, int]], ports: list[float], round
             ports[edge] = _middle(box)
         return
     wanted.sort()
-    margin = min(PORT_MARGIN, box.width / 2)
-    low, high = box.x + margin, box.x + box.width - margin
+    within = _ports_within(box.width)
+    low, high = _middle(box) - within, _middle(box) + within
     step = min(PORT_STEP, (high - low) / max(1, len(wanted) - 1))
     at = low - step
     for x, edge in wanted:
@@ -433,6 +439,7 @@ def _smooth(stations: list[Station], upper: Box | None, lower: Box | None) -> li
             if k == last and lower is not None:
                 return path
         y = max(y, bottom)
+    x = stations[-1][0]  # the line may have been off by STRAIGHT; a circle is touched at its middle alone
     if path[-1][-2:] != (x, y):
         path.append((x, y))
     return path

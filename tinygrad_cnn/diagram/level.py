@@ -7,25 +7,33 @@ edge passes the group's border. See layout.py for how levels make a picture.
 import math
 from bisect import bisect_right, insort
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import chain, pairwise
+from operator import sub
 from typing import NamedTuple
 
 NOTHING, PORT = -1, -2
 LABEL_GAP = 5.0  # between a line and its label
-GAP, ARROW_GAP = 13.0, 18.0  # between a layer and the next one; an arrow head needs more
+STRAIGHT_GAP, GAP, ARROW_GAP = 8.0, 13.0, 18.0  # between a layer and the next one; an arrow head needs more
 STEEPEST = 0.45  # a line that moves by d across has at least this part of d for it along
 WIDEST_GAP = 80.0
 LONG_EDGES = 8  # lines may pass this number of layers per block and edge; longer ones are drawn behind the cards
 LONG_EDGES_AT_LEAST = 5000
 ORDER_SWEEPS, PLACE_SWEEPS = 6, 6
-SETTLED = 0.01  # a sweep that moves nothing further has nothing left to do
+SETTLED = 0.01  # sweeps whose places differ by less are the same
 FIXED = 1e8  # the weight of what is in its place
+NOTE_STEP = 8.0  # between two notes of a card, and between a note and what stands above or below it
+STRAIGHT = 0.05  # a bend below this is none
 ROW = 8  # more blocks without an edge than this stand in several rows
 
 
 # (layers between, whether the neighbour leads no further, place in the drawing, edge, neighbour)
 _Choice = tuple[float, bool, float, int, int]
 _NONE: _Choice = (math.inf, True, 0.0, NOTHING, NOTHING)
+
+
+_Span = tuple[float, float]  # from where to where across
+# Of every item, on one side: its neighbour of the spine, the shift from it, its neighbours, the sum of their shifts.
+_Side = tuple[list[int], list[float], list[list[int]], list[float]]
 
 
 class Size(NamedTuple):
@@ -54,6 +62,8 @@ class Level:
         self.layer: list[int] = []
         self.layers: list[list[int]] = []
         self.item: dict[int, int] = {}  # of a block
+        self.notes: dict[int, tuple[float, float, float]] = {}  # of an item: how far along, and from where to where
+        self.ports_within: list[float] = []  # of every item: how far from its anchor an edge may touch it
         self.passed: dict[int, list[int]] = {}  # of an edge: its items from above to below, without blocks
         self.label_item: dict[int, int] = {}
         self.ups: list[list[int]] = []  # the neighbours in the layer before
@@ -81,14 +91,26 @@ class Level:
         """Draw a box around the level, with one of the titles on top (on its left where the picture is turned)."""
         self.pad, self.titles, self.turned = pad, titles, turned
 
-    def add_block(self, block: int, left: float, right: float, along: float) -> None:
-        self.item[block] = self._add(left, right, along)
+    def add_block(self, block: int, left: float, right: float, along: float, ports_within: float = 0.0) -> int:
+        """Make an item of the block. With several edges on one side they touch it within that of the anchor."""
+        item = self.item[block] = self._add(left, right, along)
+        self.ports_within[item] = ports_within
+        return item
 
-    def _add(self, left: float, right: float, along: float) -> int:
+    def add_notes(self, item: int, along: float, low: float, high: float) -> None:
+        """A column as long as that beside the item's middle, from low to high across, seen from its anchor."""
+        self.notes[item] = (along, low, high)
+
+    def _add(self, left: float, right: float, along: float, layer: int = 0) -> int:
         self.left.append(left)
         self.right.append(right)
         self.along.append(along)
-        self.layer.append(0)
+        self.layer.append(layer)
+        self.ports_within.append(0.0)
+        self.ups.append([])
+        self.downs.append([])
+        self.up_shift.append(0.0)
+        self.down_shift.append(0.0)
         return len(self.left) - 1
 
     def arrange(self, room: Sequence[float], sides: Sequence[tuple[int, int]]) -> None:
@@ -142,14 +164,9 @@ class Level:
         ends = [(edge, item[a], item[b]) for edge, a, b in self.inner]
         for edges, layer, entering in ((self.entering, 0, True), (self.leaving, last, False)):
             for edge, block in edges:
-                port = self._add(room[edge], room[edge], 0.0)
-                self.layer[port] = layer
+                port = self._add(room[edge], room[edge], 0.0, layer)
                 ends.append((edge, port, item[block]) if entering else (edge, item[block], port))
                 self.passed[edge] = [port]
-        self.ups = [[] for _ in self.left]
-        self.downs = [[] for _ in self.left]
-        self.up_shift = [0.0] * len(self.left)
-        self.down_shift = [0.0] * len(self.left)
         budget = max(LONG_EDGES_AT_LEAST, LONG_EDGES * (len(self.blocks) + len(ends)))
         spans = [self.layer[b] - self.layer[a] for _, a, b in ends]
         for k in sorted(range(len(ends)), key=lambda k: (spans[k], k)):
@@ -169,15 +186,10 @@ class Level:
         offset = self.offset.get((self._block(a), edge), 0.0)
         for layer in range(first, last if reserve else min(last, first + (size is not None))):
             if layer == first and size is not None:
-                new = self._add(room, room + LABEL_GAP + size.width + LABEL_GAP, size.height)
+                new = self._add(room, room + LABEL_GAP + size.width + LABEL_GAP, size.height, layer)
                 self.label_item[edge] = new
             else:
-                new = self._add(room, room, 0.0)
-            self.layer[new] = layer
-            self.ups.append([])
-            self.downs.append([])
-            self.up_shift.append(0.0)
-            self.down_shift.append(0.0)
+                new = self._add(room, room, 0.0, layer)
             self._link(previous, new, offset)
             items.append(new)
             previous, offset = new, 0.0
@@ -285,37 +297,30 @@ class Level:
         get = self.shift.get
         down_from = [get((above, i), 0.0) for i, above in enumerate(self.spine_up)]
         up_from = [-get((i, below), 0.0) for i, below in enumerate(self.spine_down)]
-        downward = (self.spine_up, down_from, self.ups, self.up_shift)
-        upward = (self.spine_down, up_from, self.downs, self.down_shift)
-        still = 0
+        above = (self.spine_up, down_from, self.ups, self.up_shift)
+        below = (self.spine_down, up_from, self.downs, self.down_shift)
+        pulls = self._pulls(above, below), self._pulls(below, above)
+        layers = [layer for layer in self.layers if layer]
+        size = sum(map(len, layers))
+        passed: list[list[float]] = []
         for sweep in range(PLACE_SWEEPS):
-            down = sweep % 2 == 0
-            spine, delta, near, shift = downward if down else upward
-            other_spine, other_delta, other, other_shift = upward if down else downward
-            moved = 0.0
-            for layer in self.layers if down else reversed(self.layers):
-                self.work += len(layer)
+            pull = pulls[sweep % 2]
+            self.work += size
+            for layer in reversed(layers) if sweep % 2 else layers:
                 want = []
                 for i in layer:
-                    if spine[i] >= 0:
-                        want.append(x[spine[i]] + delta[i])
-                    elif near[i]:
-                        want.append((sum([x[j] for j in near[i]]) + shift[i]) / len(near[i]))
-                    elif other_spine[i] >= 0:
-                        want.append(x[other_spine[i]] + other_delta[i])
-                    elif other[i]:
-                        want.append((sum([x[j] for j in other[i]]) + other_shift[i]) / len(other[i]))
+                    near, offset = pull[i]
+                    if len(near) == 1:
+                        want.append(x[near[0]] + offset)
                     else:
-                        want.append(x[i])
+                        want.append((sum([x[j] for j in near]) + offset) / len(near))
                 if len(layer) == 1:
-                    moved = max(moved, abs(x[layer[0]] - want[0]))
                     x[layer[0]] = want[0]
-                elif layer:
-                    before = x[layer[0]], x[layer[-1]]
+                else:
                     self._separate(layer, want, weight)
-                    moved = max(moved, abs(x[layer[0]] - before[0]), abs(x[layer[-1]] - before[1]))
-            still = still + 1 if moved < SETTLED else 0
-            if still == 2:
+            passed.append(x[:])
+            if sweep >= 2 and _same(x, passed[-3]):  # nothing new will come; end as the last sweep would, upward
+                x = self.x = passed[-1 - (sweep + 1) % 2]
                 break
         self._straighten(spines, down_from)
         for i, up in enumerate(self.spine_up):
@@ -330,6 +335,24 @@ class Level:
                     loose = weight[i] < FIXED and ends
                     want.append((sum([x[j] for j in ends]) + offset) / len(ends) if loose else x[i])
                 self._separate(layer, want, weight)
+
+    def _pulls(self, first: _Side, second: _Side) -> list[tuple[list[int], float]]:
+        """What every item wants to stand in the middle of: (items, sum of its shifts from them).
+
+        That is its neighbour of the spine on the first side, else its neighbours there, else those on the second.
+        """
+        result = []
+        for i in range(len(self.left)):
+            pull: tuple[list[int], float] = ([i], 0.0)
+            for spine, delta, near, shift in (first, second):
+                if spine[i] >= 0:
+                    pull = ([spine[i]], delta[i])
+                    break
+                if near[i]:
+                    pull = (near[i], shift[i])
+                    break
+            result.append(pull)
+        return result
 
     def _weights(self) -> tuple[list[float], list[list[int]]]:
         """How much every item resists being moved: the length of its spine."""
@@ -352,6 +375,15 @@ class Level:
         Minimizes the weighted squares of the distances: pool adjacent violators (Ayer et al. 1955).
         """
         x, left, right = self.x, self.left, self.right
+        edge = -math.inf
+        for i, place in zip(layer, want, strict=True):
+            if place - left[i] < edge:
+                break
+            edge = place + right[i]
+        else:
+            for i, place in zip(layer, want, strict=True):
+                x[i] = place
+            return
         offsets, at = [], 0.0
         for k, i in enumerate(layer):
             if k:
@@ -380,7 +412,9 @@ class Level:
         for layer in self.layers:
             for i, j in pairwise(layer):
                 after[i], before[j] = j, i
-        for spine in sorted(spines, key=len, reverse=True) * 2:
+        spines = sorted(spines, key=len, reverse=True)
+        bent: list[list[int]] = []
+        for number, spine in enumerate(chain(spines, bent)):  # a bent one once more, when the others are in place
             self.work += len(spine)
             low, high, at = -math.inf, math.inf, 0.0
             offsets, wants = [], []
@@ -396,26 +430,85 @@ class Level:
                 line = min(max(sorted(wants)[len(wants) // 2], low), high)
                 for i, offset in zip(spine, offsets, strict=True):
                     x[i] = line + offset
+            elif number < len(spines):
+                bent.append(spine)
 
     def _place_along(self) -> None:
         """Layer below layer, with more room between two where lines move far across."""
-        heights = [max((self.along[i] for i in layer), default=0.0) for layer in self.layers]
+        heights = [max([self.along[i] for i in layer], default=0.0) for layer in self.layers]
+        far, bends = self._bends()
+        notes, reach = self._reaching(heights, bends)
         self.top, self.bottom = [], []
-        at, n_blocks = 0.0, len(self.blocks)
-        for number, layer in enumerate(self.layers):
-            if number:
-                above = self.layers[number - 1]
-                far = max(
-                    (abs(self.x[j] - self.x[i] - self.shift.get((i, j), 0.0)) for i in above for j in self.downs[i]),
-                    default=0.0,
-                )
-                arrows = any(i < n_blocks for i in layer) and bool(above)
-                least = ARROW_GAP if arrows else GAP
-                edge_of_picture = not above or not layer
-                at += 0.0 if edge_of_picture and not self.titles else min(max(least, STEEPEST * far), WIDEST_GAP)
+        at, blocks_above = 0.0, False
+        for k, layer in enumerate(self.layers):
+            blocks = min(layer, default=len(self.blocks)) < len(self.blocks)
+            if k and (self.titles or (layer and self.layers[k - 1])):  # else the edge of the picture
+                straight = far[k] < STRAIGHT and not (blocks_above and (blocks or k == len(self.layers) - 1))
+                least = STRAIGHT_GAP if straight else ARROW_GAP if blocks and self.layers[k - 1] else GAP
+                at += min(max(least, STEEPEST * far[k]), WIDEST_GAP)
+            if notes[k]:
+                at = max(at, self.top[k - 1] + reach[k])
+                if _meet(notes[k], self._rooms(k - 1)):
+                    at = max(at, self.bottom[k - 1] + NOTE_STEP + reach[k])
+                if k > 1 and notes[k - 2] and _meet(notes[k], notes[k - 2]):
+                    at = max(at, self.bottom[k - 2] + reach[k - 2] + NOTE_STEP + reach[k])
+            if k and notes[k - 1]:
+                end = self.bottom[k - 1] + reach[k - 1]
+                at = max(at, end - heights[k])
+                if _meet(notes[k - 1], self._rooms(k)):
+                    at = max(at, end + NOTE_STEP)
+                if _meet(notes[k - 1], notes[k]):
+                    at = max(at, end + NOTE_STEP + reach[k])
             self.top.append(at)
-            at += heights[number]
+            at += heights[k]
             self.bottom.append(at)
+            blocks_above = blocks
+
+    def _bends(self) -> tuple[list[float], list[list[_Span]]]:
+        """Of the gap above every layer: how far across a line moves at most, and where lines bend."""
+        x, within, get = self.x, self.ports_within, self.shift.get
+        far = [0.0] * len(self.layers)
+        bends: list[list[_Span]] = [[] for _ in self.layers]
+        for k, layer in enumerate(self.layers, 1):
+            for i in layer:
+                downs = self.downs[i]
+                from_ = within[i] if len(downs) > 1 else 0.0
+                for j in downs:
+                    shift = get((i, j), 0.0)
+                    to = within[j] if len(self.ups[j]) > 1 else 0.0
+                    moves = abs(x[j] - x[i] - shift)
+                    if moves < STRAIGHT and not (from_ or to):
+                        continue
+                    far[k] = max(far[k], moves - from_ - to)
+                    if shift:  # at a port of a closed box
+                        from_, to = max(self.left[i], self.right[i]), max(self.left[j], self.right[j])
+                    bends[k].append((min(x[i] - from_, x[j] - to), max(x[i] + from_, x[j] + to)))
+        return far, [_union(spans) for spans in bends]
+
+    def _reaching(self, heights: list[float], bends: list[list[_Span]]) -> tuple[list[list[_Span]], list[float]]:
+        """Where the notes of every layer reach out of it, and how far; a layer whose notes must not grows instead.
+
+        They reach no further than over the next layer on either side, and not where a line bends or out of the level.
+        """
+        spans: list[list[_Span]] = [[] for _ in self.layers]
+        reach = [0.0] * len(self.layers)
+        for i, (along, low, high) in self.notes.items():
+            k = self.layer[i]
+            if along > heights[k]:
+                spans[k].append((self.x[i] + low, self.x[i] + high))
+                reach[k] = max(reach[k], (along - heights[k]) / 2)
+        for k, notes in enumerate(spans):
+            if not notes:
+                continue
+            notes.sort()
+            inside = 1 < k < len(self.layers) - 2
+            if not inside or _meet(notes, bends[k]) or _meet(notes, bends[k + 1]):
+                heights[k] += 2 * reach[k]
+                spans[k], reach[k] = [], 0.0
+        return spans, reach
+
+    def _rooms(self, k: int) -> list[_Span]:
+        return [(self.x[i] - self.left[i], self.x[i] + self.right[i]) for i in self.layers[k]]
 
     def _close(self) -> None:
         """Put the box around it, find a place for the title that no line passes, and count from the box's corner."""
@@ -455,6 +548,36 @@ class Level:
         self.width, self.height = high - low, length
         self.ports = {edge: x[self.passed[edge][0]] for edge, _ in self.entering}
         self.ports.update((edge, x[self.passed[edge][-1]]) for edge, _ in self.leaving)
+
+
+def _same(one: list[float], other: list[float]) -> bool:
+    """Whether the places are the same but for a shift of all."""
+    moves = list(map(sub, one, other))
+    return max(moves, default=0.0) - min(moves, default=0.0) < SETTLED
+
+
+def _union(spans: list[_Span]) -> list[_Span]:
+    """The same places as spans that do not touch, from low to high."""
+    result: list[_Span] = []
+    for low, high in sorted(spans):
+        if result and low <= result[-1][1]:
+            result[-1] = (result[-1][0], max(result[-1][1], high))
+        else:
+            result.append((low, high))
+    return result
+
+
+def _meet(one: list[_Span], other: list[_Span]) -> bool:
+    """Whether two lists of spans, each from low to high, have a place in common."""
+    i = j = 0
+    while i < len(one) and j < len(other):
+        if one[i][1] <= other[j][0]:
+            i += 1
+        elif other[j][1] <= one[i][0]:
+            j += 1
+        else:
+            return True
+    return False
 
 
 def _nearest(best: _Choice, other: _Choice) -> _Choice:

@@ -6,6 +6,7 @@ import re
 from .model import GRADIENT, PALETTE, PROBLEM, Card, Drawing, Edge, Group, Row
 from .nesting import nested
 from .text import printable
+from .theme import MARKS
 
 # Everything that is markup to Mermaid, to Markdown or to HTML; "%%{" would start a directive even inside a label.
 _MARKUP = re.compile(r"""["#&<>%`\\*_~|{}\[\]$@^;']""")
@@ -61,8 +62,9 @@ def _title(text: str) -> str:
 def _card(card: Card) -> str:
     start, end = _SHAPES.get(card.shape, ('("', '")'))
     head = f"<b>{_words(card.title) or ' '}</b>" + (f" {_words(card.tag.upper())}" if card.tag else "")
+    mark = [Row(MARKS[card.mark][0])] if card.mark else []
     problem = [Row(f"⚠ {card.problem}", "problem")] if card.problem else []
-    return start + "<br/>".join([head, *(_words(row.text) for row in [*problem, *card.rows])]) + end
+    return start + "<br/>".join([head, *(_words(row.text) for row in [*mark, *problem, *card.rows])]) + end
 
 
 def _family(card: Card) -> str:

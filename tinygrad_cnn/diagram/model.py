@@ -139,4 +139,5 @@ class Drawing:
     groups: list[Group] = field(default_factory=list)
     legend: tuple[Row, ...] = ()
     direction: str = "TB"  # or "LR"
+    theme: str = "auto"  # of an SVG: "light", "dark", or "auto", which follows the reader
     details: dict[str, Detail] = field(default_factory=dict)

@@ -44,6 +44,7 @@ const state = {
   picked: -1,
   step: 0, // 0 is the whole picture
   timer: 0,
+  printing: false, // which shows the whole picture
   hits: [],
   hit: -1,
 };
@@ -52,14 +53,17 @@ const state = {
 
 function look() {
   const { width, height } = canvas.getBoundingClientRect(), { x, y, k } = state.view;
-  svg.setAttribute("viewBox", `${x} ${y} ${Math.max(width, 1) / k} ${Math.max(height, 1) / k}`);
+  const [w, h] = state.size.map((side) => side + 2 * MARGIN);
+  if (state.printing) svg.setAttribute("viewBox", `${-MARGIN} ${-MARGIN} ${w} ${h}`);
+  else svg.setAttribute("viewBox", `${x} ${y} ${Math.max(width, 1) / k} ${Math.max(height, 1) / k}`);
 }
 
 function fit(least = 0) {
   const { width, height } = canvas.getBoundingClientRect();
   const [w, h] = state.size.map((side) => side + 2 * MARGIN);
-  const k = Math.max(Math.min(width / w, height / h, 1.5), Math.min(least, width / w));
-  state.view = { k, x: w / 2 - MARGIN - width / k / 2, y: h * k > height + 1 ? -MARGIN : h / 2 - MARGIN - height / k / 2 };
+  const k = Math.max(Math.min(width / w, height / h, 1.5), Math.min(least, data.direction === "LR" ? height / h : width / w));
+  const from = (has, needs) => (needs * k > has + 1 ? -MARGIN : needs / 2 - MARGIN - has / k / 2);
+  state.view = { k, x: from(width, w), y: from(height, h) };
   look();
 }
 
@@ -112,7 +116,8 @@ function neighbour(node, [dx, dy]) {
   let best = -1, least = Infinity;
   for (const other of visibleNodes()) {
     if (other === node) continue;
-    const [x, y] = centre(state.boxes[other]), along = (x - cx) * dx + (y - cy) * dy, aside = Math.abs((x - cx) * dy) + Math.abs((y - cy) * dx);
+    const [x, y] = centre(state.boxes[other]);
+    const along = (x - cx) * dx + (y - cy) * dy, aside = Math.abs((x - cx) * dy) + Math.abs((y - cy) * dx);
     if (along < 4 || (aside > along * 1.5 && !linked.has(other))) continue;
     const distance = along + 2 * aside + (linked.has(other) ? 0 : 1e5);
     if (distance < least) [best, least] = [other, distance];

@@ -14,11 +14,11 @@ from .layout import Box
 from .model import Card, Drawing, Group, Part, Row
 from .steps import backward_steps, forward_steps, path, sent
 from .svg import Sheet
-from .theme import style
+from .theme import check_theme, darkened, style
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
 SCRIPTS = ("page.js", "page_fold.js", "page_steps.js", "page_panel.js", "page_input.js")  # one, in this order
-FOLDED = "▸ "  # before the title of a folded module
+FOLDED = "\u25b8 "  # before the title of a folded module; escaped, for the fonts of PNGs need not have it
 # What could end the element around the data, or is a line's end to old parsers of scripts.
 _UNSAFE = {ord(sign): f"\\u{ord(sign):04x}" for sign in "<>&\u2028\u2029"}
 
@@ -26,15 +26,18 @@ _UNSAFE = {ord(sign): f"\\u{ord(sign):04x}" for sign in "<>&\u2028\u2029"}
 def to_page(drawing: Drawing) -> str:
     """The picture as one HTML file: zoom, search, folding of modules, details of a card, and the steps one by one.
 
-    Raises ValueError for a Drawing that `layout.place` refuses.
+    Its colours follow the drawing's theme; "auto" follows the reader's system.
+
+    Raises ValueError for another theme and for a Drawing that `layout.place` refuses.
     """
+    check_theme(drawing.theme)
     sheet = Sheet(drawing, heading=False)
     stacks = [Face(_stack(drawing, group)) for group in drawing.groups]
     title = escape(plain(drawing.title)) or "Graph"
     legend = "".join(f'<p class="{row.tone}">{escape(plain(row.text))}</p>' for row in drawing.legend)
     body = _BODY.format(title=title, legend=legend, svg=_svg(sheet, stacks))
     return (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<!DOCTYPE html>\n<html lang="en" data-theme="{drawing.theme}">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<link rel="icon" href="data:,">\n'
@@ -71,7 +74,9 @@ def _svg(sheet: Sheet, stacks: Sequence[Face]) -> str:
     text = sheet.svg()
     hidden = "".join(f'<g class="folded" display="none">{face.svg(Box(0.0, 0.0, *face.size))}</g>\n' for face in stacks)
     start, end, rest = text.removesuffix("</g></svg>\n").partition("\n")
-    return f"{start}{end}{style(text + hidden)}{end}{rest}{hidden}</g></svg>\n"
+    colours = f"{style(text + hidden)}{end}" if sheet.drawing.theme == "auto" else ""
+    page = f"{start}{end}{colours}{rest}{hidden}</g></svg>\n"
+    return darkened(page) if sheet.drawing.theme == "dark" else page
 
 
 def _data(sheet: Sheet, stacks: Sequence[Face]) -> dict[str, Any]:
@@ -79,6 +84,7 @@ def _data(sheet: Sheet, stacks: Sequence[Face]) -> dict[str, Any]:
     number = {card.id: i for i, card in enumerate(drawing.cards)}
     place = {group.id: i for i, group in enumerate(drawing.groups)}
     parts = sent(drawing)
+    order = {i: at for at, i in enumerate(sheet.group_order)}
     return {
         "direction": drawing.direction,
         "backward": "before backward" not in drawing.title,
@@ -111,7 +117,7 @@ def _data(sheet: Sheet, stacks: Sequence[Face]) -> dict[str, Any]:
                 "title_box": _tenths(places.titles[i][1]),
                 "parent": place.get(group.parent, -1),
                 "folded": group.folded,
-                "order": sheet.group_order.index(i),
+                "order": order[i],
                 "size": _tenths(stacks[i].size),
                 **_said(stacks[i].card),
                 "title": plain(group.title),

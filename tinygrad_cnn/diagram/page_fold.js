@@ -94,7 +94,7 @@ const outerFold = (group) => {
   return found;
 };
 const nodeOf = (card) => { const fold = outerFold(cards[card].group); return fold < 0 ? card : moduleNode(fold); };
-const element = (node) => (isModule(node) ? drawn.stacks[groupOf(node)].querySelector(".card") : drawn.cards[node]);
+const element = (node) => (isModule(node) ? drawn.stacks[groupOf(node)]?.querySelector(".card") : drawn.cards[node]);
 const visibleNodes = () => [...new Set(cards.map((_, i) => nodeOf(i)))];
 
 // Place everything as it is folded now.
@@ -122,11 +122,19 @@ function arrange() {
   const point = ([x, y]) => [to(0, x), to(1, y)];
   const image = ([x, y, w, h]) => { const [a, b] = point([x, y]), [c, d] = point([x + w, y + h]); return [a, b, c - a, d - b]; };
   const centred = (box, [w, h]) => { const [x, y, W, H] = image(box); return [x + (W - w) / 2, y + (H - h) / 2, w, h]; };
+  // A folded module stands where most of its edges cross its former border, and within it.
+  const stackBox = (i) => {
+    const box = centred(groups[i].box, groups[i].size), former = image(groups[i].box), ports = crossings(i, nodes, across);
+    if (!ports.length) return box;
+    const low = former[across] + AROUND / 2, high = former[across] + former[across + 2] - box[across + 2] - AROUND / 2;
+    box[across] = Math.min(Math.max(to(across, ports[(ports.length - 1) >> 1]) - box[across + 2] / 2, low), high);
+    return box;
+  };
   const shift = (what, [x, y], [nx, ny]) => what.setAttribute("transform", `translate(${(nx - x).toFixed(1)} ${(ny - y).toFixed(1)})`);
 
   state.boxes = [
     ...cards.map((card) => centred(card.box, card.box.slice(2))),
-    ...groups.map((group, i) => (folds.includes(i) ? centred(group.box, group.size) : image(group.box))),
+    ...groups.map((group, i) => (folds.includes(i) ? stackBox(i) : image(group.box))),
   ];
   cards.forEach((card, i) => {
     hide(drawn.cards[i], nodes[i] !== i);
@@ -134,7 +142,7 @@ function arrange() {
   });
   groups.forEach((group, i) => {
     const [x, y, w, h] = state.boxes[moduleNode(i)], rect = drawn.groups[i].querySelector("rect");
-    for (const [name, value] of Object.entries({ x, y, width: w, height: h })) rect.setAttribute(name, value.toFixed(1));
+    [x, y, w, h].forEach((value, k) => rect.setAttribute(["x", "y", "width", "height"][k], value.toFixed(1)));
     hide(drawn.groups[i], !shown(i));
     hide(drawn.titles[i], !shown(i));
     shift(drawn.titles[i], group.title_box, point(group.title_box));
@@ -160,9 +168,25 @@ function lanes(nodes, axis) {
     nodes[source] === nodes[target] ? [] : drawn.lines[i].path.map((part) => [part.at(axis - 2) - 4, part.at(axis - 2) + 4]));
 }
 
+// Where edges cross the border of a module, in order.
+function crossings(group, nodes, axis) {
+  const node = moduleNode(group), found = edges.flatMap(({ source, target }, i) => {
+    if ((nodes[source] === node) === (nodes[target] === node)) return [];
+    const path = nodes[target] === node ? wholePath(i) : reversed(wholePath(i));
+    return [untilBox(path, groups[group].box).at(-1).at(axis - 2)];
+  });
+  return found.sort((a, b) => a - b);
+}
+
+// The line of an edge with what its head covers.
+function wholePath(i) {
+  const { path, tip } = drawn.lines[i];
+  return tip ? [...path.slice(0, -1), [...path.at(-1).slice(0, -2), ...tip[0]]] : path;
+}
+
 function route(i, nodes, point, across) {
   const { source, target } = edges[i], { line, head, carried, path, tip } = drawn.lines[i];
-  const whole = tip ? [...path.slice(0, -1), [...path.at(-1).slice(0, -2), ...tip[0]]] : path;
+  const whole = wholePath(i);
   const half = tip ? Math.hypot(tip[1][0] - tip[2][0], tip[1][1] - tip[2][1]) / 2 : 3.7;
   const long = tip ? Math.hypot(tip[0][0] - (tip[1][0] + tip[2][0]) / 2, tip[0][1] - (tip[1][1] + tip[2][1]) / 2) : 8.4;
   const side = (route, card) => (nodes[card] === card ? route : untilBox(route, groups[groupOf(nodes[card])].box));
@@ -180,7 +204,7 @@ function route(i, nodes, point, across) {
   if (nodes[target] !== target) final = joined(final, state.boxes[nodes[target]], across);
   if (nodes[source] !== source) final = reversed(joined(reversed(final), state.boxes[nodes[source]], across));
   const changed = written(final) !== written(whole);
-  const [back] = arrow(reversed(final), long, half);
+  const [back] = arrow(edges[i].kind === "gradient" ? final : reversed(final), long * 1.4, half * 1.6);
   carried.setAttribute("d", back);
   if (!tip) { line.setAttribute("d", written(final)); return; }
   const [headPath, short] = arrow(final, long, half);
@@ -190,7 +214,8 @@ function route(i, nodes, point, across) {
 
 // From the border of a folded module's former box on to the module itself.
 function joined(path, [x, y, w, h], across) {
-  const [px, py] = path.at(-1).slice(-2), clamp = (v, low, size) => Math.min(Math.max(v, low + Math.min(14, size / 2)), low + size - Math.min(14, size / 2));
+  const [px, py] = path.at(-1).slice(-2), corner = (size) => Math.min(14, size / 2);
+  const clamp = (v, low, size) => Math.min(Math.max(v, low + corner(size)), low + size - corner(size));
   if (across === 0) {
     const end = [clamp(px, x, w), py < y + h / 2 ? y : y + h], middle = (py + end[1]) / 2;
     return [...path, Math.abs(end[0] - px) < 0.5 ? [px, end[1]] : [px, middle, end[0], middle, ...end]];

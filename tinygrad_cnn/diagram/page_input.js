@@ -15,7 +15,7 @@ const groupAt = (target) => {
 // A control beside a module's title, and on the header of its stack.
 function foldControl(host, group, folded, [x, y, width, height], sign) {
   const control = s("g", { class: "fold", role: "button", "aria-label": `${folded ? "Unfold" : "Fold"} ${groups[group].title}` });
-  control.append(s("rect", { x, y, width, height, rx: 3 }), s("text", { x: x + 1, y: y + 12.5, "font-size": 11 }, sign));
+  control.append(s("rect", { x, y, width, height, rx: 3 }), s("text", { x: x + 2, y: y + 12.5, "font-size": 12 }, sign));
   control.addEventListener("click", (event) => { event.stopPropagation(); fold(group, !folded); });
   host.append(control);
 }
@@ -24,18 +24,20 @@ function prepare() {
   svg.querySelector(":scope > rect")?.remove();
   svg.querySelector("g[transform]")?.removeAttribute("transform");
   svg.setAttribute("role", "group");
+  svg.setAttribute("tabindex", "-1"); // Chromium makes it a stop of its own
   for (const link of svg.querySelectorAll("a")) link.setAttribute("tabindex", "-1"); // the panel offers it
   svg.removeAttribute("width");
   svg.removeAttribute("height");
   const label = (element, thing) => {
     element.setAttribute("role", "button");
-    element.setAttribute("aria-label", [thing.title, thing.tag, ...thing.rows.map(([text]) => text), thing.problem].filter(Boolean).join(", "));
+    const words = [thing.title, thing.tag, ...thing.rows.map(([text]) => text), thing.problem];
+    element.setAttribute("aria-label", words.filter(Boolean).join(", "));
   };
   drawn.cards.forEach((element, i) => label(element, cards[i]));
   groups.forEach((group, i) => {
     label(drawn.stacks[i].querySelector(".card"), group);
     const [x, y] = group.title_box;
-    foldControl(drawn.titles[i], i, false, [x - 13, y, 13, 17], "▾");
+    foldControl(drawn.titles[i], i, false, [x - 14, y, 14, 17], "▾");
     foldControl(drawn.stacks[i], i, true, [5, 3, 18, 18], "");
   });
   slider.max = steps.length;
@@ -163,7 +165,8 @@ function start() {
   search.addEventListener("input", () => find(search.value));
   slider.addEventListener("input", () => { play(false); go(Number(slider.value)); });
   const controls = {
-    "fold-all": () => foldAll(true), "unfold-all": () => foldAll(false), "zoom-in": () => zoom(1.25), "zoom-out": () => zoom(0.8),
+    "fold-all": () => foldAll(true), "unfold-all": () => foldAll(false),
+    "zoom-in": () => zoom(1.25), "zoom-out": () => zoom(0.8),
     fit: () => fit(), first: () => { play(false); go(0); }, back: () => { play(false); go(state.step - 1); },
     play: () => play(!state.timer), forward: () => { play(false); go(state.step + 1); }, last: () => { play(false); go(steps.length); },
   };
@@ -171,11 +174,8 @@ function start() {
   byId("fold-all").disabled = byId("unfold-all").disabled = !groups.length;
   byId("play").disabled = slider.disabled = !steps.length;
   new ResizeObserver(look).observe(canvas);
-  addEventListener("beforeprint", () => {
-    const [w, h] = state.size.map((side) => side + 2 * MARGIN);
-    svg.setAttribute("viewBox", `${-MARGIN} ${-MARGIN} ${w} ${h}`);
-  });
-  addEventListener("afterprint", look);
+  addEventListener("beforeprint", () => { state.printing = true; look(); });
+  addEventListener("afterprint", () => { state.printing = false; look(); });
 }
 
 start();

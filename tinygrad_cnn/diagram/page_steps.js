@@ -10,11 +10,12 @@ const isComplete = (card, step) => arrivals[card].length > 0 && arrived(card, st
 
 function describe(step) {
   if (!step) return steps.length ? `Whole picture. ${steps.length} steps: forward, then backward.` : "Whole picture.";
-  const { card, way } = steps[step - 1], all = steps.filter((other) => other.way === way), at = all.indexOf(steps[step - 1]) + 1;
+  const { card, way } = steps[step - 1], all = steps.filter((other) => other.way === way);
+  const at = all.indexOf(steps[step - 1]) + 1;
   const name = cards[card].title + (cards[card].tag ? ` (${cards[card].tag})` : "");
   if (way === "forward") return `Forward ${at} of ${all.length}: ${name}`;
-  const to = cards[card].parts.map((part) => `${part.input ? `∂${part.input} to ` : ""}${cards[part.target].title}`);
-  return `Backward ${at} of ${all.length}: ${name} sends ${to.join(", ")}`;
+  const to = cards[card].parts.map((part) => `∂${part.input} to ${cards[part.target].title}`);
+  return `Backward ${at} of ${all.length}${data.backward ? "" : ", not run yet"}: ${name} sends ${to.join(", ")}`;
 }
 
 function go(step) {
@@ -49,9 +50,10 @@ function refresh() {
   const todo = (card) => current && !backward && (computed.get(card) ?? 0) > state.step;
   const searching = byId("count").value !== "" && search.value.trim() !== "", hits = new Set(state.hits);
   const members = new Map();
-  cards.forEach((_, i) => { const node = nodeOf(i); members.set(node, [...(members.get(node) ?? []), i]); });
+  cards.forEach((_, i) => { const node = nodeOf(i); if (!members.has(node)) members.set(node, []); members.get(node).push(i); });
   for (const [node, inside] of members) {
-    const classes = element(node).classList, hit = inside.some((card) => hits.has(card)), now = current && inside.includes(current.card);
+    const classes = element(node).classList;
+    const hit = inside.some((card) => hits.has(card)), now = current && inside.includes(current.card);
     const ops = inside.filter((card) => computed.has(card));
     const gradients = inside.filter((card) => gradientSteps.has(card) || arrivals[card].length);
     classes.toggle("hit", searching && hit);

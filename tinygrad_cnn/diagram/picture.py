@@ -107,8 +107,8 @@ class Picture:
         return Report(sentence, columns, rows, picture)
 
     def svg(self) -> str:
-        """The picture as SVG with a light and a dark theme, laid out by our own layout: needs no Graphviz."""
-        return to_svg(self.drawing)
+        """The picture as SVG, laid out by our own layout: needs no Graphviz."""
+        return to_svg(self.drawing, self.drawing.theme)
 
     def dot(self) -> "graphviz.Digraph":
         """The picture as a `graphviz.Digraph`, for people who want to edit it."""
@@ -170,7 +170,8 @@ def draw(
     title: str | None = None,
     legend: bool = True,
     direction: str = "TB",
-    label: Callable[[Card], Card] | None = None,
+    theme: str = "auto",
+    label: Callable[..., Any] | None = None,
 ) -> Picture:
     """The graph that `output` was computed by, before or after backward, as a Picture; also `output.graph(...)`.
 
@@ -184,7 +185,8 @@ def draw(
     params: "nodes" draws parameters as notes, "inline" as rows of their op, "hide" not at all.
     focus: show only what is within `hops` steps of the cards whose title or path begins so.
     max_nodes: fold from the inside until no more cards than this are left; the title says so.
-    direction: "TB" from top to bottom, "LR" from left to right.
+    direction: "TB" from top to bottom, "LR" from left to right. theme: of an SVG or PNG; "auto" follows the reader's
+        system, "print" is light.
     label: a function that is given every Card and returns the one to draw.
 
     Raises TypeError, RuntimeError or ValueError for what cannot be drawn.
@@ -200,7 +202,7 @@ def draw(
     parameters = dict(model.named_parameters()) if model is not None else {}
     modules = dict(model.named_modules()) if model is not None else {}
     names = {**_variables(2), **parameters, **(inputs or {})}
-    options = Options(view, depth, fold, params, max_nodes, title, legend, direction, parameters)
+    options = Options(view, depth, fold, params, max_nodes, title, legend, direction, theme, parameters)
     return Picture(Skeleton(output.node, names, output.array, modules), options, _changes(focus, hops, label))
 
 

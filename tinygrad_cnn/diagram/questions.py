@@ -59,7 +59,7 @@ def no_gradient(skeleton: Skeleton, parameter: Tensor, name: str) -> Answer:
             )
         return f"{name} does not require grad: call {name}.requires_grad_(){where}", (), [], set(used) or None
     if node in skeleton.number:
-        way = ways_between(skeleton, node, skeleton.root)
+        way = skeleton.between(node, skeleton.root)
         rows = _steps(skeleton, [op for op in skeleton.ops if op in way])
         return _reached(skeleton, node, name), columns, rows, way
     cut = find_break(skeleton, node)
@@ -98,41 +98,22 @@ def _reached(skeleton: Skeleton, node: Node, name: str) -> str:
 
 
 def _where_zero(skeleton: Skeleton, node: Node) -> str:
-    """The first op in backward's order on the way to the Node that sends nothing but zeros."""
-    way = ways_between(skeleton, node, skeleton.root)
-    for op in reversed(skeleton.ops):
-        record = skeleton.record(op)
-        if op not in way or record is None or record.gradient is None or not record.gradient.norm:
-            continue
-        for k, parent in enumerate(op.parents):
-            sent = record.parts.get(op.plan.indices[k])
-            if parent in way and sent is not None and sent.norm == 0:
-                return f": {skeleton.title(op)} sends zeros on"
+    source = Ailments(skeleton, {}).zero_source(node)
+    if source is not None:
+        return f": {skeleton.title(source)} sends zeros on"
     return "" if skeleton.is_watched else "; run the forward pass under tg.watch() to see which op makes it so"
 
 
 def between(skeleton: Skeleton, a: Named, b: Named) -> Answer:
     """The ops on all ways from a to b, in order."""
     (first, first_name), (last, last_name) = a, b
-    way = ways_between(skeleton, first, last)
+    way = skeleton.between(first, last)
     if not way:
-        back = " (but one leads back)" if ways_between(skeleton, last, first) else ""
+        back = " (but one leads back)" if skeleton.between(last, first) else ""
         return f"no path leads from {first_name} to {last_name}{back}", (), [], None
     ops = [node for node in skeleton.ops if node in way]
     columns = ("step", "op", "output", "recorded at")
     return f"{len(ops)} ops from {first_name} to {last_name}", columns, _steps(skeleton, ops), way
-
-
-def ways_between(skeleton: Skeleton, a: Node, b: Node) -> set[Node]:
-    """All Nodes on ways from a to b, both included; empty if there is no way."""
-    after, before = {a}, {b}
-    for node in skeleton.ops:
-        if any(parent in after for parent in node.parents):
-            after.add(node)
-    for node in reversed(skeleton.nodes):
-        if node in before:
-            before.update(node.parents)
-    return after & before if b in after else set()
 
 
 def _steps(skeleton: Skeleton, ops: list[Node]) -> Rows:

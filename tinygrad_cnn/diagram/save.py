@@ -61,7 +61,7 @@ def _dot(drawing: Drawing, ending: str) -> bytes:
 
 
 def _resvg(drawing: Drawing, ending: str) -> bytes:
-    svg = to_svg(drawing, theme="light")
+    svg = to_svg(drawing, theme="dark" if drawing.theme == "dark" else "light")
     png, scale = to_png(svg), fitting_scale(svg)
     if scale < SCALE:
         print(f"save: at the usual scale the PNG would be too large; it is {scale / SCALE:.2g} of it", file=sys.stderr)

@@ -127,7 +127,7 @@ class Skeleton:
         return self.given.get(key, "")
 
     def input_name(self, node: Node, i: int) -> str:
-        """What an op's input is called: conv1.weight in a layer, else the parameter's own name."""
+        """What an op's input is called: conv1.weight in a layer, else as the op calls it."""
         op = node.plan.op
         name = op.variadic or op.inputs[i]
         if node.scope is None:
@@ -148,6 +148,17 @@ class Skeleton:
             return place.layer
         op = op_name(node)
         return f"{place.group}.{op}" if place.group else self.name(node) or op
+
+    def between(self, a: Node, b: Node) -> set[Node]:
+        """All Nodes on ways from a to b, both included; empty if there is no way."""
+        after, before = {a}, {b}
+        for node in self.ops:
+            if any(parent in after for parent in node.parents):
+                after.add(node)
+        for node in reversed(self.nodes):
+            if node in before:
+                before.update(node.parents)
+        return after & before if b in after else set()
 
     def parameters(self, nodes: list[Node]) -> list[Node]:
         """The leaves that enter the ops, each once."""

@@ -61,4 +61,4 @@ def path(drawing: Drawing, card: Card) -> str:
     while at in groups and len(titles) <= len(groups):
         titles.append(groups[at].title)
         at = groups[at].parent
-    return " › ".join(reversed(titles))
+    return " / ".join(reversed(titles))

@@ -61,7 +61,8 @@ def _entry(card: Card) -> str:
     name = printable(card.title) + (f" [{kind}]" if kind else "")
     rows = [printable(row.text) for row in card.rows]
     problem = [f"PROBLEM: {printable(card.problem)}"] if card.problem else []
-    details = ", ".join(problem + rows)
+    mark = [card.mark.upper()] if card.mark else []
+    details = ", ".join(mark + problem + rows)
     return f"{name} {details}" if details else name
 
 

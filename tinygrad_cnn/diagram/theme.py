@@ -63,6 +63,12 @@ _COLOURED = re.compile('(fill|stroke)="(#[0-9A-F]{6})"')
 _COLOUR = re.compile('(?<=(?:fill|roke)=")#[0-9A-F]{6}(?=")')
 
 
+def check_theme(theme: str) -> None:
+    """Raises ValueError for what is neither "auto" nor "light" nor "dark"."""
+    if theme not in ("auto", "light", "dark"):
+        raise ValueError(f"diagram: theme is 'auto', 'light' or 'dark', not {theme!r}")
+
+
 def style(text: str) -> str:
     """The dark value of every colour in the text, for a dark system, Jupyter or VS Code; light ones stay light."""
     every = [(what, colour) for colour in DARK for what in ("fill", "stroke")]
@@ -78,7 +84,7 @@ def style(text: str) -> str:
     light_place = f':is([data-jp-theme-light="true"],.vscode-light) {own}'
     dark_place = f':is([data-jp-theme-light="false"],.vscode-dark) {own}'
     return (
-        f"<style>@media (prefers-color-scheme:dark){{{own}{{fill:{DARK[INK]}}}{rules(own, True)}"
+        f"<style>@media screen and (prefers-color-scheme:dark){{{own}{{fill:{DARK[INK]}}}{rules(own, True)}"
         f"{light_place}{{fill:{INK}}}{rules(light_place, False)}}}"
         f"{dark_place}{{fill:{DARK[INK]}}}{rules(dark_place, True)}</style>"
     )

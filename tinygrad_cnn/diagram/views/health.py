@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from ...graph import Node, Tensor
 from ..ailments import Ailments
 from ..captions import by
+from ..cuts import Break
 from ..model import Card, Row
 from ..skeleton import Skeleton
 from .ops import View
@@ -29,18 +30,17 @@ class Health(View):
             return True
         return any(p is parent and self.ailments.sends_sick(node, k) for k, p in enumerate(node.parents))
 
-    def loose_cards(self) -> list[Card]:
-        return [
-            Card(
-                f"p{i}",
-                "note",
-                "parameter",
-                name,
-                rows=(Row(by(self._parameters[name].shape)), Row("no gradient comes", "quiet")),
-                problem=why,
-            )
-            for i, (name, why) in enumerate(self.ailments.unreached.items())
-        ]
+    def loose(self) -> list[tuple[Card, Node | None, str]]:
+        found = []
+        by_module: dict[tuple[str, Break | None], list[str]] = {}
+        for name, cut in self.ailments.unreached.items():
+            by_module.setdefault((name.rpartition(".")[0], cut), []).append(name)
+        for i, ((module, cut), names) in enumerate(by_module.items()):
+            shapes = [Row(f"{name.rpartition('.')[2]} {by(self._parameters[name].shape)}") for name in names]
+            title = module if module and len(names) > 1 else names[0]
+            card = Card(f"p{i}", "note", "parameter", title, rows=tuple(shapes), problem="no path to the loss")
+            found.append((card, cut.user if cut is not None else None, cut.brief if cut is not None else ""))
+        return found
 
     def legend(self) -> tuple[Row, ...]:
         sick = sum(bool(self.ailments.of_op(node)) for node in self.skeleton.ops)

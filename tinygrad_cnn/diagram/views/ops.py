@@ -81,12 +81,12 @@ class View:
     def legend(self) -> tuple[Row, ...]:
         """Lines below the title."""
         return (
-            Row("black: what flows forward, and its shape", "quiet"),
+            Row("arrows: what flows forward, with its shape", "quiet"),
             Row("∂: the gradient of the result, in Euclidean norm ‖·‖, on its way back", "gradient"),
         )
 
-    def loose_cards(self) -> list[Card]:
-        """Cards that nothing leads to."""
+    def loose(self) -> list[tuple[Card, Node | None, str]]:
+        """Cards beside the graph; where one would lead to an op if nothing cut it off, that op, and what did."""
         return []
 
 
@@ -106,7 +106,9 @@ class Teach(View):
         op = node.plan.op
         if op.name.startswith("conv") and "w" in op.inputs:
             kernel = record.inputs.get(op.inputs.index("w"))
-            found.append(images.values(kernel, "w") if kernel is not None else None)
+            if kernel is not None:
+                first = " of the first filter" if kernel.shape[1] > 1 else ""
+                found.append(images.values(kernel, f"kernels{first}"))
         return tuple(strip for strip in found if strip is not None)
 
 
