@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from ..graph import Node
 from .captions import facts
-from .skeleton import Skeleton, op_name
+from .skeleton import Skeleton, op_name, outlines
 
 LONGEST_PERIOD = 8
 FEWEST = 2  # copies of modules; of single ops, twice as many
@@ -132,9 +132,11 @@ def _signature(unit: _Unit) -> object:
             tuple(facts(node)),
             node.shape,
             tuple(
-                p.shape if p.plan is None and i else inner.get(p, -1)  # what comes first is data, whoever made it
+                (i, p.shape if p.plan is None and i else inner.get(p, -1))  # what comes first is data, whoever made it
                 for i, p in zip(node.plan.indices, node.parents, strict=False)
+                if i or p in inner
             ),
+            tuple((i, outline.shape) for i, outline in outlines(node) if i),
         )
         for node in unit.nodes
     )  # fmt: skip
