@@ -27,6 +27,19 @@ class Block(nn.Module):
         return x + self.body(x).tanh()
 
 
+class Listed(nn.Module):
+    """Its parts stand in a list, which is never called."""
+
+    def __init__(self, *parts):
+        super().__init__()
+        self.parts = nn.ModuleList(nn.Sequential(part, nn.ReLU()) for part in parts)
+
+    def forward(self, x):
+        for part in self.parts:
+            x = part(x)
+        return x
+
+
 class Twice(nn.Module):
     """Its part runs twice, with an op between."""
 
@@ -51,7 +64,9 @@ def made(tree):
 trees = st.recursive(
     st.sampled_from(["linear", "relu"]),
     lambda inner: st.tuples(
-        st.sampled_from([nn.Sequential, Block, Twice]), st.lists(inner, min_size=1, max_size=3), st.integers(1, 3)
+        st.sampled_from([nn.Sequential, Block, Listed, Twice]),
+        st.lists(inner, min_size=1, max_size=3),
+        st.integers(1, 3),
     ),
     max_leaves=6,
 )
@@ -199,6 +214,35 @@ def test_a_step_that_differs_breaks_the_chain_in_two():
     assert [c.title for c in op_cards(y.graph().drawing)] == ["mul ×60"]  # numbers are data
 
 
+class Act(nn.Module):
+    def __init__(self, op):
+        super().__init__()
+        self.op = op
+
+    def forward(self, x):
+        return self.op(x)
+
+
+def test_only_equal_ops_parameters_and_shapes_repeat():
+    layers = nn.Sequential(*(Act(op) for op in (tg.tanh, tg.sigmoid) for _ in range(4)))
+    drawing = layers(Tensor(np.ones(3), requires_grad=True)).graph(fold=True).drawing
+    assert [c.rows[0].text for c in drawing.cards if c.shape == "stack"] == ["0 … 3", "4 … 7"]
+    y = Tensor(np.ones(3), requires_grad=True)
+    for _ in range(6):
+        y = tg.cat([y, y])  # twice as long each time
+    assert "stack" not in {c.shape for c in op_cards(y.graph(fold=True).drawing)}
+    y = Tensor(np.ones((2, 3)), requires_grad=True)
+    for axis in (0, 1) * 4:
+        y = y.softmax(axis)
+    assert [c.title for c in op_cards(y.graph(fold=True).drawing)] == ["(softmax, softmax) ×4"]
+
+
+def test_four_equal_ops_fold_and_three_do_not_nor_any_that_nobody_asked_for():
+    assert [c.title for c in op_cards(chain(STEPS[:1], 4).graph(fold=True).drawing)] == ["tanh ×4", "sum"]
+    assert "stack" not in {c.shape for c in op_cards(chain(STEPS[:1], 3).graph(fold=True).drawing)}
+    assert "stack" not in {c.shape for c in op_cards(chain(STEPS[:1], 10).graph(depth=1).drawing)}
+
+
 def test_a_value_that_is_used_elsewhere_ends_a_stack():
     y = Tensor(np.ones(3), requires_grad=True)
     for i in range(60):
@@ -223,12 +267,17 @@ def resnet():
     return ResNet20(generator=np.random.default_rng(0))(x).sum()
 
 
-@pytest.mark.parametrize("view", VIEWS)
-def test_resnet20_fits_a_page_in_every_view(view):
+@pytest.fixture(scope="module")
+def watched():
     with tg.watch(images=True):
         loss = resnet()
     loss.backward()
-    picture = loss.graph(view=view)
+    return loss.graph()
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_resnet20_fits_a_page_in_every_view(watched, view):
+    picture = watched.show(view)
     assert len(op_cards(picture.drawing)) <= PAGE
     width, height = map(float, re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', picture.svg()).groups())
     assert width <= 700
@@ -245,6 +294,16 @@ def test_the_stages_of_resnet20_are_boxes_of_repeated_blocks():
         ("layer3.0", "BasicBlock"),
         ("BasicBlock ×2", "layer3.1 … layer3.2"),
     ]
+
+
+def test_a_list_of_modules_has_no_box_and_its_repeats_are_folded():
+    loss = Listed(*(nn.Linear(3, 3) for _ in range(4)))(Tensor(np.ones((2, 3), np.float32))).sum()
+    assert [g.title for g in loss.graph(fold=False).drawing.groups] == [f"parts.{i}" for i in range(4)]
+    folded = loss.graph(fold=True).drawing
+    assert [(c.title, c.rows[0].text) for c in folded.cards if c.shape == "stack"] == [
+        ("Sequential ×4", "parts.0 … parts.3")
+    ]
+    assert folded.groups == []
 
 
 class Generator(nn.Module):
