@@ -11,6 +11,7 @@ from typing import Any
 
 from ..flops import total_flops
 from ..graph import Node, Outline, Tensor
+from ..shapes import is_int
 from .captions import SIGNS, amount, by, decimals, facts, family, is_sign, number, some
 from .details import Details
 from .folding import Stack, fold
@@ -50,6 +51,11 @@ def build(skeleton: Skeleton, options: Options) -> Drawing:
         raise ValueError(f"graph: params={options.params!r}; it can be {', '.join(map(repr, PARAMS))}")
     if options.direction not in ("TB", "LR"):
         raise ValueError(f"graph: direction={options.direction!r}; it can be 'TB' or 'LR'")
+    if options.fold not in (None, True, False):
+        raise ValueError(f"graph: fold={options.fold!r}; it can be None, True or False")
+    for name, value in (("depth", options.depth), ("max_nodes", options.max_nodes)):
+        if (name == "max_nodes" or value is not None) and (not is_int(value) or value < 1):
+            raise ValueError(f"graph: {name}={value!r}; it can be an int from 1 on")
     if options.theme not in ("auto", "light", "dark", "print"):
         raise ValueError(f"graph: theme={options.theme!r}; it can be 'auto', 'light', 'dark' or 'print'")
     view = view_of(options.view, skeleton, options.parameters)

@@ -26,6 +26,8 @@ def around(drawing: Drawing, start: str, hops: int) -> Drawing:
             end for edge in drawing.edges if {edge.source, edge.target} & near for end in (edge.source, edge.target)
         }
     near |= {edge.source for edge in drawing.edges if edge.kind in ("parameter", "constant") and edge.target in near}
+    notes = {card.id for card in drawing.cards if card.shape == "note"}  # where arrows run backward, they end at notes
+    near |= {edge.target for edge in drawing.edges if edge.target in notes and edge.source in near}
     cards = [card for card in drawing.cards if card.id in near]
     title = f"{drawing.title} · {len(cards)} of {len(drawing.cards)} cards, around {start}"
     return _with_cards(drawing, cards, title)
@@ -57,8 +59,9 @@ def relabel(drawing: Drawing, label: Callable[[Card], Card]) -> Drawing:
     cards = [label(card) for card in drawing.cards]
     for before, after in zip(drawing.cards, cards, strict=True):
         if not isinstance(after, Card) or after.id != before.id:
+            got = f"a Card of the id {after.id!r}" if isinstance(after, Card) else f"a {type(after).__name__}"
             raise TypeError(
-                f"graph: label returned {after!r} for the card {before.title!r}; it must return a Card of the same id, "
+                f"graph: label returned {got} for the card {before.title!r}; it must return a Card of the same id, "
                 "as in dataclasses.replace(card, title=...)"
             )
     return replace(drawing, cards=cards)
