@@ -6,6 +6,7 @@ import math
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import numpy as np
@@ -217,6 +218,22 @@ def test_the_caller_s_variables_name_tensors_and_names_win():
         (lambda: Tensor([1.0]).graph(), RuntimeError, "has no graph"),
         (lambda: leaf().graph(view="art"), ValueError, "view='art'; it can be 'ops', 'arch', 'grad', 'teach', 'm"),
         (lambda: leaf().graph(direction="RL"), ValueError, "direction='RL'; it can be 'TB' or 'LR'"),
+        (lambda: leaf().graph(params="all"), ValueError, "params='all'; it can be 'nodes', 'inline', 'hide'"),
+        (lambda: leaf().graph(fold="all"), ValueError, "fold='all'; it can be None, True or False"),
+        (lambda: leaf().graph(depth=0), ValueError, "depth=0; it can be an int from 1 on"),
+        (lambda: leaf().graph(depth="a"), ValueError, "depth='a'; it can be an int from 1 on"),
+        (lambda: leaf().graph(max_nodes=None), ValueError, "max_nodes=None; it can be an int from 1 on"),
+        (lambda: leaf().graph(focus="conv"), ValueError, "focus='conv' is no card; there are "),
+        (
+            lambda: leaf().graph(label=lambda c: c.title),
+            TypeError,
+            "label returned a str for the card '.*'; it must return a Card of the same id",
+        ),
+        (
+            lambda: leaf().graph(label=lambda c: replace(c, id="q")),
+            TypeError,
+            "label returned a Card of the id 'q' for",
+        ),
         (lambda: leaf().graph(inputs=["w"]), TypeError, "inputs must be a dict of Tensors"),
         (lambda: leaf().graph(inputs={"w": 3}), TypeError, "inputs must be a dict of Tensors"),
         (lambda: leaf().graph().save("net.gif"), ValueError, r"ends in '.gif'; it can be .svg, .html, .dot"),
@@ -225,6 +242,52 @@ def test_the_caller_s_variables_name_tensors_and_names_win():
 def test_what_cannot_be_drawn_is_refused(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+def test_focus_shows_what_is_near_and_the_notes_of_that():
+    loss, _ = digits_loss()
+    for view in ("ops", "grad"):
+        alone = build(loss, focus="conv2", hops=0, view=view)
+        assert [row[0] for row in texts(alone)] == ["conv2.weight", "conv2"]
+        near = build(loss, focus="conv2", hops=1, view=view)
+        names = ["conv2.weight", "relu", "conv2", "bn2.weight", "bn2.bias", "bn2"]
+        assert sorted(row[0] for row in texts(near)) == sorted(names)
+        assert near.title.endswith(" · 6 of 27 cards, around conv2")
+        ids = {card.id for card in near.cards}
+        assert all({edge.source, edge.target} <= ids for edge in near.edges)
+    net = ResNet20(generator=np.random.default_rng(0))(images(1, 3, 8, 8)).sum()
+    stage = build(net, focus="layer2", hops=0, fold=False)
+    assert {group.title for group in stage.groups} == {"layer2", "layer2.0", "layer2.1", "layer2.2"}
+
+
+def test_a_label_function_changes_cards_alone():
+    loss, _ = digits_loss()
+    before = loss.graph().drawing
+    after = loss.graph(label=lambda card: replace(card, title=card.title.upper())).drawing
+    assert [card.title for card in after.cards] == [card.title.upper() for card in before.cards]
+    assert (after.edges, after.groups) == (before.edges, before.groups)
+
+
+def test_parameters_are_notes_or_rows_of_their_op_or_nothing():
+    loss, _ = digits_loss()
+    loss.backward()
+    plain = build(loss)
+    inline, hidden = (build(loss, params=how) for how in ("inline", "hide"))
+    assert not texts(inline, "note") + texts(hidden, "note")
+    fc = next(card for card in inline.cards if card.title == "fc")
+    rows = [row.text for row in fc.rows]
+    assert rows[1] == "weight 10×256"
+    assert rows[2].startswith("‖∂‖ ")
+    assert rows[3] == "bias 10"
+    others = [card for card in plain.cards if card.shape != "note"]
+    assert [card.id for card in others] == [card.id for card in hidden.cards] == [card.id for card in inline.cards]
+
+
+def test_title_legend_and_direction_are_what_was_asked_for():
+    loss, _ = digits_loss()
+    drawing = build(loss, title="Mine", legend=False, direction="LR")
+    assert (drawing.title.partition(" · ")[0], drawing.legend, drawing.direction) == ("Mine", (), "LR")
+    assert (build(loss).legend != (), build(loss).direction) == (True, "TB")
 
 
 def shown_norm(gradient: np.ndarray) -> float:
