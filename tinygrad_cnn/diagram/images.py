@@ -73,7 +73,7 @@ def _planes(shape: tuple[int, ...]) -> int:
 
 def _sequential(maps: NDArray[Any]) -> NDArray[np.uint8]:
     low, high = maps.min(), maps.max()
-    share = (maps / 2 - low / 2) / (high / 2 - low / 2) if high > low else np.zeros_like(maps)
+    share = (maps - low) / (high - low) if high > low else np.zeros_like(maps)  # of float32, in float64
     return _between(share, _BLUE)
 
 
