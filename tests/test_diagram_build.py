@@ -65,6 +65,21 @@ def test_the_title_has_the_value_the_parameters_the_flops_and_the_peak():
     assert build(loss).title.startswith(f"DigitsNet · loss {loss.item():.4f} · 25,978 parameters · ")
 
 
+def test_the_title_of_a_second_result_does_not_claim_the_backward_of_the_first():
+    w = Tensor([1.0, 2.0], requires_grad=True)
+    first, second = (w * w).sum(), (w * 3.0).sum()
+    first.backward()
+    assert build(first).title.endswith("backward done")
+    assert build(second).title.endswith("gradients present")
+    second.backward(retain_graph=True)
+    assert build(second).title.endswith("gradients present")  # whose, the graph does not know
+    with tg.watch():
+        third = (w * 3.0).sum()
+    assert build(third).title.endswith("gradients present")
+    third.backward(retain_graph=True)
+    assert build(third).title.endswith("backward done")
+
+
 @pytest.mark.parametrize(
     ("value", "shown"),
     [(0.0, "0.0000"), (-2.5, "-2.5000"), (1e-6, "1e-06"), (3.4e20, "3.4e+20"), (math.inf, "inf"), (math.nan, "nan")],

@@ -449,7 +449,7 @@ def _title(skeleton: Skeleton, drawing: Drawing, stacks: Mapping[Node, Stack], o
             parts.append(amount(operations, "FLOP"))
         if (memory := kept_memory(skeleton)).peak:
             parts.append(f"peak {'' if memory.is_complete else '≥ '}{amount(memory.peak, 'B')}")
-        parts.append("backward done" if skeleton.is_done else "before backward")
+        parts.append(skeleton.state)
     if stacks and not (options.is_page and len(skeleton.nodes) <= MOST_ON_A_PAGE):
         cards = len(set(stacks.values()))
         parts.append(f"{len(stacks)} ops folded into {cards} {'stack' if cards == 1 else 'stacks'}")

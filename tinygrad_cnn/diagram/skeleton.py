@@ -118,6 +118,14 @@ class Skeleton:
         """Whether a backward has left a gradient at a leaf."""
         return any(self.gradient(leaf) is not None for leaf in self.leaves)
 
+    @property
+    def state(self) -> str:
+        """How far backward is, in words. Gradients at leaves may be those of another result."""
+        record = self.record(self.root)
+        if self.root.saved is None or (record is not None and record.gradient is not None):
+            return "backward done"
+        return "gradients present" if self.is_done else "before backward"
+
     def gradient(self, node: Node) -> Tensor | None:
         """The gradient that is kept at a Node."""
         return node.watch.grad if node.watch is not None else None
