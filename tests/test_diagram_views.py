@@ -470,6 +470,13 @@ def test_dead_units_are_counted():
     assert problems((third.relu() * 1.0).sum().graph(view="health")) == {}
 
 
+def test_an_empty_batch_is_healthy():
+    with tg.watch(images=True):
+        loss = (Tensor(np.zeros((0, 3)), requires_grad=True) * 2.0).relu().sum()
+    loss.backward()
+    assert problems(loss.graph(view="health")) == {}
+
+
 def test_vanishing_and_exploding_gradients_are_found_with_their_factor():
     picture = run_both(sigmoids)
     found = [c.problem.partition(" is ")[0] for c in picture.drawing.cards if c.title.endswith("sigmoid")]

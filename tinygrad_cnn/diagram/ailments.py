@@ -127,7 +127,7 @@ class Ailments:
         if leaf in self.sick:
             return f"holds {not_finite(self.sick[leaf].value)}"
         gradient = self.skeleton.gradient(leaf)
-        if gradient is None:
+        if gradient is None or not gradient.array.size:
             return ""
         size = norm(gradient.array)
         if not math.isfinite(size):
