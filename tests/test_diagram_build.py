@@ -187,7 +187,9 @@ def test_a_second_order_graph_and_a_diamond_are_drawn():
     y = x
     for _ in range(60):
         y = y + y
-    assert len(build(y.sum(), fold=False).cards) == 62
+    plain = build(y.sum(), fold=False)
+    assert len(plain.cards) == 62
+    assert [(e.source, e.target) for e in plain.edges].count(("n1", "n2")) == 2
     assert [row[0] for row in texts(build(y.sum()), "stack")] == ["add ×59"]
 
 

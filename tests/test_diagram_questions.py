@@ -94,6 +94,7 @@ def under_no_grad(w):
         (lambda w, v: v.sum(), "w has no path to this result: no op that leads to it uses w"),
         (lambda w, v: (w.detach() * v).sum(), "w has no path to this result: cut by detach at "),
         (lambda w, v: ((w * 2.0).data * v).sum(), "w has no path to this result: cut by detach on the result of mul"),
+        (lambda w, v: ((w.detach().exp() + 1.0) * v).sum(), "w has no path to this result: cut by detach at "),
         (lambda w, v: (under_no_grad(w) * v).sum(), "w has no path to this result: cut by no_grad around mul at "),
         (lambda w, v: (w.argmax(0) * v).sum(), "w has no path to this result: cut by argmax (an op without gradient)"),
         (lambda w, v: ((w * 2.0 > 1.0) * v).sum(),
@@ -173,6 +174,7 @@ def test_a_path_that_does_not_exist_says_so():
     assert (report.answer, bool(report), report.picture) == (
         "no path leads from loss to x (but one leads back)", False, None,
     )  # fmt: skip
+    assert (h * leaf(3.0)).graph().path(x, "y").answer == "no path leads from x to y"
     with pytest.raises(ValueError, match="other is not in this graph, or no gradient flows through it"):
         loss.graph().path(other, loss)
     with pytest.raises(ValueError, match="'nothing' is not in this graph; there are x, h, loss"):
@@ -230,6 +232,7 @@ def test_a_difference_is_what_was_added_removed_or_changed():
     ]  # fmt: skip
     ids = {c.id for c in removed.picture.drawing.cards}
     assert all({e.source, e.target} <= ids for e in removed.picture.drawing.edges)
+    assert len(removed.picture.drawing.edges) == 2 + 2  # those there are, and those that led through tanh
     with pytest.raises(TypeError, match="diff: a int was given; a Picture is needed"):
         small.diff(3)
 

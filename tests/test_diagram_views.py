@@ -454,6 +454,8 @@ def test_without_watch_the_first_is_the_first_that_is_known():
     picture = log_of_zero().graph(view="health")
     assert list(problems(picture).values()) == ["first −inf (1 value) that is known"]
     assert "record under tg.watch()" in picture.drawing.legend[-1].text
+    found = problems(zero_by_zero().graph(view="health"))  # between the two is a sum that nobody keeps
+    assert list(found.values()) == ["first nan (1 value) that is known", "nan (1 value), inherited from div"]
 
 
 def test_dead_units_are_counted():

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from ..graph import Node
 from .captions import facts
-from .skeleton import Skeleton, op_name
+from .skeleton import Skeleton, op_name, outlines
 
 LONGEST_PERIOD = 8
 FEWEST = 2  # copies of modules; of single ops, twice as many
@@ -101,6 +101,8 @@ def _runs(skeleton: Skeleton, units: list[_Unit], repeats: bool, deep: bool) -> 
     while at < len(units):
         best = (0, 0, 0)
         for period in range(1, min(LONGEST_PERIOD, (len(units) - at) // 2) + 1):
+            if any(codes[at : at + period - k] == codes[at + k : at + period] for k in _divisors(period)):
+                continue  # itself a repetition
             end = at + period
             while end < len(codes) and codes[end] == codes[end - period]:
                 end += 1
@@ -118,6 +120,10 @@ def _runs(skeleton: Skeleton, units: list[_Unit], repeats: bool, deep: bool) -> 
     return runs
 
 
+def _divisors(n: int) -> list[int]:
+    return [k for k in range(1, n) if n % k == 0]
+
+
 def _signature(unit: _Unit) -> object:
     inner = {node: i for i, node in enumerate(unit.nodes)}
     return unit.kind, unit.is_module, tuple(
@@ -126,9 +132,11 @@ def _signature(unit: _Unit) -> object:
             tuple(facts(node)),
             node.shape,
             tuple(
-                p.shape if p.plan is None and i else inner.get(p, -1)  # what comes first is data, whoever made it
+                (i, p.shape if p.plan is None and i else inner.get(p, -1))  # what comes first is data, whoever made it
                 for i, p in zip(node.plan.indices, node.parents, strict=False)
+                if i or p in inner
             ),
+            tuple((i, outline.shape) for i, outline in outlines(node) if i),
         )
         for node in unit.nodes
     )  # fmt: skip

@@ -1,5 +1,6 @@
 """Planes of numbers as small PNG pictures, with zlib alone."""
 
+import math
 import struct
 import zlib
 from typing import Any
@@ -52,14 +53,22 @@ def _strip(summary: Summary, what: str, signed: bool) -> Strip | None:
     maps = summary.maps
     if maps is None or maps.shape[1] * maps.shape[2] < 4:
         return None
-    finite = np.where(np.isfinite(maps), maps, 0.0).astype(np.float64)
+    known = maps[np.isfinite(maps)]
+    finite = np.where(np.isfinite(maps), maps, known[0] if known.size else 0.0).astype(np.float64)
     planes = _diverging(finite) if signed else _sequential(finite)
     planes[~np.isfinite(maps)] = (192, 0, 0)  # nan and inf stand out
     high, wide = maps.shape[1:]
     scale = SIDE / max(high, wide)
-    total = 1 if len(summary.shape) < 3 else summary.shape[1] if summary.shape[1] > 1 else summary.shape[0]
+    total = _planes(summary.shape)
     label = f"{what}, {len(maps)} of {total}" if len(maps) < total else what
     return Strip(tuple(map(png, planes)), wide * scale, high * scale, label)
+
+
+def _planes(shape: tuple[int, ...]) -> int:
+    """How many planes there are of the first image, or of the kernels."""
+    if len(shape) < 4:
+        return shape[0] if len(shape) == 3 else 1
+    return math.prod(shape[1:-2]) if shape[1] > 1 else shape[0] * math.prod(shape[2:-2])
 
 
 def _sequential(maps: NDArray[Any]) -> NDArray[np.uint8]:

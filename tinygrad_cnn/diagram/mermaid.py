@@ -28,9 +28,7 @@ def to_mermaid(drawing: Drawing) -> str:
     GitHub refuses more than 500 edges or 50,000 characters.
     """
     number = {card.id: i for i, card in enumerate(drawing.cards)}
-    lines = (
-        ["---", f"title: {json.dumps(printable(drawing.title), ensure_ascii=False)}", "---"] if drawing.title else []
-    )
+    lines = ["---", f"title: {_title(drawing.title)}", "---"] if drawing.title else []
     lines.append(f"flowchart {'LR' if drawing.direction == 'LR' else 'TB'}")
     groups: list[str] = []
     opened = 0

@@ -158,7 +158,7 @@ class Skeleton:
         for node in reversed(self.nodes):
             if node in before:
                 before.update(node.parents)
-        return after & before if b in after else set()
+        return after & before
 
     def parameters(self, nodes: list[Node]) -> list[Node]:
         """The leaves that enter the ops, each once."""
