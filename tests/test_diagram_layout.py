@@ -276,6 +276,17 @@ def test_the_main_path_stays_straight_beside_a_skip_edge_and_through_a_group():
     assert all(len(route.path) == 2 for route in places.routes[:7])
 
 
+@pytest.mark.parametrize("direction", ["TB", "LR"])
+def test_a_second_edge_into_a_small_card_does_not_bend_the_main_path(direction):
+    drawing = chain(3, direction=direction)
+    drawing.cards.append(Card("y", "target", "input", "y"))
+    drawing.edges.append(Edge("y", "c2", "constant"))
+    sizes = equal_sizes(drawing)
+    places = place(drawing, Sizes([Size(32, 32)] * 4, sizes.labels, sizes.titles))
+    assert [len(route.path) for route in places.routes[:2]] == [2, 2]
+    assert len(places.routes[2].path) > 2
+
+
 def test_lines_into_a_low_group_beside_a_tall_one_bend_above_both():
     cards = [Card("c0", "card", "math", "c"), Card("low", "card", "math", "c", group="low")]
     cards += [Card(f"t{i}", "card", "math", "c", group="tall") for i in range(6)]

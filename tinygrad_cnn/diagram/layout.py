@@ -409,7 +409,7 @@ def _spread(box: Box, wanted: list[tuple[float, int]], ports: list[float], round
     wanted.sort()
     within = _ports_within(box.width)
     low, high = _middle(box) - within, _middle(box) + within
-    step = min(PORT_STEP, (high - low) / max(1, len(wanted) - 1))
+    step = min(PORT_STEP, (high - low) / max(2, len(wanted) - 1))  # of two edges one may keep the middle
     at = low - step
     for x, edge in wanted:
         at = ports[edge] = max(min(x, high), at + step)

@@ -297,9 +297,9 @@ class Level:
         get = self.shift.get
         down_from = [get((above, i), 0.0) for i, above in enumerate(self.spine_up)]
         up_from = [-get((i, below), 0.0) for i, below in enumerate(self.spine_down)]
-        above = (self.spine_up, down_from, self.ups, self.up_shift)
-        below = (self.spine_down, up_from, self.downs, self.down_shift)
-        pulls = self._pulls(above, below), self._pulls(below, above)
+        upper = (self.spine_up, down_from, self.ups, self.up_shift)
+        lower = (self.spine_down, up_from, self.downs, self.down_shift)
+        pulls = self._pulls(upper, lower), self._pulls(lower, upper)
         layers = [layer for layer in self.layers if layer]
         size = sum(map(len, layers))
         passed: list[list[float]] = []
