@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..flops import total_flops
+from ..flops import flops_of, total_flops
 from ..graph import Node, Outline, Tensor
 from ..shapes import is_int
 from .captions import SIGNS, amount, by, decimals, facts, family, is_sign, number, some
@@ -53,11 +53,9 @@ def build(skeleton: Skeleton, options: Options) -> Drawing:
         raise ValueError(f"graph: direction={options.direction!r}; it can be 'TB' or 'LR'")
     if options.fold not in (None, True, False):
         raise ValueError(f"graph: fold={options.fold!r}; it can be None, True or False")
-    for name, value in (("depth", options.depth), ("max_nodes", options.max_nodes)):
-        if (name == "max_nodes" or value is not None) and (not is_int(value) or value < 1):
+    for name, value in (("depth", 1 if options.depth is None else options.depth), ("max_nodes", options.max_nodes)):
+        if not is_int(value) or value < 1:
             raise ValueError(f"graph: {name}={value!r}; it can be an int from 1 on")
-    if options.theme not in ("auto", "light", "dark", "print"):
-        raise ValueError(f"graph: theme={options.theme!r}; it can be 'auto', 'light', 'dark' or 'print'")
     view = view_of(options.view, skeleton, options.parameters)
     stacks = _folded(skeleton, view, options)
     refused = {stacks.get(node) for node in options.problems}  # what is around an op that refused its inputs stays open
@@ -446,7 +444,8 @@ def _title(skeleton: Skeleton, drawing: Drawing, stacks: Mapping[Node, Stack], o
         parts.append("stopped by a ShapeError")
     else:
         if operations := total_flops(skeleton.ops):
-            parts.append(amount(operations, "FLOP"))
+            is_whole = all(flops_of(node) is not None for node in skeleton.ops)
+            parts.append(f"{'' if is_whole else '≥ '}{amount(operations, 'FLOP')}")
         if (memory := kept_memory(skeleton)).peak:
             parts.append(f"peak {'' if memory.is_complete else '≥ '}{amount(memory.peak, 'B')}")
         parts.append(skeleton.state)
