@@ -9,6 +9,7 @@ import pytest
 
 import tinygrad_cnn as tg
 from tinygrad_cnn import Tensor, memory, nn
+from tinygrad_cnn.declaration import registry
 from tinygrad_cnn.diagram.captions import amount, number
 from tinygrad_cnn.diagram.kept import kept_memory
 from tinygrad_cnn.diagram.views import VIEWS
@@ -305,6 +306,21 @@ def test_the_cost_view_counts_operations_and_their_shares_sum_to_one(program, fo
     assert shares == pytest.approx(1.0)
     assert amount(total, "FLOP") in picture.drawing.title
     assert f"{amount(total, 'FLOP')} in all" in picture.drawing.legend[0].text
+
+
+def test_an_op_whose_cost_nobody_declared_is_named_and_makes_the_total_a_bound():
+    def undeclared(x, /):
+        return x * 2.0
+
+    op = tg.op(undeclared)
+    op.vjp(x=lambda g: g * 2.0)
+    try:
+        loss = op(leaf(1.0, 2.0)).sum()
+        picture = loss.graph(view="cost")
+    finally:
+        del registry["undeclared"]
+    assert said(card(picture, "undeclared")) == ["FLOPs not declared"]
+    assert " · ≥ 2 FLOP · " in picture.drawing.title
 
 
 def test_times_are_shown_where_they_were_watched_and_share_the_whole():
