@@ -238,7 +238,8 @@ def test_the_caller_s_variables_name_tensors_and_names_win():
         (lambda: leaf().graph(depth=0), ValueError, "depth=0; it can be an int from 1 on"),
         (lambda: leaf().graph(depth="a"), ValueError, "depth='a'; it can be an int from 1 on"),
         (lambda: leaf().graph(max_nodes=None), ValueError, "max_nodes=None; it can be an int from 1 on"),
-        (lambda: leaf().graph(focus="conv"), ValueError, "focus='conv' is no card; there are "),
+        (lambda: digits_loss()[0].graph(focus="conv"), ValueError, "focus='conv' is no card; there are conv1.weight, "),
+        (lambda: leaf().graph(theme="red"), ValueError, "theme='red'; it can be 'auto', 'light', 'dark' or 'print'"),
         (
             lambda: leaf().graph(label=lambda c: c.title),
             TypeError,

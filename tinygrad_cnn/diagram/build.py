@@ -56,6 +56,8 @@ def build(skeleton: Skeleton, options: Options) -> Drawing:
     for name, value in (("depth", 1 if options.depth is None else options.depth), ("max_nodes", options.max_nodes)):
         if not is_int(value) or value < 1:
             raise ValueError(f"graph: {name}={value!r}; it can be an int from 1 on")
+    if options.theme not in ("auto", "light", "dark", "print"):
+        raise ValueError(f"graph: theme={options.theme!r}; it can be 'auto', 'light', 'dark' or 'print'")
     view = view_of(options.view, skeleton, options.parameters)
     stacks = _folded(skeleton, view, options)
     refused = {stacks.get(node) for node in options.problems}  # what is around an op that refused its inputs stays open
