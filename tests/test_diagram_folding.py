@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 import tinygrad_cnn as tg
 from tinygrad_cnn import Tensor, nn
-from tinygrad_cnn.diagram.build import PAGE
-from tinygrad_cnn.diagram.folding import fold
+from tinygrad_cnn.diagram.folding import PAGE, fold
 from tinygrad_cnn.diagram.views import VIEWS
 from tinygrad_cnn.nn.models import ResNet20
 

@@ -4,13 +4,15 @@ Repeats are units of one module (modules and ops in order) that come again and a
 shapes, each fed by the one before.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..graph import Node
 from .captions import facts
 from .skeleton import Skeleton, op_name, outlines
 
+PAGE = 24  # ops that fit a readable page
+FEWEST_CARDS = 6  # that are worth a picture: what would leave fewer stays open up to two pages
 LONGEST_PERIOD = 8
 FEWEST = 2  # copies of modules; of single ops, twice as many
 
@@ -168,3 +170,45 @@ def _stack(units: list[_Unit], period: int, inside: str) -> Stack | None:
         inside,
         tuple(tuple(node for unit in copy for node in unit.nodes) for copy in copies),
     )
+
+
+def choose(
+    skeleton: Skeleton, depth: int | None, repeats: bool | None, max_nodes: int, fits: int = PAGE
+) -> dict[Node, Stack]:
+    """The stacks that were asked for, and those that bring the number of cards below the limits.
+
+    With neither a depth nor a wish about repeats, repeats and then modules fold from the inside until `fits` cards are
+    left; otherwise until max_nodes are.
+    """
+    is_free = depth is None and repeats is None
+    limit = min(max_nodes, fits) if is_free else max_nodes
+    stacks = fold(skeleton, depth, repeats is True)
+    if visible(skeleton, stacks) > limit and repeats is not False:
+        stacks = fold(skeleton, depth, True)
+    deepest = max((place.group.count(".") + 1 for place in skeleton.place.values() if place.group), default=0)
+    for level in range(deepest if depth is None else min(depth - 1, deepest), 0, -1):
+        if visible(skeleton, stacks) <= limit:
+            break
+        folded = fold(skeleton, level, repeats is not False)
+        is_poor = visible(skeleton, folded) < FEWEST_CARDS
+        if is_free and is_poor and visible(skeleton, stacks) <= min(2 * fits, max_nodes):
+            break
+        stacks = folded
+    return stacks
+
+
+def visible(skeleton: Skeleton, stacks: Mapping[Node, Stack]) -> int:
+    """How many cards for ops are drawn."""
+    return sum(node not in stacks for node in skeleton.ops) + len(set(stacks.values()))
+
+
+def folded_paths(skeleton: Skeleton, stacks: Mapping[Node, Stack]) -> set[str]:
+    """The paths of the modules that are folded."""
+    paths = set()
+    for stack in set(stacks.values()):
+        depth = stack.path.count(".")
+        for node in stack.nodes:
+            path = ".".join(skeleton.place[node].path.split(".")[: depth + 1])
+            if path in skeleton.kinds:
+                paths.add(path)
+    return paths

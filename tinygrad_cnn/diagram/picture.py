@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from ..graph import Tensor, method
 from ..shapes import ShapeError
-from .build import Options, build
+from .build import build
 from .changes import around, compare, relabel
 from .digraph import to_digraph
 from .explorer import to_model_explorer
 from .mermaid import to_mermaid
 from .model import Card, Drawing
+from .options import Options
 from .page import to_page
 from .questions import Answer, between, find, kept_arrays, nan_causes, no_gradient
 from .report import Report

@@ -144,6 +144,16 @@ class Skeleton:
         path = self.place[node].path
         return f"{path}.{name}" if path and name in _LAYER_NAMES.values() else str(name)
 
+    def is_frozen(self, node: Node, i: int) -> bool:
+        """Whether a constant input is the weight or bias of a layer."""
+        return i > 0 and self.input_name(node, i).endswith(("weight", "bias"))
+
+    def constant_name(self, outline: Outline, node: Node, i: int) -> str:
+        """What a constant input is called."""
+        if name := self.name(outline):
+            return name
+        return self.input_name(node, i) if self.is_frozen(node, i) else "constant" if i else "input"
+
     def title(self, node: Node) -> str:
         """What a Node is called in sentences: a parameter's name; of an op, its layer's path, its name, or the op."""
         if node.plan is None:

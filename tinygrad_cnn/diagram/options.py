@@ -1,0 +1,44 @@
+"""How to draw a graph: what `draw` takes, and what a question marks."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ..graph import Node, Tensor
+from ..shapes import is_int
+
+_CHOICES = {
+    "params": ("nodes", "inline", "hide"),
+    "direction": ("TB", "LR"),
+    "theme": ("auto", "light", "dark", "print"),
+}
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to draw a graph; `picture.draw` says what each of these does."""
+
+    view: str = "ops"
+    depth: int | None = None
+    fold: bool | None = None
+    params: str = "nodes"
+    max_nodes: int = 400
+    title: str | None = None
+    legend: bool = True
+    direction: str = "TB"
+    theme: str = "auto"
+    parameters: Mapping[str, Tensor] = field(default_factory=dict)  # of the model, by path
+    problems: Mapping[Node, str] = field(default_factory=dict)  # of ops, beside those that the view finds
+    stamps: Mapping[str, str] = field(default_factory=dict)  # of ops by name: what gradcheck said
+    emphasis: frozenset[Node] | None = None  # all else is pale
+    is_page: bool = False  # draw every module open, with the stack that stands for it where the page folds it
+
+    def __post_init__(self) -> None:
+        for name, allowed in _CHOICES.items():
+            if (value := getattr(self, name)) not in allowed:
+                *most, last = map(repr, allowed)
+                raise ValueError(f"graph: {name}={value!r}; it can be {', '.join(most)} or {last}")
+        if self.fold not in (None, True, False):
+            raise ValueError(f"graph: fold={self.fold!r}; it can be None, True or False")
+        for name, number in (("depth", 1 if self.depth is None else self.depth), ("max_nodes", self.max_nodes)):
+            if not is_int(number) or number < 1:
+                raise ValueError(f"graph: {name}={number!r}; it can be an int from 1 on")
