@@ -886,3 +886,10 @@ def test_what_numpys_functions_cannot_do_with_a_tensor_is_said_in_numpys_names(f
 def test_numpys_squeeze_refuses_a_longer_axis():
     with pytest.raises(tg.ShapeError, match=r"np.squeeze: axis 1 of shape \(1, 3\) is longer than 1"):
         np.squeeze(leaf(np.zeros((1, 3))), axis=(0, 1))
+
+
+def test_where_names_the_shapes_that_do_not_broadcast_and_draws_them():
+    x = Tensor(np.ones((2, 3), np.float32), requires_grad=True)
+    with pytest.raises(tg.ShapeError, match=r"where: shapes \(4,\) and \(2, 3\) and \(\) do not broadcast") as caught:
+        tg.where(np.ones(4, bool), x * 2.0, 0.0)
+    assert [card.title for card in caught.value.graph().drawing.cards if card.problem] == ["where"]

@@ -333,7 +333,8 @@ def _(draw: Any) -> Any:
 
 @op(broadcast=True)
 def select(x: Any, y: Any, /, condition: Any) -> Any:
-    """x where `condition` holds, else y."""
+    """x where `condition` holds, else y. Raises ShapeError for shapes that do not broadcast together."""
+    broadcast_shape(condition.shape, np.shape(x), np.shape(y), op="where")
     return np.where(condition, x, y)
 
 
