@@ -105,9 +105,11 @@ def stopped_after(limit: float) -> Iterator[None]:
 def ours(size: int) -> Iterator[tuple[str, Callable[[], Any]]]:
     """(renderer, what it does) for a graph of about `size` nodes."""
     loss = our_loss(max(1, size // PER_BLOCK))
-    drawing = loss.graph(max_nodes=10 * size).drawing
+    drawing = loss.graph(fold=False, max_nodes=10 * size).drawing
+    if len(drawing.cards) < size / 2:
+        raise SystemExit(f"the picture of {size} nodes has {len(drawing.cards)} cards: it is not what the peers draw")
     svg = to_svg(drawing, theme="light")
-    yield "build the drawing", lambda: loss.graph(max_nodes=10 * size)
+    yield "build the drawing", lambda: loss.graph(fold=False, max_nodes=10 * size)
     yield "layout and SVG", lambda: to_svg(drawing)
     yield "PNG of the SVG", lambda: to_png(svg)
     yield "DOT", lambda: to_digraph(drawing).source

@@ -111,7 +111,7 @@ def test_the_way_to_a_cut_ends_where_it_stops_and_says_what_to_do():
     assert [row["op"] for row in report] == ["exp", "sigmoid", "detach ← here it stops", "mul"]
     assert all(__file__ in row["recorded at"] for row in report)
     assert report.answer.endswith("leave out the detach (or .data) if the gradient should flow")
-    assert titles(report.picture, faint=False) == ["input", "×"]
+    assert titles(report.picture, faint=False) == ["constant", "×"]
 
 
 def test_why_no_grad_before_backward_and_for_what_has_no_gradient_by_kind():

@@ -467,11 +467,8 @@ def test_a_result_without_gradient_remembers_the_op_that_ended_it(op, why, end):
     with tg.watch():
         h = leaf(2, 3) * 2.0
         result = end(h)
-    cut = result.outline.cut
-    while cut.op != op:
-        (source,) = cut.sources
-        cut = source.cut
-    assert (cut.why, cut.sources) == (why, (h.node,))
+    (cut,) = result.outline.cuts
+    assert (cut.op, cut.why, cut.sources) == (op, why, (h.node,))
     assert cut.line[0] == __file__
 
 
@@ -482,3 +479,20 @@ def test_outside_a_block_and_without_gradient_no_cut_is_kept():
         plain = Tensor([1.0]) * 2.0
         assert not hasattr(plain, "outline")
         assert not hasattr(plain.detach(), "outline")
+
+
+def test_a_running_mean_remembers_a_bounded_number_of_cuts():
+    w = leaf(3)
+    with tg.watch():
+        ema, total = w.detach(), 0.0
+        for _ in range(100):
+            ema = ema * 0.9 + w.detach() * 0.1
+            total = total + (w * 2.0).sum().detach()
+    assert len({cut.sources for cut in ema.outline.cuts}) == 1
+    assert len(total.outline.cuts) == 16
+
+
+@pytest.mark.parametrize("name", ["stats", "images", "lines"])
+def test_what_is_no_bool_is_refused(name):
+    with pytest.raises(TypeError, match=f"watch: {name} is 'yes'; True or False is needed"):
+        tg.watch(**{name: "yes"})

@@ -305,7 +305,7 @@ class Tensor:
         def graph(
             self,
             model: Any = None,
-            inputs: "Mapping[str, Tensor] | None" = None,
+            inputs: Mapping[str, Any] | None = None,
             view: str = "ops",
             depth: builtins.int | None = None,
             fold: builtins.bool | None = None,
@@ -495,20 +495,20 @@ class Hook:
 class Outline:
     """What the graph remembers of a constant: enough to draw it, and where a gradient stopped on its way."""
 
-    __slots__ = ("__weakref__", "cut", "dtype", "order", "shape")
+    __slots__ = ("__weakref__", "cuts", "dtype", "order", "shape")
 
     def __init__(self, array: Array) -> None:
         self.shape, self.dtype, self.order = array.shape, array.dtype, memory.tick()
-        self.cut: Cut | None = None
+        self.cuts: tuple[Cut, ...] = ()  # the latest first
 
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """Why no gradient flows through a value: `op` made it from `sources`, and `why` ("no_grad", or an op) ends it."""
+    """Why no gradient flows to `sources`: `op` made something of them, and `why` ("no_grad", or an op) ends it."""
 
     op: str
     why: str
-    sources: "tuple[Node | Outline, ...]"
+    sources: "tuple[Node, ...]"
     line: tuple[str, int] | None
 
 
@@ -522,6 +522,7 @@ class Node:
 
     __slots__ = (
         "__weakref__",
+        "bytes",
         "constants",
         "dtype",
         "order",
@@ -540,6 +541,7 @@ class Node:
     params: dict[str, Any]
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
+    bytes: int  # of the residual that the forward returned; -1 where the output shows the memory of the first input
     order: int  # from memory.tick: later than its parents, comparable with changes in place
     watch: Watch | None
     scope: Scope | None  # the module it was recorded in
@@ -558,7 +560,7 @@ def _leaf(array: Array) -> Node:
     node = _new(Node)
     node.plan, node.parents, node.saved, node.params, node.watch = None, (), (), {}, Watch(keep=True)
     node.shape, node.dtype, node.order = array.shape, array.dtype, memory.tick()
-    node.scope, node.constants = None, ()
+    node.scope, node.constants, node.bytes = None, (), 0
     return node
 
 

@@ -203,6 +203,11 @@ def _applier(op: Op, forward: Callable[..., Any]) -> Callable[..., Any]:
             node.order = tick()
             node.watch = None
             node.scope = current_scope.get()
+            node.bytes = 0
+            if residual:
+                node.bytes = _nbytes(extra)
+            elif out.base is not None and isinstance(scope[0], np.ndarray):
+                node.bytes = -(memory.owner(out) is memory.owner(scope[0]))
             node.constants = ()
             if len(parents) < len(args):
                 node.constants = tuple(
@@ -254,7 +259,7 @@ def _short(op: Op, forward: Callable[..., Any], apply: Callable[..., Any]) -> Ca
         tensor.node = made = _new(Node)
         made.plan, made.parents, made.saved = plan, (node,), plan.save((array, out), _NONE)
         made.params, made.shape, made.dtype, made.order, made.watch = _NONE, out.shape, out.dtype, tick(), None
-        made.scope, made.constants = scope(), ()
+        made.scope, made.constants, made.bytes = scope(), (), 0
         return tensor
 
     def binary(x: Any = _ABSENT, y: Any = _ABSENT, /, *more: Any, **params: Any) -> Any:
@@ -299,7 +304,7 @@ def _short(op: Op, forward: Callable[..., Any], apply: Callable[..., Any]) -> Ca
         tensor.node = made = _new(Node)
         made.plan, made.parents, made.saved = plan, parents, plan.save((a, b, out), _NONE)
         made.params, made.shape, made.dtype, made.order, made.watch = _NONE, out.shape, out.dtype, tick(), None
-        made.scope = scope()
+        made.scope, made.bytes = scope(), 0
         made.constants = () if mask == 3 else ((2 - mask, _outline(x if mask == 2 else y)),)
         return tensor
 
@@ -341,6 +346,7 @@ def _failed(op: Op, args: Sequence[Any], parents: Sequence[Node], mask: int, par
     node.plan, node.parents, node.saved, node.watch = Plan(op, mask, len(args)), tuple(parents), None, None
     node.params = {name: brief(value) if isinstance(value, np.ndarray) else value for name, value in params.items()}
     node.shape, node.dtype, node.order, node.scope = (), default_float, memory.tick(), current_scope.get()
+    node.bytes = 0
     node.constants = tuple((i, _outline(a)) for i, a in enumerate(args) if a is not None and not mask >> i & 1)
     return node
 
@@ -357,6 +363,10 @@ def _outline(a: Any) -> Any:
             a.outline = Outline(a.array)
             return a.outline
     return Outline(a) if isinstance(a, np.ndarray) else a
+
+
+def _nbytes(residual: Any) -> int:
+    return sum(getattr(part, "nbytes", 0) for part in (residual if isinstance(residual, tuple) else (residual,)))
 
 
 _NONE: dict[str, Any] = {}  # the parameters of an op that has none

@@ -1,7 +1,7 @@
 """`watch`: keep statistics and pictures of every value and gradient, the line of every op, and where gradients stop.
 
 While a block watches, every op leaves a Record at its Node (`node.watch.record`), and a result that no gradient flows
-through remembers what it was made from (`outline.cut`). Nothing here runs while nobody watches.
+through remembers what it was made from (`outline.cuts`). Nothing here runs while nobody watches.
 """
 
 import sys
@@ -26,6 +26,8 @@ _READABLE = ("models.py", "digits_net.py")  # of the package: networks, whose li
 
 _watching: ContextVar["tuple[watch, ...]"] = ContextVar("watching", default=())  # the innermost last
 _lock = threading.Lock()
+_NO_OUTLINE = Outline(np.empty(0))
+MOST_CUTS = 16  # that a value without gradient remembers: a running mean is made of every step's
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +107,9 @@ class watch:
     """
 
     def __init__(self, stats: bool = True, images: bool = False, lines: bool = True) -> None:
+        for name, value in (("stats", stats), ("images", images), ("lines", lines)):
+            if not isinstance(value, bool):
+                raise TypeError(f"watch: {name} is {value!r}; True or False is needed")
         self.stats, self.images, self.lines = stats, images, lines
 
     def __enter__(self) -> Self:
@@ -146,18 +151,20 @@ class watch:
         """Let a result without a Node remember what it was made from, if a gradient could have flowed there."""
         if not _watching.get():
             return
-        sources: list[Node | Outline] = []
+        sources: list[Node] = []
+        cuts: dict[Cut, None] = {}
         for a in args:
             if isinstance(a, Tensor):
-                outline = getattr(a, "outline", None)
                 if a.node is not None:
                     sources.append(a.node)
-                elif outline is not None and outline.cut is not None:
-                    sources.append(outline)
+                else:
+                    cuts |= dict.fromkeys(getattr(a, "outline", _NO_OUTLINE).cuts)
         if sources:
             why = op if recording.get() or op == "detach" else "no_grad"
+            cuts = {Cut(op, why, tuple(sources), _line() if _watching.get()[-1].lines else None): None, **cuts}
+        if cuts:
             result.outline = Outline(result.array)
-            result.outline.cut = Cut(op, why, tuple(sources), _line() if _watching.get()[-1].lines else None)
+            result.outline.cuts = tuple(cuts)[:MOST_CUTS]
 
 
 def _line() -> tuple[str, int] | None:

@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from ..graph import Node, Tensor
+from ..graph import Node, Outline, Tensor
 from ..observation import Summary, norm
 from .captions import family, number, percent
 from .cuts import Break, find_break
 from .known import Known
-from .skeleton import Skeleton
+from .skeleton import Skeleton, outlines
 
 MOSTLY_ZERO = 0.9  # of an activation's values, above which its units count as dead
 DEAD_CHANNELS = 0.5  # of an activation's channels, zero in the whole batch
@@ -25,23 +25,23 @@ _STEADY = ("conv", "act", "norm", "math")  # families that should keep a gradien
 
 @dataclass(frozen=True)
 class Sick:
-    """A value with nan or inf. origin: the first op on the way to it that has one; came_in: whether an input has one.
+    """A value with nan or inf. origin: what has the first one on the way to it, and its title; None if it is this one.
 
     is_sure: whether all inputs are known.
     """
 
     value: Summary
-    origin: Node | None
-    came_in: bool
-    is_sure: bool
+    origin: Node | Outline | None
+    title: str
+    is_sure: bool = True
 
-    def words(self, skeleton: Skeleton) -> str:
+    @property
+    def words(self) -> str:
         """first −inf (3,136 values) here"""
         what = not_finite(self.value)
         if self.origin is not None:
-            return f"{what}, inherited from {skeleton.title(self.origin)}"
-        if self.came_in:
-            return f"{what}, which came in with an input"
+            came_in = self.origin.plan is None if isinstance(self.origin, Node) else True
+            return f"{what}, which came in with {self.title}" if came_in else f"{what}, inherited from {self.title}"
         return f"first {what} here" if self.is_sure else f"first {what} that is known"
 
 
@@ -53,25 +53,44 @@ class Ailments:
         self._parameters = parameters
 
     @cached_property
-    def sick(self) -> dict[Node, Sick]:
-        """The ops and leaves whose values are known not to be finite."""
-        found: dict[Node, Sick] = {}
-        behind: dict[Node, Node] = {}  # of an unknown value, the sick one that it was made from
+    def sick(self) -> dict[Node | Outline, Sick]:
+        """The ops, leaves and constants whose values are known not to be finite, in order."""
+        found: dict[Node | Outline, Sick] = {}
+        behind: dict[Node | Outline, tuple[Node | Outline, str]] = {}  # the origin of what an unknown value was made of
         for node in self.skeleton.nodes:
-            origin = next((behind[p] for p in node.parents if p in behind), None)
+            sources: list[Node | Outline] = list(node.parents)
+            for i, outline in outlines(node):
+                sources.append(outline)
+                seen = self.known.value(outline)
+                if seen is not None and not seen.is_finite and outline not in found:
+                    name = self.skeleton.constant_name(outline, node, i)
+                    found[outline] = Sick(seen, None, name)
+                    behind[outline] = (outline, name)
+            origin = next((behind[source] for source in sources if source in behind), None)
             value = self.known.value(node)
+            title = self.skeleton.title(node)
             if value is None:
                 if origin is not None:
                     behind[node] = origin
             elif not value.is_finite:
-                inputs = self.known.inputs(node)
-                came_in = origin is not None or any(seen is not None and not seen.is_finite for seen in inputs)
-                found[node] = Sick(value, origin, came_in, None not in inputs)
-                behind[node] = origin or node
+                first, called = origin if origin is not None else (None, title)
+                found[node] = Sick(value, first, called, None not in map(self.known.value, sources))
+                behind[node] = origin or (node, title)
         return found
 
-    def is_sick(self, node: Node) -> bool:
-        """Whether an op's output is known to hold nan or inf."""
+    @cached_property
+    def causes(self) -> frozenset[Node]:
+        """The ops where nan or inf came up first, forward or in the gradients, or came in."""
+        first = {key for key, sick in self.sick.items() if sick.origin is None}
+        found = {node for node in first if isinstance(node, Node) and node.plan is not None}
+        for node in self.skeleton.ops:
+            entering = [*(p for p in node.parents if p.plan is None), *(outline for _, outline in outlines(node))]
+            if not first.isdisjoint(entering) or any(FIRST in problem for problem in self._gradient(node)):
+                found.add(node)
+        return frozenset(found)
+
+    def is_sick(self, node: Node | Outline) -> bool:
+        """Whether a value is known to hold nan or inf."""
         return node in self.sick
 
     def sends_sick(self, node: Node, k: int) -> bool:
@@ -84,7 +103,7 @@ class Ailments:
         """The problems at an op, the gravest first."""
         found = []
         if node in self.sick:
-            found.append(self.sick[node].words(self.skeleton))
+            found.append(self.sick[node].words)
         else:
             found += self._gradient(node)
         value = self.known.value(node)
@@ -121,6 +140,10 @@ class Ailments:
     def _first_sick_gradient(self) -> bool:
         """Whether it is known where nan or inf came into the gradients: forward, or at the rule of an op."""
         return bool(self.sick) or any(FIRST in p for node in self.skeleton.ops for p in self._gradient(node))
+
+    def of_constant(self, constant: Outline) -> str:
+        """The problem at a constant, or ""."""
+        return f"holds {not_finite(self.sick[constant].value)}" if constant in self.sick else ""
 
     def of_leaf(self, leaf: Node) -> str:
         """The problem at a parameter, or ""."""
@@ -161,8 +184,8 @@ class Ailments:
         value = self.known.value(leaf)
         if value is not None:
             return value.norm
-        name = self.skeleton.name(leaf)
-        return norm(self.skeleton.tensors[name].array) if name else None
+        tensor = self.skeleton.tensor(leaf)
+        return norm(tensor.array) if tensor is not None else None
 
     @cached_property
     def unreached(self) -> dict[str, Break | None]:

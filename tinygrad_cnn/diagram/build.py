@@ -8,7 +8,7 @@ from typing import Any
 
 from ..flops import flops_of, total_flops
 from ..graph import Node, Outline
-from .captions import amount, by, decimals, family, number
+from .captions import amount, by, decimals, family, number, operand
 from .cards import Cards
 from .details import Details
 from .folding import Stack, choose, folded_paths
@@ -25,13 +25,15 @@ def build(skeleton: Skeleton, options: Options) -> Drawing:
     """The Drawing of a graph. Raises ValueError for an option that does not exist."""
     view = view_of(options.view, skeleton, options.parameters)
     depth = 1 if options.depth is None and options.view == "arch" else options.depth
-    stacks = choose(skeleton, depth, options.fold, options.max_nodes)
-    refused = {stacks.get(node) for node in options.problems}  # what is around an op that refused its inputs stays open
-    stacks = {node: stack for node, stack in stacks.items() if stack not in refused}
+    keep = view.causes() | frozenset(options.problems)
+    if options.focus is not None:
+        keep |= skeleton.named(options.focus)
+    stacks = choose(skeleton, depth, options.fold, options.max_nodes, keep)
     if options.is_page and len(skeleton.nodes) <= MOST_ON_A_PAGE:
         drawing = _Drawer(skeleton, view, {}, options).draw(folded_paths(skeleton, stacks))
     else:
         drawing = _Drawer(skeleton, view, stacks, options).draw(set())
+    drawing.is_before_backward = skeleton.state == "before backward"
     drawing.direction, drawing.theme = options.direction, "light" if options.theme == "print" else options.theme
     drawing.title = _title(skeleton, drawing, stacks, options)
     drawing.legend = view.legend() if options.legend else ()
@@ -72,11 +74,11 @@ class _Drawer:
             for k, parent in enumerate(node.parents):
                 if parent.plan is not None:
                     self._add_flow(parent, node, k)
-        for card, user, cut in self.view.loose():
+        for card, cut in self.view.loose():
             self.drawing.cards.append(card)
-            if user is not None:
-                edge = Edge(card.id, self._id(user), "constant", (Row(cut, "problem"),), problem=True)
-                self.drawing.edges.append(edge)
+            if cut is not None:
+                target = self.inputs.get(cut.constant, self._id(cut.user))
+                self.drawing.edges.append(Edge(card.id, target, "constant", (Row(cut.brief, "problem"),), problem=True))
         return self.drawing
 
     def _id(self, node: Node) -> str:
@@ -129,7 +131,7 @@ class _Drawer:
         for k, (i, parent) in enumerate(zip(node.plan.indices, node.parents, strict=False)):
             if parent.plan is None and self._shows_leaf(node, i, parent, stack):
                 if parent not in self.inputs:
-                    self._add_leaf(parent, self.skeleton.name(parent) or self.skeleton.input_name(node, i), group)
+                    self._add_leaf(parent, self.skeleton.leaf_name(parent, node, i), group)
                 self._add_leaf_edge(parent, node, k, target)
         for i, outline in outlines(node):
             if stack is None or i == 0:
@@ -157,7 +159,9 @@ class _Drawer:
             self.drawing.edges.append(Edge(target, source, "gradient", rows, width, faint=faint))
         else:
             poisoned = self.view.is_poisoned(leaf, node)
-            self.drawing.edges.append(Edge(source, target, "parameter", problem=poisoned, faint=faint))
+            sign = operand(node, k)
+            label = (Row(sign),) if sign else ()
+            self.drawing.edges.append(Edge(source, target, "parameter", label, problem=poisoned, faint=faint))
 
     def _add_constant(self, outline: Outline, node: Node, i: int, target: str, group: str) -> None:
         if outline not in self.inputs:
@@ -169,8 +173,9 @@ class _Drawer:
         label = () if self.skeleton.is_frozen(node, i) else (Row(by(outline.shape)),)
         if (self.inputs[outline], target) not in self.edges:
             self.edges.add((self.inputs[outline], target))
-            faint = self.cards.is_faint(node)
-            self.drawing.edges.append(Edge(self.inputs[outline], target, "constant", rows=label, faint=faint))
+            faint, poisoned = self.cards.is_faint(node), self.view.is_poisoned(outline, node)
+            edge = Edge(self.inputs[outline], target, "constant", rows=label, problem=poisoned, faint=faint)
+            self.drawing.edges.append(edge)
 
     def _add_labels(self, node: Node, target: str) -> None:
         card = self.cards.labels(node, f"t{self.skeleton.number[node]}")
@@ -222,8 +227,8 @@ def _title(skeleton: Skeleton, drawing: Drawing, stacks: Mapping[Node, Stack], o
         if operations := total_flops(skeleton.ops):
             is_whole = all(flops_of(node) is not None for node in skeleton.ops)
             parts.append(f"{'' if is_whole else '≥ '}{amount(operations, 'FLOP')}")
-        if (memory := kept_memory(skeleton)).peak:
-            parts.append(f"peak {'' if memory.is_complete else '≥ '}{amount(memory.peak, 'B')}")
+        if peak := kept_memory(skeleton).peak:
+            parts.append(f"peak {amount(peak, 'B')}")
         parts.append(skeleton.state)
     if stacks and not (options.is_page and len(skeleton.nodes) <= MOST_ON_A_PAGE):
         cards = len(set(stacks.values()))

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ..graph import Node
+from ..graph import Node, Outline
 from .skeleton import input_shapes, outlines
 
 # The family of an op by the beginning of its name, first match; the tag says it in words.
@@ -23,6 +23,7 @@ _FAMILIES = (
 )
 SIGNS = {"add": "+", "sub": "−", "mul": "×", "div": "÷", "concatenate": "‖"}
 _BRIEF = {"kernel_size": "k", "stride": "s", "padding": "p", "dilation": "d"}
+_SECOND = {"sub": "−", "div": "÷", "matmul": "@", "pow": "^"}
 _UNSAID = ("labels", "shape")  # parameters that the edges show
 
 
@@ -35,26 +36,67 @@ def family(op: str) -> tuple[str, str]:
 
 
 def facts(node: Node) -> list[str]:
-    """Channels and the parameters that differ from their defaults, briefly: 1→8 k3 p1."""
+    """Channels, numbers, and the parameters that differ from their defaults, briefly: 1→8 k3 p1, × 1.5."""
+    return _channels(node) + _numbers(node) + settings(node)
+
+
+def _channels(node: Node) -> list[str]:
     op, said = node.plan.op, []
     shapes = input_shapes(node)
     if op.name.startswith("conv2d") and 0 in shapes and 1 in shapes and len(node.shape) == 4:
         said += [f"{shapes[0][1]}→{node.shape[1]}", f"k{_pair(shapes[1][2:])}"]
     elif op.name == "linear" and 0 in shapes and node.shape:
         said.append(f"{shapes[0][-1]}→{node.shape[-1]}")
-    for name, value in node.params.items():
-        if name in _UNSAID or _is_default(value, op.defaults.get(name)):
-            continue
-        said.append(f"{_BRIEF[name]}{_pair(value)}" if name in _BRIEF else f"{name}={_short(value)}")
     return said
 
 
+def settings(node: Node) -> list[str]:
+    """An op's parameters that differ from their defaults."""
+    op, said = node.plan.op, []
+    for name, value in node.params.items():
+        if name == "index":
+            said.append(f"[{', '.join(map(_step, value if isinstance(value, tuple) else (value,)))}]")
+        elif name not in _UNSAID and not _holds_array(value) and not _is_default(value, op.defaults.get(name)):
+            said.append(f"{_BRIEF[name]}{_pair(value)}" if name in _BRIEF else f"{name}={_short(value)}")
+    return said
+
+
+def _numbers(node: Node) -> list[str]:
+    """The plain numbers among an op's inputs, at their place: × 1.5, 1 − x, y=0.5."""
+    op = node.plan.op
+    numbers = [(i, value) for i, value in node.constants if not isinstance(value, Outline)]
+    sign = "^" if op.name == "pow" else SIGNS.get(op.name)
+    if sign:
+        return [f"{sign} {value:.4g}" if i else f"{value:.4g} {sign} x" for i, value in numbers]
+    return [f"{op.variadic or op.inputs[i]}={value:.4g}" for i, value in numbers]
+
+
+def operand(node: Node, k: int) -> str:
+    """What the edge from an op's k-th parent says where the order matters: − for what is subtracted."""
+    return _SECOND.get(node.plan.op.name, "") if node.plan.indices[k] == 1 else ""
+
+
 def _is_default(value: Any, default: Any) -> bool:
-    if value is None or (isinstance(value, str) and value.endswith(")")):  # an array, by dtype and shape
-        return True
     if isinstance(value, tuple) and value and all(v == default for v in value):
         return True
-    return type(value) is type(default) and not hasattr(value, "shape") and bool(value == default)
+    return value is None or (type(value) is type(default) and bool(value == default))
+
+
+def _holds_array(value: Any) -> bool:
+    """Whether a parameter is an array or has one in it; a freed graph has them as dtype and shape."""
+    if isinstance(value, tuple):
+        return any(map(_holds_array, value))
+    return hasattr(value, "shape") or (isinstance(value, str) and value.endswith(")"))
+
+
+def _step(part: Any) -> str:
+    """A part of an index as it is written."""
+    if isinstance(part, slice):
+        start, stop, step = ("" if value is None else str(value) for value in (part.start, part.stop, part.step))
+        return f"{start}:{stop}" + (f":{step}" if step else "")
+    if _holds_array(part):
+        return part if isinstance(part, str) else f"{part.dtype}{part.shape}"
+    return "…" if part is Ellipsis else str(part)
 
 
 def _pair(value: Any) -> str:

@@ -59,7 +59,6 @@ class Cards:
     def _fact_rows(self, node: Node) -> list[Row]:
         """The layer's class, what differs from the defaults, and the number of parameters."""
         place, said = self.skeleton.place[node], facts(node)
-        op = node.plan.op
         rows = []
         if place.layer:
             text = " ".join([place.kind, *said])
@@ -67,13 +66,10 @@ class Cards:
             rows.append(Row(f"{text} · {parameters:,} params" if parameters else text))
         elif said:
             rows.append(Row(" ".join(said)))
-        numbers = [c for _, c in node.constants if not isinstance(c, Outline)]
-        if numbers and op.name in SIGNS:
-            rows.append(Row(f"{SIGNS[op.name]} {numbers[0]:.4g}"))
         if self.options.params == "inline":
             for i, leaf in zip(node.plan.indices, node.parents, strict=False):
                 if leaf.plan is None:
-                    name = self.skeleton.name(leaf) or self.skeleton.input_name(node, i)
+                    name = self.skeleton.leaf_name(leaf, node, i)
                     rows.append(Row(f"{name.rpartition('.')[2]} {by(leaf.shape)}", "quiet"))
                     rows += self.view.leaf_rows(leaf)
         return rows
@@ -123,19 +119,21 @@ class Cards:
     def constant(self, outline: Outline, user: Node, i: int, id: str, group: str) -> Card:
         """Of a picture that enters, a frozen parameter, or another constant."""
         name, faint = self.skeleton.constant_name(outline, user, i), self.is_faint(user)
+        problem = self.view.constant_problem(outline)
         if self.skeleton.is_frozen(user, i):
             rows = (Row(by(outline.shape)), Row("frozen"))
-            return Card(id, "note", "parameter", name, rows=rows, group=group, faint=faint)
+            return Card(id, "note", "parameter", name, rows=rows, group=group, problem=problem, faint=faint)
         inside = group if i else ""
-        return Card(id, "input", "input", name, rows=(Row("no gradient"),), group=inside, faint=faint)
+        row = Row("no gradient")
+        return Card(id, "input", "input", name, rows=(row,), group=inside, problem=problem, faint=faint)
 
     def labels(self, node: Node, id: str) -> Card | None:
-        """Of the labels of a loss, by the name of the only Tensor that looks like them."""
+        """Of the labels of a loss, by the name that was given to the only array or Tensor that looks like them."""
         labels = node.params.get("labels")
         if labels is None:
             return None
         text = labels if isinstance(labels, str) else f"{labels.dtype}{labels.shape}"  # a str once backward is done
-        named = [n for n, t in self.skeleton.tensors.items() if f"{t.dtype}{t.shape}" == text]
+        named = [name for name, look in self.skeleton.looks.items() if look == text]
         row = Row(f"{text.replace('(', ' (').replace(',)', ')')} · no gradient")
         name = named[0] if len(named) == 1 else "labels"
         return Card(id, "target", "input", name, rows=(row,), faint=self.is_faint(node))

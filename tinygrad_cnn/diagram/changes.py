@@ -1,6 +1,6 @@
 """Drawings made from drawings: what is near a card, and what changed between two."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 
@@ -86,14 +86,24 @@ def compare(before: Drawing, after: Drawing) -> tuple[Drawing, list[Change]]:
         same.update({after.cards[j + k].id: before.cards[i + k] for k in range(size)})
     cards, changes = [], []
     kept = {card.id: id for id, card in same.items()}
+    fed = (_inputs(before), _inputs(after))
     for card in after.cards:
         was = same.get(card.id)
         if was is None:
             cards.append(replace(card, mark="added"))
             changes.append(Change("added", card.title, "", _said(card)))
-        elif (was.rows, was.problem) != (card.rows, card.problem):
-            cards.append(replace(card, mark="changed", rows=_both(was.rows, card.rows)))
-            changes.append(Change("changed", card.title, _said(was), _said(card)))
+            continue
+        old = {kept.get(source, f"old~{source}"): shape for source, shape in fed[0].get(was.id, {}).items()}
+        new = fed[1].get(card.id, {})
+        is_rewired = _is_rewired(old, new, set(same))
+        if (was.rows, was.problem) != (card.rows, card.problem) or is_rewired:
+            before_rows, rows = was.rows, card.rows
+            if is_rewired:
+                before_rows += _from(fed[0].get(was.id, {}), before)
+                rows += _from(new, after)
+            cards.append(replace(card, mark="changed", rows=_both(before_rows, rows)))
+            said = (_said(replace(was, rows=before_rows)), _said(replace(card, rows=rows)))
+            changes.append(Change("changed", card.title, *said))
         else:
             cards.append(replace(card, faint=True))
     removed = [card for card in before.cards if card.id not in kept]
@@ -106,11 +116,35 @@ def compare(before: Drawing, after: Drawing) -> tuple[Drawing, list[Change]]:
     gone = {new_id[card.id] for card in removed}
     marked = {card.id for card in cards if card.mark}
     edges = [replace(edge, faint=not {edge.source, edge.target} & marked) for edge in after.edges]
-    old = (replace(edge, source=new_id[edge.source], target=new_id[edge.target]) for edge in before.edges)
-    edges += [replace(edge, faint=True) for edge in old if {edge.source, edge.target} & gone]
+    earlier = (replace(edge, source=new_id[edge.source], target=new_id[edge.target]) for edge in before.edges)
+    edges += [replace(edge, faint=True) for edge in earlier if {edge.source, edge.target} & gone]
     title = f"{after.title} · {len(changes)} {'card differs' if len(changes) == 1 else 'cards differ'}"
     cards = _in_order(cards, edges)
     return replace(after, title=title, cards=cards, edges=edges, details={}), changes
+
+
+def _inputs(drawing: Drawing) -> dict[str, dict[str, str]]:
+    """Of every card, the ids of what enters it, with the shape."""
+    found: dict[str, dict[str, str]] = {}
+    for edge in drawing.edges:
+        source, target = (edge.target, edge.source) if edge.kind == "gradient" else (edge.source, edge.target)
+        shape = next((row.text for row in edge.rows if row.tone == "plain"), "")
+        found.setdefault(target, {})[source] = shape
+    return found
+
+
+def _is_rewired(old: Mapping[str, str], new: Mapping[str, str], both: set[str]) -> bool:
+    """Whether a card is fed otherwise, beyond what cards that were added or removed explain."""
+    lost, gained = old.keys() - new.keys(), new.keys() - old.keys()
+    if any(old[source] != new[source] for source in old.keys() & new.keys()):
+        return True
+    return bool((lost & both and gained <= both) or (gained & both and lost <= both))
+
+
+def _from(inputs: Mapping[str, str], drawing: Drawing) -> tuple[Row, ...]:
+    """What enters a card, in words."""
+    titles = {card.id: card.title for card in drawing.cards}
+    return tuple(Row(f"from {titles[source]}" + (f" ({shape})" if shape else "")) for source, shape in inputs.items())
 
 
 def _said(card: Card) -> str:

@@ -1,6 +1,5 @@
 """Where the gradient stops between a parameter and the loss: the op, and the way to it."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ..graph import Cut, Node, Outline
@@ -11,11 +10,13 @@ from .skeleton import Skeleton, op_name, outlines
 class Break:
     """A place where the gradient stops.
 
-    way: the ops from the parameter to `cut`. cut: what ended it. user: the op of the graph that took the result.
+    way: the ops from the parameter to `cut`. cut: what ended it. constant: what came of it into the graph, and into
+    which op of it.
     """
 
     way: tuple[Node, ...]
     cut: Cut
+    constant: Outline
     user: Node
 
     @property
@@ -37,25 +38,13 @@ class Break:
 
 def find_break(skeleton: Skeleton, leaf: Node) -> Break | None:
     """The place where the gradient stops on a way from the leaf to the graph, if it was watched."""
-    seen: set[Node | Outline] = set()
-    for user, outline in _cut_constants(skeleton):
-        waiting: list[Outline] = [outline]
-        while waiting:
-            at = waiting.pop()
-            if at in seen or at.cut is None:
-                continue
-            seen.add(at)
-            for source in at.cut.sources:
-                if isinstance(source, Outline):
-                    waiting.append(source)
-                elif (way := _way(leaf, source)) is not None:
-                    return Break(way, at.cut, user)
+    for user in reversed(skeleton.ops):
+        for _, outline in outlines(user):
+            for cut in outline.cuts:
+                for source in cut.sources:
+                    if (way := _way(leaf, source)) is not None:
+                        return Break(way, cut, outline, user)
     return None
-
-
-def _cut_constants(skeleton: Skeleton) -> Iterator[tuple[Node, Outline]]:
-    for node in reversed(skeleton.ops):
-        yield from ((node, outline) for _, outline in outlines(node) if outline.cut is not None)
 
 
 def _way(leaf: Node, end: Node) -> tuple[Node, ...] | None:

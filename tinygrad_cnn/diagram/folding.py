@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..graph import Node
-from .captions import facts
+from .captions import settings
 from .skeleton import Skeleton, op_name, outlines
 
 PAGE = 24  # ops that fit a readable page
@@ -47,11 +47,14 @@ class _Unit:
     is_module: bool
 
 
-def fold(skeleton: Skeleton, depth: int | None, repeats: bool) -> dict[Node, Stack]:
+def fold(
+    skeleton: Skeleton, depth: int | None, repeats: bool, keep: frozenset[Node] = frozenset()
+) -> dict[Node, Stack]:
     """The stack of every op that is folded.
 
     depth: fold modules at this many levels below the outermost one, from 1; None folds none for its depth.
-    repeats: fold repeats, too. Of folded modules, those that repeat share a stack in any case.
+    repeats: fold repeats, too. Of folded modules, those that repeat share a stack in any case. keep: ops to leave open,
+        with the modules around them.
     """
     found: dict[Node, Stack] = {}
     waiting: list[tuple[str, list[Node]]] = [("", skeleton.ops)]
@@ -60,14 +63,14 @@ def fold(skeleton: Skeleton, depth: int | None, repeats: bool) -> dict[Node, Sta
         level = inside.count(".") + 2 if inside else 1
         units = _units(skeleton, inside, nodes)
         deep = depth is not None and level >= depth
-        for start, period, copies in _runs(skeleton, units, repeats, deep):
+        for start, period, copies in _runs(skeleton, units, repeats, deep, keep):
             stack = _stack(units[start : start + period * copies], period, inside)
             if stack is not None:
                 found.update(dict.fromkeys(stack.nodes, stack))
         for unit in units:
             if not unit.is_module or unit.nodes[0] in found:
                 continue
-            if deep:
+            if deep and keep.isdisjoint(unit.nodes):
                 stack = Stack(unit.path, unit.kind, unit.path, unit.path, inside, (tuple(unit.nodes),))
                 found.update(dict.fromkeys(unit.nodes, stack))
             else:
@@ -91,13 +94,17 @@ def _units(skeleton: Skeleton, inside: str, nodes: Sequence[Node]) -> list[_Unit
     return list(units.values())
 
 
-def _runs(skeleton: Skeleton, units: list[_Unit], repeats: bool, deep: bool) -> list[tuple[int, int, int]]:
+def _runs(
+    skeleton: Skeleton, units: list[_Unit], repeats: bool, deep: bool, keep: frozenset[Node]
+) -> list[tuple[int, int, int]]:
     """(first unit, units per copy, copies) of every run of repeats: at each place, the one with the most units."""
     if not repeats and not deep:
         return []
-    signs = [_signature(unit) for unit in units]
+    signs = [i if keep.intersection(unit.nodes) else _signature(unit) for i, unit in enumerate(units)]
     names = {sign: i for i, sign in enumerate(dict.fromkeys(signs))}
     codes = [names[sign] for sign in signs]
+    place = {node: i for i, unit in enumerate(units) for node in unit.nodes}
+    same = [_same(codes, period) for period in range(min(LONGEST_PERIOD, len(units) // 2) + 1)]
     runs = []
     at = 0
     while at < len(units):
@@ -105,21 +112,25 @@ def _runs(skeleton: Skeleton, units: list[_Unit], repeats: bool, deep: bool) -> 
         for period in range(1, min(LONGEST_PERIOD, (len(units) - at) // 2) + 1):
             if any(codes[at : at + period - k] == codes[at + k : at + period] for k in _divisors(period)):
                 continue  # itself a repetition
-            end = at + period
-            while end < len(codes) and codes[end] == codes[end - period]:
-                end += 1
-            copies = (end - at) // period
-            part = units[at : at + period]
-            modules = all(unit.is_module for unit in part)
+            copies = same[period][at] // period + 1
+            modules = all(unit.is_module for unit in units[at : at + period])
             if copies < (FEWEST if modules else 2 * FEWEST) or (not repeats and not modules):
                 continue
-            copies = _chained(skeleton, units, at, period, copies)
+            copies = _chained(skeleton, units, place, at, period, copies)
             if copies >= FEWEST and copies * period > best[1] * best[2]:
                 best = (at, period, copies)
         if best[2]:
             runs.append(best)
         at += max(1, best[1] * best[2])
     return runs
+
+
+def _same(codes: list[int], period: int) -> list[int]:
+    """Of every place, how many codes from there on equal the one `period` further."""
+    found = [0] * (len(codes) + 1)
+    for i in range(len(codes) - period - 1, -1, -1):
+        found[i] = found[i + 1] + 1 if codes[i] == codes[i + period] else 0
+    return found
 
 
 def _divisors(n: int) -> list[int]:
@@ -131,7 +142,7 @@ def _signature(unit: _Unit) -> object:
     return unit.kind, unit.is_module, tuple(
         (
             node.plan.op.name,
-            tuple(facts(node)),
+            tuple(settings(node)),
             node.shape,
             tuple(
                 (i, p.shape if p.plan is None and i else inner.get(p, -1))  # what comes first is data, whoever made it
@@ -144,18 +155,17 @@ def _signature(unit: _Unit) -> object:
     )  # fmt: skip
 
 
-def _chained(skeleton: Skeleton, units: list[_Unit], at: int, period: int, copies: int) -> int:
+def _chained(
+    skeleton: Skeleton, units: list[_Unit], place: Mapping[Node, int], at: int, period: int, copies: int
+) -> int:
     """How many copies from the first on are each used by the next one alone."""
-    copy_of = {
-        node: k for k in range(copies) for unit in units[at + k * period : at + (k + 1) * period] for node in unit.nodes
-    }
-    fits = copies
-    for node, k in copy_of.items():
-        if k < fits - 1 and any(
-            copy_of.get(user, copies + 1) not in (k, k + 1) for user, _ in skeleton.consumers[node]
-        ):
-            fits = k + 1
-    return fits
+    for k in range(copies - 1):
+        start = at + k * period
+        for unit in units[start : start + period]:
+            for node in unit.nodes:
+                if any(not start <= place.get(user, -1) < start + 2 * period for user, _ in skeleton.consumers[node]):
+                    return k + 1
+    return copies
 
 
 def _stack(units: list[_Unit], period: int, inside: str) -> Stack | None:
@@ -173,28 +183,51 @@ def _stack(units: list[_Unit], period: int, inside: str) -> Stack | None:
 
 
 def choose(
-    skeleton: Skeleton, depth: int | None, repeats: bool | None, max_nodes: int, fits: int = PAGE
+    skeleton: Skeleton, depth: int | None, repeats: bool | None, max_nodes: int, keep: frozenset[Node] = frozenset()
 ) -> dict[Node, Stack]:
     """The stacks that were asked for, and those that bring the number of cards below the limits.
 
-    With neither a depth nor a wish about repeats, repeats and then modules fold from the inside until `fits` cards are
-    left; otherwise until max_nodes are.
+    With neither a depth nor a wish about repeats, repeats and then modules fold from the inside until a page holds
+    what is left; otherwise until max_nodes cards are. What no module or repeat can fold becomes ranges of ops.
     """
     is_free = depth is None and repeats is None
-    limit = min(max_nodes, fits) if is_free else max_nodes
-    stacks = fold(skeleton, depth, repeats is True)
+    limit = min(max_nodes, PAGE) if is_free else max_nodes
+    stacks = fold(skeleton, depth, repeats is True, keep)
     if visible(skeleton, stacks) > limit and repeats is not False:
-        stacks = fold(skeleton, depth, True)
+        stacks = fold(skeleton, depth, True, keep)
     deepest = max((place.group.count(".") + 1 for place in skeleton.place.values() if place.group), default=0)
     for level in range(deepest if depth is None else min(depth - 1, deepest), 0, -1):
         if visible(skeleton, stacks) <= limit:
             break
-        folded = fold(skeleton, level, repeats is not False)
+        folded = fold(skeleton, level, repeats is not False, keep)
         is_poor = visible(skeleton, folded) < FEWEST_CARDS
-        if is_free and is_poor and visible(skeleton, stacks) <= min(2 * fits, max_nodes):
+        if is_free and is_poor and visible(skeleton, stacks) <= min(2 * PAGE, max_nodes):
             break
         stacks = folded
+    if visible(skeleton, stacks) > max_nodes:
+        stacks.update(_ranges(skeleton, stacks, max_nodes, keep))
     return stacks
+
+
+def _ranges(skeleton: Skeleton, stacks: Mapping[Node, Stack], most: int, keep: frozenset[Node]) -> dict[Node, Stack]:
+    """Stacks of ops that were recorded one after the other in one module, as long as it takes."""
+    runs: list[list[Node]] = [[]]
+    for node in skeleton.ops:
+        is_open = node not in stacks and node not in keep
+        if not is_open or (runs[-1] and skeleton.place[runs[-1][-1]].group != skeleton.place[node].group):
+            runs.append([])
+        if is_open:
+            runs[-1].append(node)
+    runs = [run for run in runs if run]
+    room = max(1, most - len(set(stacks.values())) - len(keep) - len(runs))
+    length = -(-sum(map(len, runs)) // room)
+    found: dict[Node, Stack] = {}
+    for run in runs:
+        for i in range(0, len(run), length):
+            part = tuple(run[i : i + length])
+            title = f"{op_name(part[0])} … {op_name(part[-1])}"
+            found.update(dict.fromkeys(part, Stack(title, "", "", "", skeleton.place[part[0]].group, (part,))))
+    return found
 
 
 def visible(skeleton: Skeleton, stacks: Mapping[Node, Stack]) -> int:

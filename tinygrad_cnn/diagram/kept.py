@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,13 +20,13 @@ class Kept:
     """One array that an op keeps.
 
     what: its name in the op: an input, "out", a parameter or a residual. wanted: the inputs whose rule needs it.
-    bytes: None where a freed graph no longer knows. is_leaf: a parameter's memory, which is there anyway.
+    is_leaf: a parameter's memory, which is there anyway.
     first: the earlier op that keeps the same memory, which then counts there.
     """
 
     what: str
     wanted: list[str]
-    bytes: int | None
+    bytes: int
     is_leaf: bool
     first: Node | None = None
 
@@ -40,23 +40,21 @@ class Kept:
 class Memory:
     """Memory along one forward and one backward, in bytes; leaves' values and gradients are not counted.
 
-    kept: of every op. held: bytes kept after the op's forward. step: the op's place in backward, from 1.
+    kept: of every op. step: the op's place in backward, from 1.
     freed: bytes that its step frees. live: kept values and gradients while its step runs. at_peak: the op of the peak.
     """
 
     kept: dict[Node, list[Kept]] = field(default_factory=dict)
-    held: dict[Node, int] = field(default_factory=dict)
     step: dict[Node, int] = field(default_factory=dict)
     freed: dict[Node, int] = field(default_factory=dict)
     live: dict[Node, int] = field(default_factory=dict)
     total: int = 0
     peak: int = 0
     at_peak: Node | None = None
-    is_complete: bool = True  # whether every size is known
 
 
 def kept_memory(skeleton: Skeleton) -> Memory:
-    """The Memory of a graph, before or after backward; after it, sizes of residuals are known if they were watched."""
+    """The Memory of a graph, before or after backward."""
     found = Memory()
     holder: dict[Any, Node] = {}  # of a piece of memory, the first op that keeps it: the last one to free it
     size: dict[Any, int] = {}
@@ -67,18 +65,26 @@ def kept_memory(skeleton: Skeleton) -> Memory:
                 items[key].wanted += [name for name in wanted if name not in items[key].wanted]
                 continue
             items[key] = Kept(what, list(wanted), nbytes, is_leaf, holder.get(key))
-            found.is_complete &= nbytes is not None
             if key not in holder and not is_leaf:
                 holder[key] = node
-                size[key] = nbytes or 0
+                size[key] = nbytes
                 found.total += size[key]
-        found.kept[node] = list(items.values())
-        found.held[node] = found.total
+        found.kept[node] = _merged(items.values())
     frees: dict[Node, int] = {}
     for key, node in holder.items():
         frees[node] = frees.get(node, 0) + size[key]
     _run_backward(skeleton, found, frees)
     return found
+
+
+def _merged(items: Iterable[Kept]) -> list[Kept]:
+    """One Kept for each name, as for the two arrays of batch norm's statistics."""
+    found: dict[tuple[str, Node | None], Kept] = {}
+    for item in items:
+        other = found.setdefault((item.what, item.first), item)
+        if other is not item:
+            other.bytes += item.bytes
+    return list(found.values())
 
 
 def _run_backward(skeleton: Skeleton, found: Memory, frees: dict[Node, int]) -> None:
@@ -99,14 +105,14 @@ def _bytes(value: Node | Outline) -> int:
     return math.prod(value.shape) * np.dtype(value.dtype).itemsize
 
 
-def _saved(skeleton: Skeleton, node: Node) -> Iterator[tuple[str, list[str], Any, int | None, bool]]:
+def _saved(skeleton: Skeleton, node: Node) -> Iterator[tuple[str, list[str], Any, int, bool]]:
     """(name, inputs whose rule wants it, key of the memory, bytes, whether it is a leaf's) of all that an op keeps."""
     plan, op = node.plan, node.plan.op
     names = [op.variadic or op.inputs[i] for i in plan.indices]
     leaves = {
         op.inputs[i]
         for i, p in zip(plan.indices, node.parents, strict=False)
-        if _viewed(p).plan is None and not op.variadic
+        if isinstance(source := _viewed(p), Node) and source.plan is None and not op.variadic
     }
     record = skeleton.record(node)
     known = saved_of(node) if node.saved is not None else record.saved if record is not None else None
@@ -121,41 +127,28 @@ def _saved(skeleton: Skeleton, node: Node) -> Iterator[tuple[str, list[str], Any
             yield from ((want, wanted, key, size, want in leaves) for key, size in _remembered(node, want))
 
 
-def _remembered(node: Node, want: str) -> Iterator[tuple[Any, int | None]]:
+def _remembered(node: Node, want: str) -> Iterator[tuple[Any, int]]:
     """(key, bytes) of what a freed graph still knows about something that a rule kept."""
     op = node.plan.op
     inputs = dict(outlines(node)) | dict(zip(node.plan.indices, node.parents, strict=False))
-    if want == "out":
-        yield node, _bytes(node)
-    elif want == op.variadic:
-        yield from ((source, _bytes(source)) for source in inputs.values())
-    elif want in op.inputs:
-        source = inputs.get(op.inputs.index(want))
-        if isinstance(source, Node):
+    if want in ("out", op.variadic) or want in op.inputs:
+        sources = [node] if want == "out" else list(inputs.values())
+        if want in op.inputs:
+            sources = [inputs[i] for i in inputs if op.inputs[i] == want]
+        for source in sources:
             yield _viewed(source), min(_bytes(source), _bytes(_viewed(source)))
-        elif source is not None:
-            yield source, _bytes(source)
     elif want == op.residual:
-        yield (node, want), None
+        if node.bytes > 0:
+            yield (node, want), node.bytes
     else:
         yield from (((node, want), size) for size in _sizes_of(node.params.get(want)))
 
 
-def _viewed(node: Node) -> Node:
-    """The Node whose memory a result shows: through axes in another order or another number."""
-    while node.plan is not None and node.plan.op.name in ("reshape", "permute", "broadcast_to"):
-        below = node.parents[0]
-        if node.plan.op.name == "reshape" and _is_rearranged(below):
-            break  # reshape had to copy
-        node = below
-    return node
-
-
-def _is_rearranged(node: Node) -> bool:
-    """Whether the elements of a result need not lie in memory in order."""
-    while node.plan is not None and node.plan.op.name == "reshape":
-        node = node.parents[0]
-    return node.plan is not None and node.plan.op.name in ("permute", "broadcast_to", "flipped", "getitem")
+def _viewed(value: Node | Outline) -> Node | Outline:
+    """What has the memory that a value shows."""
+    while isinstance(value, Node) and value.plan is not None and value.bytes < 0:
+        value = value.parents[0] if value.plan.indices[0] == 0 else dict(outlines(value))[0]
+    return value
 
 
 def _sizes_of(value: Any) -> Iterator[int]:

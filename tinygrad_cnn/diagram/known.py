@@ -48,8 +48,3 @@ class Known:
             array = self._arrays.get(key)
             self._found[key] = self._watched.get(key) or (summarize(array) if array is not None else None)
         return self._found[key]
-
-    def inputs(self, node: Node) -> list[Summary | None]:
-        """Of all arrays that enter an op."""
-        keys: list[Node | Outline] = [*node.parents, *(outline for _, outline in outlines(node))]
-        return [self.value(key) for key in keys]

@@ -140,4 +140,5 @@ class Drawing:
     legend: tuple[Row, ...] = ()
     direction: str = "TB"  # or "LR"
     theme: str = "auto"  # of an SVG: "light", "dark", or "auto", which follows the reader
+    is_before_backward: bool = False  # then what is not there was not computed, else it was not kept
     details: dict[str, Detail] = field(default_factory=dict)

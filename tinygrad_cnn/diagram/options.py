@@ -18,6 +18,7 @@ class Options:
     """How to draw a graph; `picture.draw` says what each of these does."""
 
     view: str = "ops"
+    focus: str | None = None  # what stays open: a path or title; what is around it is `changes.around`'s business
     depth: int | None = None
     fold: bool | None = None
     params: str = "nodes"
@@ -37,6 +38,10 @@ class Options:
             if (value := getattr(self, name)) not in allowed:
                 *most, last = map(repr, allowed)
                 raise ValueError(f"graph: {name}={value!r}; it can be {', '.join(most)} or {last}")
+        for name, kind, wanted in (("title", str | None, "a text or None"), ("focus", str | None, "a text or None"),
+                                   ("legend", bool, "True or False")):  # fmt: skip
+            if not isinstance(value := getattr(self, name), kind):
+                raise TypeError(f"graph: {name} is {value!r}; {wanted} is needed")
         if self.fold not in (None, True, False):
             raise ValueError(f"graph: fold={self.fold!r}; it can be None, True or False")
         for name, number in (("depth", 1 if self.depth is None else self.depth), ("max_nodes", self.max_nodes)):

@@ -87,7 +87,7 @@ def _data(sheet: Sheet, stacks: Sequence[Face]) -> dict[str, Any]:
     order = {i: at for at, i in enumerate(sheet.group_order)}
     return {
         "direction": drawing.direction,
-        "backward": "before backward" not in drawing.title,
+        "backward": not drawing.is_before_backward,
         "size": [places.width, places.height],
         "cards": [
             {

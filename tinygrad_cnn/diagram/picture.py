@@ -1,14 +1,16 @@
 """`draw` and `Tensor.graph`: one call that gives a picture which shows itself in a notebook and saves itself."""
 
+import inspect
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from inspect import CO_OPTIMIZED
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..graph import Tensor, method
-from ..shapes import ShapeError
+import numpy as np
+
+from ..graph import Array, Node, Tensor, method
+from ..shapes import ShapeError, is_int
 from .build import build
 from .changes import around, compare, relabel
 from .digraph import to_digraph
@@ -160,7 +162,7 @@ class Picture:
 def draw(
     output: Tensor,
     model: Any = None,
-    inputs: Mapping[str, Tensor] | None = None,
+    inputs: Mapping[str, Any] | None = None,
     view: str = "ops",
     depth: int | None = None,
     fold: bool | None = None,
@@ -177,7 +179,7 @@ def draw(
     """The graph that `output` was computed by, before or after backward, as a Picture; also `output.graph(...)`.
 
     model: its parameters are shown by their paths (they are also found by the modules that ran).
-    inputs: more Tensors by the name to show; else the caller's variables name them.
+    inputs: more Tensors, or arrays, by the name to show; else the caller's variables name Tensors.
     view: "ops" shows every op, "arch" folds modules, "grad" sends arrows backward, as thick as the gradient, "teach"
         adds the formula of every gradient, with pictures, "memory" what is kept and when it is freed, "cost" FLOPs
         and times, "health" what is wrong. Much of it needs the forward pass to run under `tg.watch()`.
@@ -194,17 +196,38 @@ def draw(
     """
     if not isinstance(output, Tensor):
         raise TypeError(f"graph: a {type(output).__name__} was given; a Tensor is needed")
-    if not isinstance(inputs or {}, Mapping) or not all(isinstance(t, Tensor) for t in (inputs or {}).values()):
-        raise TypeError("graph: inputs must be a dict of Tensors by name, as in {'x': x, 'labels': y}")
     if output.node is None:
         raise RuntimeError(
             "graph: this Tensor has no graph; compute it from one with requires_grad=True, outside no_grad"
         )
+    options = Options(view, focus, depth, fold, params, max_nodes, title, legend, direction, theme)
+    return _picture(output.node, output.array, _variables(2), model, inputs, options, hops, label)
+
+
+def _picture(
+    root: Node,
+    result: Array | None,
+    variables: Mapping[str, Tensor],
+    model: Any,
+    inputs: Mapping[str, Any] | None,
+    options: Options,
+    hops: int,
+    label: Callable[..., Any] | None,
+) -> Picture:
+    if not isinstance(inputs or {}, Mapping) or not all(
+        isinstance(name, str) and isinstance(given, (Tensor, np.ndarray)) for name, given in (inputs or {}).items()
+    ):
+        raise TypeError("graph: inputs must be a dict of Tensors or arrays by name, as in {'x': x, 'labels': y}")
+    if model is not None and (isinstance(model, type) or not hasattr(model, "named_modules")):
+        raise TypeError(f"graph: model is {model!r}; a Module is needed, or None")
+    if label is not None and not callable(label):
+        raise TypeError(f"graph: label is {label!r}; a function from Card to Card is needed, or None")
+    if not is_int(hops) or hops < 0:
+        raise ValueError(f"graph: hops={hops!r}; it can be an int from 0 on")
     parameters = dict(model.named_parameters()) if model is not None else {}
     modules = dict(model.named_modules()) if model is not None else {}
-    names = {**_variables(2), **parameters, **(inputs or {})}
-    options = Options(view, depth, fold, params, max_nodes, title, legend, direction, theme, parameters)
-    return Picture(Skeleton(output.node, names, output.array, modules), options, _changes(focus, hops, label))
+    skeleton = Skeleton(root, result, {**parameters, **(inputs or {})}, variables, modules)
+    return Picture(skeleton, replace(options, parameters=parameters), _changes(options.focus, hops, label))
 
 
 def _changes(
@@ -222,11 +245,15 @@ def _changes(
 
 
 def _draw_error(error: ShapeError, **options: Any) -> Picture:
-    node = error.failed
-    if node is None:
+    if error.failed is None:
         raise RuntimeError("graph: this error was not raised by an op on Tensors, so there is no graph to draw")
-    skeleton = Skeleton(node, _variables(3))
-    return Picture(skeleton, Options(problems={node: str(error)}, **{"params": "nodes", **options}))
+    allowed = list(inspect.signature(draw).parameters)[1:]
+    if unknown := sorted(options.keys() - set(allowed)):
+        raise TypeError(f"graph: {unknown[0]!r} is no option; it can be {', '.join(allowed)}")
+    model, inputs, label = (options.pop(name, None) for name in ("model", "inputs", "label"))
+    hops = options.pop("hops", 2)
+    chosen = Options(problems={error.failed: str(error)}, **options)
+    return _picture(error.failed, None, _variables(3), model, inputs, chosen, hops, label)
 
 
 ShapeError.draw = staticmethod(_draw_error)
@@ -238,6 +265,6 @@ def _variables(level: int) -> dict[str, Tensor]:
     found = frame.f_locals
     names = [name for name in found if name.isidentifier() and not name.startswith("_")]  # none that Python made up
     tensors = {name: found[name] for name in names if isinstance(found[name], Tensor)}
-    if frame.f_code.co_flags & CO_OPTIMIZED and type(found) is dict and sys.getrefcount(found) <= 3:
+    if frame.f_code.co_flags & inspect.CO_OPTIMIZED and type(found) is dict and sys.getrefcount(found) <= 3:
         found.clear()  # before Python 3.13 a function keeps this copy, and all that was in it, until it returns
     return tensors

@@ -9,7 +9,7 @@ from .ailments import FIRST, Ailments
 from .captions import amount, by, number
 from .cuts import find_break
 from .kept import because, kept_memory
-from .skeleton import Skeleton, key_of, op_name
+from .skeleton import COLLECTED, Skeleton, key_of, op_name
 
 Rows = list[tuple[str, ...]]
 Named = tuple[Node, str]
@@ -20,10 +20,13 @@ def nan_causes(skeleton: Skeleton, parameters: Mapping[str, Tensor]) -> Answer:
     """The ops and leaves that hold nan or inf, the first cause first, then what inherited it."""
     ailments = Ailments(skeleton, parameters)
     rows: Rows = []
-    marked = set(ailments.sick)
-    for node, sick in ailments.sick.items():
-        words = sick.words(skeleton) if node.plan is not None else ailments.of_leaf(node)
-        rows.append((skeleton.title(node), words, line(skeleton, node)))
+    marked = {key for key in ailments.sick if isinstance(key, Node)}
+    for key, sick in ailments.sick.items():
+        if isinstance(key, Outline):
+            rows.append((sick.title, ailments.of_constant(key), ""))
+        else:
+            words = sick.words if key.plan is not None else ailments.of_leaf(key)
+            rows.append((skeleton.title(key), words, line(skeleton, key)))
     for node in reversed(skeleton.ops):
         if found := [problem for problem in ailments.of_op(node) if FIRST in problem]:
             marked.add(node)
@@ -90,7 +93,8 @@ def _reached(skeleton: Skeleton, node: Node, name: str) -> str:
     if gradient is not None:
         size = norm(gradient.array)
         if size:
-            return f"{name} has a gradient: ‖∂‖ {number(size)}"
+            before = "; perhaps of another result, whose backward came first" if skeleton.state == COLLECTED else ""
+            return f"{name} has a gradient: ‖∂‖ {number(size)}{before}"
         return f"{name} has a gradient, and it is 0 everywhere{_where_zero(skeleton, node)}"
     if node.plan is not None:
         return f"{name} is the result of an op: call retain_grad() on it before backward to keep its gradient"
@@ -126,15 +130,13 @@ def kept_arrays(skeleton: Skeleton) -> Answer:
     rows: Rows = []
     for node in skeleton.ops:
         for kept in memory.kept[node]:
-            size = "not known" if kept.bytes is None else amount(kept.bytes, "B")
+            size = amount(kept.bytes, "B")
             live = amount(memory.live[node], "B")
             why = because(skeleton, kept)
             rows.append((skeleton.title(node), kept.reason, size, why, f"step {memory.step[node]}", live))
     peak = f"; the peak is {amount(memory.peak, 'B')}" if memory.peak else ""
     at = f" at {skeleton.title(memory.at_peak)}" if memory.at_peak is not None else ""
     answer = f"{amount(memory.total, 'B')} are kept for backward{peak}{at}"
-    if not memory.is_complete:
-        answer += "; backward has freed what would tell the sizes of residuals: ask before it, or watch"
     return answer, ("op", "keeps", "bytes", "counted elsewhere", "freed", "live then"), rows, None
 
 
@@ -157,8 +159,7 @@ def find(skeleton: Skeleton, wanted: Tensor | str) -> tuple[Node | None, str]:
         return key, skeleton.title(key)
     if not isinstance(wanted, str):
         raise TypeError(f"graph: a {type(wanted).__name__} was given; a Tensor or a name in the picture is needed")
-    names = {skeleton.title(node): node for node in reversed(skeleton.nodes) if skeleton.consumers[node] or node.plan}
-    names |= {name: key for key, name in skeleton.given.items() if isinstance(key, Node) and key in skeleton.number}
+    names = skeleton.names
     if wanted not in names:
         raise ValueError(f"graph: {wanted!r} is not in this graph; there are {', '.join(list(names)[::-1][:12])}")
     return names[wanted], wanted

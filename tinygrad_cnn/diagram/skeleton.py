@@ -6,12 +6,16 @@ Reads the skeleton that Nodes keep after a backward, so that a picture is the sa
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
+from weakref import WeakValueDictionary
 
 from ..graph import Array, Node, Outline, Tensor
 from ..records import Record
 from ..scopes import outermost_of
 
+COLLECTED = "gradients present"  # of another backward, or of this one that kept the graph
+_READERS = ("conv2d", "linear", "matmul")  # ops whose first input is what a network looks at
 _LAYER_NAMES = {"w": "weight", "b": "bias"}  # the names that layers give to an op's inputs
 
 
@@ -32,14 +36,16 @@ class Place:
 class Skeleton:
     """All that leads to `root`. Nodes are numbered in the order in which they were recorded.
 
-    result: what the root computed, where it is known. modules: of the model, by path, "" for itself.
+    result: what the root computed, where it is known. names: Tensors, or arrays, by the name that the user gave them.
+    variables: Tensors by the names of the caller's program. modules: of the model, by path, "" for itself.
     """
 
     def __init__(
         self,
         root: Node,
-        names: Mapping[str, Tensor] | None = None,
         result: Array | None = None,
+        names: Mapping[str, Tensor | Array] | None = None,
+        variables: Mapping[str, Tensor] | None = None,
         modules: Mapping[str, Any] | None = None,
     ) -> None:
         self.root, self.result = root, result
@@ -51,8 +57,13 @@ class Skeleton:
         for node in self.ops:
             for k, parent in enumerate(node.parents):
                 self.consumers[parent].append((node, k))
-        self.given = {key_of(tensor): name for name, tensor in (names or {}).items() if key_of(tensor) is not None}
-        self.tensors = dict(names or {})
+        named = {name: given for name, given in (names or {}).items() if isinstance(given, Tensor)}
+        here = {*self.nodes, *(outline for node in self.ops for _, outline in outlines(node))}
+        self.given = {key: name for name, tensor in named.items() if (key := key_of(tensor)) in here}
+        self.looks = {name: f"{given.dtype}{given.shape}" for name, given in (names or {}).items()}
+        reverse = reversed(list((variables or {}).items()))  # of two names, the first
+        self._variables = {key: name for name, tensor in reverse if (key := key_of(tensor)) in here}
+        self.tensors = WeakValueDictionary({**(variables or {}), **named})  # a picture keeps no Tensor alive
         self.kinds: dict[str, str] = {}  # of a module's path, its class
         self.model = ""  # the class of the outermost module, if there is one
         self.place = self._places(self._roots(modules or {}))
@@ -118,21 +129,26 @@ class Skeleton:
         """Whether a backward has left a gradient at a leaf."""
         return any(self.gradient(leaf) is not None for leaf in self.leaves)
 
-    @property
+    @cached_property
     def state(self) -> str:
         """How far backward is, in words. Gradients at leaves may be those of another result."""
         record = self.record(self.root)
         if self.root.saved is None or (record is not None and record.gradient is not None):
             return "backward done"
-        return "gradients present" if self.is_done else "before backward"
+        return COLLECTED if self.is_done else "before backward"
 
     def gradient(self, node: Node) -> Tensor | None:
         """The gradient that is kept at a Node."""
         return node.watch.grad if node.watch is not None else None
 
     def name(self, key: Node | Outline) -> str:
-        """The name that the user gave to a Tensor, or ""."""
-        return self.given.get(key, "")
+        """The name that a Tensor was given, or has in the caller's program, or ""."""
+        return self.given.get(key) or self._variables.get(key, "")
+
+    def leaf_name(self, leaf: Node, user: Node, i: int) -> str:
+        """What a leaf is called: as it was given, conv1.weight in a layer, as the caller calls it, as the op does."""
+        called = self.input_name(user, i)
+        return self.given.get(leaf) or (called if "." in called else "") or self.name(leaf) or called
 
     def input_name(self, node: Node, i: int) -> str:
         """What an op's input is called: conv1.weight in a layer, else as the op calls it."""
@@ -150,9 +166,30 @@ class Skeleton:
 
     def constant_name(self, outline: Outline, node: Node, i: int) -> str:
         """What a constant input is called."""
-        if name := self.name(outline):
-            return name
-        return self.input_name(node, i) if self.is_frozen(node, i) else "constant" if i else "input"
+        if outline in self.given:
+            return self.given[outline]
+        if self.is_frozen(node, i):
+            return self.input_name(node, i)
+        look = f"{outline.dtype}{outline.shape}"
+        alike = [name for name, other in self.looks.items() if other == look and name not in self.given.values()]
+        is_input = i == 0 and not outline.cuts and (node.scope is not None or node.plan.op.name in _READERS)
+        guessed = alike[0] if len(alike) == 1 else "input" if is_input else "constant"
+        return self.name(outline) or guessed
+
+    def tensor(self, leaf: Node) -> Tensor | None:
+        """The Tensor whose leaf this is, if it has a name and is still there."""
+        return next((tensor for tensor in self.tensors.values() if tensor.node is leaf), None)
+
+    @property
+    def names(self) -> dict[str, Node]:
+        """The Nodes by what they are called; of two with one name, the first. A module's is that of its last op."""
+        modules = {}
+        for node in self.ops:
+            parts = self.place[node].path.split(".")
+            modules.update({".".join(parts[:i]): node for i in range(1, len(parts) + 1)})
+        titles = {self.title(node): node for node in reversed(self.nodes)}
+        called = {name: key for key, name in (self._variables | self.given).items() if isinstance(key, Node)}
+        return modules | titles | called
 
     def title(self, node: Node) -> str:
         """What a Node is called in sentences: a parameter's name; of an op, its layer's path, its name, or the op."""
@@ -160,12 +197,21 @@ class Skeleton:
             if not self.consumers[node]:
                 return self.name(node) or "the result"
             user, k = self.consumers[node][0]
-            return self.name(node) or self.input_name(user, user.plan.indices[k])
+            return self.leaf_name(node, user, user.plan.indices[k])
         place = self.place[node]
         if place.layer:
             return place.layer
         op = op_name(node)
         return f"{place.group}.{op}" if place.group else self.name(node) or op
+
+    def named(self, start: str) -> frozenset[Node]:
+        """The ops whose path, or title, is `start` or lies in it."""
+        return frozenset(
+            node
+            for node in self.ops
+            for path in (self.place[node].path, self.title(node))
+            if path == start or path.startswith(f"{start}.")
+        )
 
     def between(self, a: Node, b: Node) -> set[Node]:
         """All Nodes on ways from a to b, both included; empty if there is no way."""

@@ -4,10 +4,10 @@ import math
 from functools import cached_property
 
 from ...graph import Node
-from ..captions import by, number
+from ..captions import number
 from ..model import Row
 from ..skeleton import Skeleton
-from .ops import View, formulas, part
+from .ops import View, formulas, part, shape
 
 THINNEST, THICKEST = 1.2, 7.0
 
@@ -33,7 +33,7 @@ class Grad(View):
             words = "∂ not kept"
         else:
             words = "∂ not computed"
-        return (Row(by(parent.shape)), Row(words, "gradient"))
+        return (Row(shape(parent, node, k)), Row(words, "gradient"))
 
     @cached_property
     def _range(self) -> tuple[float, float]:

@@ -2,13 +2,15 @@
 
 from collections.abc import Mapping
 
-from ...graph import Node, Tensor
+from ...graph import Node, Outline, Tensor
 from ..ailments import Ailments
 from ..captions import by
 from ..cuts import Break
 from ..model import Card, Row
 from ..skeleton import Skeleton
 from .ops import View
+
+MOST_NAMES, MOST_NOTES = 6, 8  # of parameters without a path, on one note; notes of them in a picture
 
 
 class Health(View):
@@ -25,21 +27,34 @@ class Health(View):
     def leaf_problem(self, leaf: Node) -> str:
         return self.ailments.of_leaf(leaf)
 
-    def is_poisoned(self, parent: Node, node: Node) -> bool:
-        if self.ailments.is_sick(parent):
-            return True
-        return any(p is parent and self.ailments.sends_sick(node, k) for k, p in enumerate(node.parents))
+    def causes(self) -> frozenset[Node]:
+        return self.ailments.causes
 
-    def loose(self) -> list[tuple[Card, Node | None, str]]:
-        found = []
-        by_module: dict[tuple[str, Break | None], list[str]] = {}
+    def constant_problem(self, outline: Outline) -> str:
+        return self.ailments.of_constant(outline)
+
+    def is_poisoned(self, source: Node | Outline, node: Node) -> bool:
+        if self.ailments.is_sick(source):
+            return True
+        return any(p is source and self.ailments.sends_sick(node, k) for k, p in enumerate(node.parents))
+
+    def loose(self) -> list[tuple[Card, Break | None]]:
+        found: list[tuple[Card, Break | None]] = []
+        by_reason: dict[tuple[str, Break | None], list[str]] = {}
         for name, cut in self.ailments.unreached.items():
-            by_module.setdefault((name.rpartition(".")[0], cut), []).append(name)
-        for i, ((module, cut), names) in enumerate(by_module.items()):
-            shapes = [Row(f"{name.rpartition('.')[2]} {by(self._parameters[name].shape)}") for name in names]
-            title = module if module and len(names) > 1 else names[0]
-            card = Card(f"p{i}", "note", "parameter", title, rows=tuple(shapes), problem="no path to the loss")
-            found.append((card, cut.user if cut is not None else None, cut.brief if cut is not None else ""))
+            by_reason.setdefault((name.partition(".")[0], cut), []).append(name)
+        for i, ((part, cut), names) in enumerate(by_reason.items()):
+            lines = [f"{name.removeprefix(f'{part}.')} {by(self._parameters[name].shape)}" for name in names]
+            rows = tuple(Row(line) for line in lines[:MOST_NAMES])
+            if len(lines) > MOST_NAMES:
+                rows += (Row(f"and {len(lines) - MOST_NAMES} more"),)
+            card = Card(f"p{i}", "note", "parameter", part, rows=rows, problem="no path to the loss")
+            found.append((card, cut))
+        if len(found) > MOST_NOTES:
+            rest = sum(len(names) for names in list(by_reason.values())[MOST_NOTES:])
+            title, rows = f"{len(found) - MOST_NOTES} more", (Row(f"{rest} parameters"),)
+            more = Card(f"p{len(found)}", "note", "parameter", title, rows=rows, problem="no path to the loss")
+            found[MOST_NOTES:] = [(more, None)]
         return found
 
     def legend(self) -> tuple[Row, ...]:

@@ -22,7 +22,7 @@ class MemoryView(View):
         memory = self._memory
         rows = []
         for kept in memory.kept[node]:
-            size = amount(kept.bytes, "B") if kept.bytes is not None else "size not known after backward"
+            size = amount(kept.bytes, "B")
             why = because(self.skeleton, kept)
             share = kept.bytes / memory.total if kept.bytes and memory.total and not why else 0.0
             rows.append(
@@ -44,15 +44,12 @@ class MemoryView(View):
         return self._held(nodes)
 
     def _held(self, nodes: Sequence[Node]) -> str:
-        own = sum(k.bytes or 0 for node in nodes for k in self._memory.kept[node] if not k.is_leaf and k.first is None)
+        own = sum(k.bytes for node in nodes for k in self._memory.kept[node] if not k.is_leaf and k.first is None)
         return f"keeps {amount(own, 'B')}"
 
     def legend(self) -> tuple[Row, ...]:
-        missing = (
-            "" if self._memory.is_complete else "; of residuals, backward has freed the sizes: draw before it, or watch"
-        )
         return (
-            Row(f"kept from forward to backward: {amount(self._memory.total, 'B')}{missing}", "quiet"),
+            Row(f"kept from forward to backward: {amount(self._memory.total, 'B')}", "quiet"),
             Row(
                 "live: what is kept still, and the gradients on their way; without parameters and their gradients",
                 "quiet",

@@ -3,13 +3,14 @@
 import math
 from collections.abc import Sequence
 
-from ...graph import Node, Tensor
+from ...graph import Node, Outline, Tensor
 from ...observation import Summary, norm
 from .. import images
-from ..captions import by, is_sign, number, percent, some
+from ..captions import by, is_sign, number, operand, percent, some
+from ..cuts import Break
 from ..folding import Stack
 from ..model import Card, Row, Strip
-from ..skeleton import Skeleton, count
+from ..skeleton import COLLECTED, Skeleton, count
 
 
 class View:
@@ -35,6 +36,14 @@ class View:
         """What is wrong at an op."""
         return ""
 
+    def causes(self) -> frozenset[Node]:
+        """The ops that no picture of this view may fold away."""
+        return frozenset()
+
+    def constant_problem(self, outline: Outline) -> str:
+        """What is wrong with a constant."""
+        return ""
+
     def leaf_rows(self, leaf: Node) -> tuple[Row, ...]:
         """Rows of a parameter's note below its shape."""
         return (self.leaf_gradient(leaf),)
@@ -46,7 +55,10 @@ class View:
     def leaf_gradient(self, leaf: Node) -> Row:
         """The norm of a leaf's gradient, or that there is none."""
         gradient = self.skeleton.gradient(leaf)
-        return Row(f"‖∂‖ {number(norm(gradient.array))}" if gradient is not None else "∂ not computed", "gradient")
+        if gradient is None:
+            return Row("∂ not computed", "gradient")
+        before = " collected" if self.skeleton.state == COLLECTED else ""
+        return Row(f"‖∂‖ {number(norm(gradient.array))}{before}", "gradient")
 
     def flow(self, parent: Node, node: Node, k: int) -> tuple[Row, ...]:
         """The label of the edge to an op from its k-th parent: the shape, and the gradient that came back along it."""
@@ -54,15 +66,15 @@ class View:
         if sent is None and len(self.skeleton.consumers[parent]) == 1:
             kept = self.skeleton.gradient(parent)
             sent = None if kept is None else norm(kept.array)
-        rows = (Row(by(parent.shape)),)
+        rows = (Row(shape(parent, node, k)),)
         return rows if sent is None else (*rows, Row(f"∂ {number(sent)}", "gradient"))
 
     def width(self, parent: Node, node: Node, k: int) -> float:
         """Of that edge's line."""
         return 1.2
 
-    def is_poisoned(self, parent: Node, node: Node) -> bool:
-        """Whether that edge is drawn as part of a problem."""
+    def is_poisoned(self, source: Node | Outline, node: Node) -> bool:
+        """Whether the edge from what enters an op is drawn as part of a problem."""
         return False
 
     def stack_rows(self, stack: Stack) -> tuple[Row, ...]:
@@ -85,8 +97,8 @@ class View:
             Row("∂: the gradient of the result, in Euclidean norm ‖·‖, on its way back", "gradient"),
         )
 
-    def loose(self) -> list[tuple[Card, Node | None, str]]:
-        """Cards beside the graph; where one would lead to an op if nothing cut it off, that op, and what did."""
+    def loose(self) -> list[tuple[Card, Break | None]]:
+        """Cards beside the graph, and where one would lead to if nothing cut it off."""
         return []
 
 
@@ -112,13 +124,19 @@ class Teach(View):
         return tuple(strip for strip in found if strip is not None)
 
 
+def shape(parent: Node, node: Node, k: int) -> str:
+    """The shape on the edge to an op from its k-th parent, behind a sign where the order of the operands matters."""
+    return f"{operand(node, k)} {by(parent.shape)}".lstrip()
+
+
 def statistics(summary: Summary) -> tuple[Row, ...]:
     """Mean, deviation and range of an output on one line; of a scalar, nothing that its value does not say."""
     if summary.size < 2:
         return ()
     words = [f"μ {number(summary.mean)}  σ {number(summary.std)}  [{number(summary.low)}, {number(summary.high)}]"]
     if not summary.is_finite:
-        others = [f"{n:,} {what}" for n, what in ((summary.nans, "nan"), (summary.infs, "inf")) if n]
+        kinds = {"nan": summary.nans, "inf": summary.infs - summary.minus_infs, "−inf": summary.minus_infs}
+        others = [f"{n:,} {what}" for what, n in kinds.items() if n]
         words = [", ".join(others), *(words if math.isfinite(summary.mean) else [])]
     elif summary.zeros and summary.low == 0:
         words.append(f"{percent(summary.zeros / summary.size)} zero")
