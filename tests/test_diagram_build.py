@@ -366,3 +366,53 @@ def test_two_processes_draw_the_same_bytes():
     ]
     assert hashlib.sha256(runs[0]).digest() == hashlib.sha256(runs[1]).digest()
     assert b"Conv2d" in runs[0]
+
+
+def test_every_edge_says_its_shape_once_and_no_op_repeats_it():
+    loss, x = digits_loss()
+    drawing = build(loss, {"x": x})
+    flows = [edge for edge in drawing.edges if edge.kind == "forward"]
+    shapes = {edge.rows[0].text for edge in flows}
+    assert all([row.text for row in edge.rows].count(edge.rows[0].text) == 1 for edge in flows)
+    assert "4×16×8×8" in shapes
+    said = {row.text for card in drawing.cards if card.shape in ("card", "sign") for row in card.rows}
+    assert not said & shapes
+
+
+def calls(action) -> int:
+    """How many Python functions a call runs."""
+    count = 0
+
+    def hook(frame, event, argument):
+        nonlocal count
+        count += event == "call"
+
+    sys.setprofile(hook)
+    try:
+        action()
+    finally:
+        sys.setprofile(None)
+    return count
+
+
+def chain(n: int) -> Tensor:
+    y = leaf()
+    for _ in range(n):
+        y = y * 1.0
+    return y.sum()
+
+
+def used_again(n: int) -> Tensor:
+    y, states = leaf(), []
+    for _ in range(n):
+        y = tg.tanh(y * 2.0)
+        states.append(y)
+    return tg.stack(states).sum()
+
+
+@pytest.mark.parametrize("program", [chain, used_again])
+@pytest.mark.parametrize("options", [{"fold": False, "max_nodes": 10**6}, {}])
+def test_the_work_of_a_picture_grows_with_its_ops_alone(program, options):
+    few, many = program(500), program(2000)
+    work = [calls(lambda loss=loss: loss.graph(**options).svg()) for loss in (few, many)]
+    assert work[1] < 4.6 * work[0]
