@@ -361,7 +361,7 @@ def test_the_graph_of_an_error_inside_modules_keeps_the_place_open_and_folds_the
     setattr(net.body[13], "0", nn.Linear(7, 7))
     picture = refused(lambda: net(x)).graph(depth=depth)
     (red,) = [c for c in picture.drawing.cards if c.problem]
-    assert (red.shape, red.title) == ("card", "body.13.0")
+    assert (red.shape, red.title) == ("card", "body.13.0 Linear")
 
 
 def test_an_error_that_no_op_raised_has_no_graph():

@@ -103,7 +103,7 @@ class watch:
     lines: keep the file and line of every op.
 
     Pictures show what was kept. Also a record of cuts: where a detach, no_grad or integer result ends the gradient, the
-    graph behind it is kept alive with it.
+    graph behind it is kept alive with it. While a block watches, the ops of every thread take a slower way.
     """
 
     def __init__(self, stats: bool = True, images: bool = False, lines: bool = True) -> None:

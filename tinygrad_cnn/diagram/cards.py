@@ -39,7 +39,7 @@ class Cards:
                 faint=self.is_faint(node),
             )  # fmt: skip
         last = place.layer.rpartition(".")[2]
-        layer = place.layer if last.isdigit() else last
+        layer = f"{place.layer} {place.kind}" if last.isdigit() else last
         title = layer or (f"{name} = {op_name(node)}" if name else op_name(node))
         return Card(
             id,
@@ -61,9 +61,14 @@ class Cards:
         place, said = self.skeleton.place[node], facts(node)
         rows = []
         if place.layer:
-            text = " ".join([place.kind, *said])
+            in_title = place.layer.rpartition(".")[2].isdigit()
             parameters = count(self.skeleton.parameters([node]))
-            rows.append(Row(f"{text} · {parameters:,} params" if parameters else text))
+            words = [
+                " ".join([*([] if in_title else [place.kind]), *said]),
+                f"{parameters:,} params" if parameters else "",
+            ]
+            text = " · ".join(filter(None, words))
+            rows += [Row(text)] if text else []
         elif said:
             rows.append(Row(" ".join(said)))
         if self.options.params == "inline":

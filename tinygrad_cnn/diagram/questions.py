@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from ..graph import Node, Outline, Tensor
 from ..observation import norm
@@ -13,7 +14,15 @@ from .skeleton import COLLECTED, Skeleton, key_of, op_name
 
 Rows = list[tuple[str, ...]]
 Named = tuple[Node, str]
-Answer = tuple[str, tuple[str, ...], Rows, set[Node] | None]  # sentence, columns, rows, Nodes to mark
+
+
+class Answer(NamedTuple):
+    """A sentence, a table, and the Nodes to mark; None marks nothing."""
+
+    sentence: str
+    columns: tuple[str, ...]
+    rows: Rows
+    marked: set[Node] | None
 
 
 def nan_causes(skeleton: Skeleton, parameters: Mapping[str, Tensor]) -> Answer:
@@ -40,9 +49,9 @@ def nan_causes(skeleton: Skeleton, parameters: Mapping[str, Tensor]) -> Answer:
     total = len(skeleton.nodes)
     if not rows:
         hint = "" if known == total else "; record the forward pass under tg.watch() to know all"
-        return f"no nan or inf among the values of {known} of {total} nodes that are known{hint}", (), [], None
+        return Answer(f"no nan or inf among the values of {known} of {total} nodes that are known{hint}", (), [], None)
     answer = f"{rows[0][0]}: {rows[0][1]}"
-    return answer, ("where", "what", "recorded at"), rows, marked
+    return Answer(answer, ("where", "what", "recorded at"), rows, marked)
 
 
 def no_gradient(skeleton: Skeleton, parameter: Tensor, name: str) -> Answer:
@@ -54,17 +63,13 @@ def no_gradient(skeleton: Skeleton, parameter: Tensor, name: str) -> Answer:
         used = [op for op in skeleton.ops if any(constant is key for _, constant in op.constants)] if key else []
         where = f"; it is used by {', '.join(skeleton.title(op) for op in used[:3])} as a constant" if used else ""
         if parameter.dtype.kind != "f":
-            return (
-                f"{name} is {parameter.dtype}, and only float Tensors have gradients{where}",
-                (),
-                [],
-                set(used) or None,
-            )
-        return f"{name} does not require grad: call {name}.requires_grad_(){where}", (), [], set(used) or None
+            said = f"{name} is {parameter.dtype}, and only float Tensors have gradients{where}"
+            return Answer(said, (), [], set(used) or None)
+        return Answer(f"{name} does not require grad: call {name}.requires_grad_(){where}", (), [], set(used) or None)
     if node in skeleton.number:
         way = skeleton.between(node, skeleton.root)
         rows = _steps(skeleton, [op for op in skeleton.ops if op in way])
-        return _reached(skeleton, node, name), columns, rows, way
+        return Answer(_reached(skeleton, node, name), columns, rows, way)
     cut = find_break(skeleton, node)
     if cut is None:
         hint = (
@@ -72,13 +77,15 @@ def no_gradient(skeleton: Skeleton, parameter: Tensor, name: str) -> Answer:
             if skeleton.is_watched
             else "; run the forward pass under tg.watch() to see whether something cuts it off"
         )
-        return f"{name} has no path to this result: no op that leads to it uses {name}{hint}", (), [], None
+        return Answer(f"{name} has no path to this result: no op that leads to it uses {name}{hint}", (), [], None)
     rows = [(str(i), op_name(op), by(op.shape), line(skeleton, op)) for i, op in enumerate(cut.way, 1)]
     at = f"{cut.cut.line[0]}:{cut.cut.line[1]}" if cut.cut.line else ""
     rows.append((str(len(rows) + 1), f"{cut.cut.op} ← here it stops", "", at))
     rows.append((str(len(rows) + 1), skeleton.title(cut.user), by(cut.user.shape), line(skeleton, cut.user)))
     where = f" at {at}" if at else ""
-    return f"{name} has no path to this result: {cut.words}{where}; {_remedy(cut.cut.why)}", columns, rows, {cut.user}
+    return Answer(
+        f"{name} has no path to this result: {cut.words}{where}; {_remedy(cut.cut.why)}", columns, rows, {cut.user}
+    )
 
 
 def _remedy(why: str) -> str:
@@ -114,10 +121,10 @@ def between(skeleton: Skeleton, a: Named, b: Named) -> Answer:
     way = skeleton.between(first, last)
     if not way:
         back = " (but one leads back)" if skeleton.between(last, first) else ""
-        return f"no path leads from {first_name} to {last_name}{back}", (), [], None
+        return Answer(f"no path leads from {first_name} to {last_name}{back}", (), [], None)
     ops = [node for node in skeleton.ops if node in way]
     columns = ("step", "op", "output", "recorded at")
-    return f"{len(ops)} ops from {first_name} to {last_name}", columns, _steps(skeleton, ops), way
+    return Answer(f"{len(ops)} ops from {first_name} to {last_name}", columns, _steps(skeleton, ops), way)
 
 
 def _steps(skeleton: Skeleton, ops: list[Node]) -> Rows:
@@ -137,7 +144,7 @@ def kept_arrays(skeleton: Skeleton) -> Answer:
     peak = f"; the peak is {amount(memory.peak, 'B')}" if memory.peak else ""
     at = f" at {skeleton.title(memory.at_peak)}" if memory.at_peak is not None else ""
     answer = f"{amount(memory.total, 'B')} are kept for backward{peak}{at}"
-    return answer, ("op", "keeps", "bytes", "counted elsewhere", "freed", "live then"), rows, None
+    return Answer(answer, ("op", "keeps", "bytes", "counted elsewhere", "freed", "live then"), rows, None)
 
 
 def line(skeleton: Skeleton, node: Node) -> str:

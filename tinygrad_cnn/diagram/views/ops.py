@@ -1,9 +1,12 @@
 """What the views `ops`, `arch` and `teach` put on the cards; the other views start from here."""
 
 import math
+import re
+import textwrap
 from collections.abc import Sequence
 
 from ...graph import Node, Outline, Tensor
+from ...notation import LEGEND
 from ...observation import Summary, norm
 from .. import images
 from ..captions import by, is_sign, number, operand, percent, some
@@ -105,6 +108,11 @@ class View:
 class Teach(View):
     """How does every gradient come about? The formula of each rule, statistics, and pictures of what flows."""
 
+    def legend(self) -> tuple[Row, ...]:
+        used = " ".join(row.text for node in self.skeleton.ops for row in formulas(node))
+        lines = textwrap.wrap(symbols(used), 110)
+        return (*super().legend(), *(Row(line, "quiet") for line in lines))
+
     def rows(self, node: Node) -> tuple[Row, ...]:
         return (*super().rows(node), *formulas(node))
 
@@ -127,6 +135,18 @@ class Teach(View):
 def shape(parent: Node, node: Node, k: int) -> str:
     """The shape on the edge to an op from its k-th parent, behind a sign where the order of the operands matters."""
     return f"{operand(node, k)} {by(parent.shape)}".lstrip()
+
+
+def symbols(used: str) -> str:
+    """What the signs in some formulas mean."""
+    meanings = [f"{name}: {meaning}" for name, meaning in LEGEND.items() if _occurs(name, used)]
+    if "⋆" in used:
+        meanings.append("⋆: cross-correlation, ⋆ᵀ and ⋆ʷ: its adjoints in the image and in the kernels")
+    return "; ".join(meanings)
+
+
+def _occurs(name: str, used: str) -> bool:
+    return re.search(rf"(?<![^\W_]){re.escape(name)}(?![^\W_])", used) is not None
 
 
 def statistics(summary: Summary) -> tuple[Row, ...]:
