@@ -110,7 +110,7 @@ class Teach(View):
 
     def legend(self) -> tuple[Row, ...]:
         used = " ".join(row.text for node in self.skeleton.ops for row in formulas(node))
-        lines = textwrap.wrap(symbols(used), 110)
+        lines = [line for meaning in symbols(used) for line in textwrap.wrap(meaning, 100, subsequent_indent="   ")]
         return (*super().legend(), *(Row(line, "quiet") for line in lines))
 
     def rows(self, node: Node) -> tuple[Row, ...]:
@@ -137,12 +137,12 @@ def shape(parent: Node, node: Node, k: int) -> str:
     return f"{operand(node, k)} {by(parent.shape)}".lstrip()
 
 
-def symbols(used: str) -> str:
+def symbols(used: str) -> list[str]:
     """What the signs in some formulas mean."""
     meanings = [f"{name}: {meaning}" for name, meaning in LEGEND.items() if _occurs(name, used)]
     if "⋆" in used:
         meanings.append("⋆: cross-correlation, ⋆ᵀ and ⋆ʷ: its adjoints in the image and in the kernels")
-    return "; ".join(meanings)
+    return meanings
 
 
 def _occurs(name: str, used: str) -> bool:
