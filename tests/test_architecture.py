@@ -43,7 +43,7 @@ LAYERS = [
     ("optim", "data", "interchange", "testing"),
     ("diagram",),
     ("",),  # the package itself: the public names
-    ("digits_net",),
+    ("digits_net", "bench"),
     ("__main__",),
 ]
 
