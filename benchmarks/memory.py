@@ -72,7 +72,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 def main() -> None:
     given = options(__doc__, add)
     if given.child:
-        with limited(given.threads):
+        with limited(given.threads, peers=given.child != "tinygrad_cnn"):
             print(json.dumps(child(given.child, given.batch)))
         return
     print(f"{machine()}\n\nM, training step, batch {given.batch}: MB, and ours over theirs")

@@ -90,9 +90,9 @@ def speeds(seconds: dict[str, float]) -> dict[str, float]:
 
 
 @contextlib.contextmanager
-def limited(threads: int) -> Iterator[None]:
-    """Everything in the process on so many threads: BLAS, PyTorch where it is installed, and this package's own."""
-    if find_spec("torch") is not None:
+def limited(threads: int, peers: bool = True) -> Iterator[None]:
+    """Everything in the process on so many threads: BLAS, this package's own and, with `peers`, PyTorch's."""
+    if peers and find_spec("torch") is not None:
         import torch
 
         torch.set_num_threads(threads)
