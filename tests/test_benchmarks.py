@@ -53,3 +53,51 @@ def test_the_diagrams_benchmark_times_every_renderer_and_weighs_the_skeleton():
         assert min(printed["seconds"][name].values()) > 0
     assert {"PNG of the SVG", "DOT, dot -Tsvg"} <= set(printed["seconds"])
     assert len(printed["skeleton"]) == 3
+
+
+def figures(name: str, tmp_path: Path, *more: str) -> dict:
+    """What a tiny run writes as JSON."""
+    run(name, "--json", str(tmp_path / "figures.json"), *TINY[name], *more)
+    return json.loads((tmp_path / "figures.json").read_text(encoding="utf-8"))
+
+
+def test_the_training_steps_of_all_sides_are_timed_and_the_fastest_pytorch_has_speed_1(tmp_path):
+    written = figures("train_step.py", tmp_path)
+    assert set(written) == {"machine", "threads", "batch", "cases"}
+    assert list(written["cases"]) == [f"{name}, training step, batch 2" for name in ("S", "M", "ResNet-20")]
+    for case in written["cases"].values():
+        assert min(case["seconds"].values()) > 0
+        rivals = [speed for name, speed in case["speed"].items() if name.startswith("torch")]
+        assert set(case["speed"]) == (set(case["seconds"]) if rivals else set())
+        assert not rivals or max(rivals) == 1
+
+
+def test_a_network_is_timed_alone(tmp_path):
+    assert list(figures("train_step.py", tmp_path, "--networks", "S")["cases"]) == ["S, training step, batch 2"]
+
+
+def test_growth_is_an_exponent_and_a_ratio_for_each_side(tmp_path):
+    cases = figures("scaling.py", tmp_path)["cases"]
+    assert set(cases["exponents"]) == {"batch", "pixels", "depth"}
+    sides = set(cases["two threads against one"])
+    assert all(set(exponents) == sides for exponents in cases["exponents"].values())
+    assert "tinygrad_cnn" in sides
+
+
+def test_the_exponent_of_a_power_law_is_found(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    import scaling
+
+    assert scaling.exponent([8, 16, 32], [3.0 * n**1.5 for n in (8, 16, 32)]) == pytest.approx(1.5)
+
+
+def test_memory_is_measured_for_each_side_in_a_process_of_its_own(tmp_path):
+    sizes = figures("memory.py", tmp_path)["bytes"]
+    assert "tinygrad_cnn" in sizes
+    assert all(size["before"] > 2**20 and size["step"] >= 0 for size in sizes.values())
+
+
+def test_layers_have_a_forward_and_gradients_of_every_shape(tmp_path):
+    cases = figures("layers.py", tmp_path, "--only", "pool")["cases"]
+    assert len(cases) == 6
+    assert {case.rpartition(", ")[2] for case in cases} == {"forward", "forward and gradients"}

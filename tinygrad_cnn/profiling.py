@@ -76,14 +76,17 @@ class Row:
 
 
 class Table(list[Row]):
-    """Rows by falling time; printed as a table."""
+    """Rows by falling time; printed as a table. total: the seconds of all ops, of which a row's percentage is."""
+
+    def __init__(self, rows: Iterable[Row], total: float) -> None:
+        super().__init__(rows)
+        self.total = total
 
     def __str__(self) -> str:
-        total = sum(row.seconds for row in self)
         width = max([24, *(len(row.name) for row in self)])
         lines = [f"{'':{width}} {'phase':8} {'calls':>7} {'ms':>10} {'%':>6} {'MFLOP':>11} {'GFLOP/s':>8} {'MB':>10}"]
         for row in self:
-            share = 100 * row.seconds / total if total else 0.0
+            share = 100 * row.seconds / self.total if self.total else 0.0
             counted = row.flops is not None
             flops = f"{(row.flops or 0) / 1e6:11.3f}" if counted else f"{'-':>11}"
             rate = f"{(row.flops or 0) / row.seconds / 1e9:8.2f}" if counted and row.seconds else f"{'-':>8}"
@@ -109,26 +112,31 @@ class profile(Watcher):
     def __init__(self) -> None:
         self._events: list[_Event] = []
         self._open: dict[int, list[_Rules]] = {}  # of each thread, the innermost last
-        self._since: list[float] = []
-        self._seconds = 0.0
+        self._lock = threading.Lock()
+        self._running = 0  # how often it is entered, by all threads
+        self._since = self._seconds = 0.0
 
     def __enter__(self) -> Self:
-        self._since.append(perf_counter())
+        with self._lock:
+            if not self._running:
+                self._since = perf_counter()
+            self._running += 1
         return super().__enter__()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         super().__exit__(kind, error, trace)
-        began = self._since.pop()
-        if not self._since:
-            self._seconds += perf_counter() - began
-            self._open.clear()
+        with self._lock:
+            self._running -= 1
+            if not self._running:
+                self._seconds += perf_counter() - self._since
+                self._open.clear()
 
     @property
     def seconds(self) -> float:
         """How long the block has run."""
-        return self._seconds + (perf_counter() - self._since[0] if self._since else 0.0)
+        return self._seconds + (perf_counter() - self._since if self._running else 0.0)
 
     @property
     def rows(self) -> Table:
@@ -143,10 +151,9 @@ class profile(Watcher):
         )
 
     def __str__(self) -> str:
-        rows = self.rows
-        inside = sum(row.seconds for row in rows)
-        share = f", {inside / self.seconds:.1%} of the {self.seconds * 1e3:.3f} ms in the block" if self.seconds else ""
-        return f"{rows}\nops: {inside * 1e3:.3f} ms{share}"
+        rows, seconds = self.rows, self.seconds
+        share = f", {rows.total / seconds:.1%} of the {seconds * 1e3:.3f} ms in the block" if seconds else ""
+        return f"{rows}\nops: {rows.total * 1e3:.3f} ms{share}"
 
     def save(self, path: str | Path) -> None:
         """Write a Chrome trace: one complete event per op forward and backward, inside those of its modules."""
@@ -255,15 +262,17 @@ def _moved(scope: Sequence[Any], out: Any) -> int:
 def _table(parts: Iterable[tuple[_Event, list[str]]]) -> Table:
     """The Rows of events under each of their names."""
     sums: dict[tuple[str, str], Row] = {}
+    total = 0.0
     for event, names in parts:
+        own = event.seconds - event.nested
+        total += own
         for name in dict.fromkeys(names):
             old = sums.get((name, event.phase), Row(name, event.phase, 0, 0.0, None, 0))
             flops = old.flops if event.flops is None else (old.flops or 0) + event.flops
-            own = event.seconds - event.nested
             sums[name, event.phase] = Row(
                 name, event.phase, old.calls + 1, old.seconds + own, flops, old.bytes + event.bytes
             )
-    return Table(sorted(sums.values(), key=lambda row: -row.seconds))
+    return Table(sorted(sums.values(), key=lambda row: -row.seconds), total)
 
 
 def _spans(events: list[_Event]) -> Iterator[_Event]:
