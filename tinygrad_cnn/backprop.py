@@ -228,7 +228,7 @@ def backprop(
                 steps = plan.steps
                 if record is not None:
                     record.arrived(g)
-                if blocks:
+                if blocks is not None:
                     for block in blocks:
                         block.rules_begin(node, g, needed)
                 if plan.joint is not None:
@@ -253,7 +253,7 @@ def backprop(
                     else:
                         grads[parent] = np.asarray(grads[parent] + d)
                         ours.add(parent)
-                if blocks:
+                if blocks is not None:
                     for block in blocks:
                         block.rules_end(node)
                 if not retain:
