@@ -2,12 +2,17 @@
 
     python benchmarks/memory.py [--threads 1] [--batch 64] [--json FILE]
 
-Measured is the resident memory that the system saw (ru_maxrss), because PyTorch's arrays are not known to tracemalloc.
-A child makes its model, takes steps on two images, so that libraries are loaded and kernels compiled, notes its
-resident memory, and takes three steps on the whole batch: the step's memory is how far the peak rises above that note.
+Measured is resident memory as the system counts it, because PyTorch's arrays are not known to tracemalloc. A child
+makes its model, takes steps on two images, so that libraries are loaded and kernels compiled, gives free memory back,
+and takes three steps on the whole batch: the step's memory is how far the peak rises above what was resident before.
+On Linux the peak is reset before the steps (VmHWM, because ru_maxrss begins with that of the parent process); elsewhere
+it is ru_maxrss.
 """
 
 import argparse
+import contextlib
+import ctypes
+import gc
 import json
 import os
 import resource
@@ -22,17 +27,25 @@ from sides import limited, options
 from tinygrad_cnn.bench import M, machine, our_training, torch_training
 
 SIDES = ("tinygrad_cnn", "torch", "torch channels_last")
-UNIT = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss, in bytes
+STATUS = Path("/proc/self/status")
 
 
-def peak() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * UNIT
+def resident(field: str) -> int:
+    """Bytes in memory, "VmRSS" now or "VmHWM" at the peak; the peak for both where the system says no more."""
+    if not STATUS.exists():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return next(int(line.split()[1]) * 1024 for line in STATUS.read_text().splitlines() if line.startswith(field))
 
 
-def resident() -> int:
-    """Bytes in memory now; the peak so far where the system does not say."""
-    statm = Path("/proc/self/statm")
-    return int(statm.read_text().split()[1]) * resource.getpagesize() if statm.exists() else peak()
+def give_back() -> None:
+    """Return free memory to the system and forget the peak so far, where that can be done."""
+    gc.collect()
+    if STATUS.exists():
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # of glibc
+        if trim:
+            trim(0)
+        with contextlib.suppress(OSError):  # without the right to, the peak is that since the start of the process
+            Path("/proc/self/clear_refs").write_text("5")
 
 
 def child(name: str, batch: int) -> dict[str, int]:
@@ -47,10 +60,11 @@ def child(name: str, batch: int) -> dict[str, int]:
     small, whole = side(2), side(batch)
     for _ in range(2):
         small.run()
-    before = resident()
+    give_back()
+    before = resident("VmRSS")
     for _ in range(3):
         whole.run()
-    return {"before": before, "step": max(0, peak() - before)}
+    return {"before": before, "step": max(0, resident("VmHWM") - before)}
 
 
 def measure(batch: int, threads: int) -> dict[str, dict[str, int]]:

@@ -1,10 +1,11 @@
 """How the time of a training step grows with threads, the batch, the number of pixels and the depth.
 
-    python benchmarks/scaling.py [--batch 64] [--smallest 8] [--doublings 3] [--json FILE]
+    python benchmarks/scaling.py [--batch 64] [--smallest 16] [--doublings 3] [--json FILE]
 
 Each line is a network of 3x3 convolutions with 16 filters and one pooling. One size doubles at a time, beginning with
---smallest; the exponent p of time ~ size^p is the slope of a straight line through the logarithms: 1 is linear, less
-means that fixed costs are spread. Threads: the speed of two threads against one. Ours and PyTorch's run in turn.
+--smallest; the exponent p of time ~ size^p is the slope of a straight line through the logarithms, and that of the last
+doubling alone stands in brackets: 1 is linear, less means that fixed costs are spread. Threads: the speed of two
+threads against one. Ours and PyTorch's run in turn.
 """
 
 import argparse
@@ -34,7 +35,7 @@ def exponent(sizes: list[int], seconds: list[float]) -> float:
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--smallest", type=int, default=8, help="the first of the sizes (%(default)s)")
+    parser.add_argument("--smallest", type=int, default=16, help="the first of the sizes (%(default)s)")
     parser.add_argument("--doublings", type=int, default=3, help="how often it doubles (%(default)s)")
 
 
@@ -42,6 +43,7 @@ def main() -> None:
     given = options(__doc__, add)
     report = Report(given)
     grown: dict[str, dict[str, float]] = {}
+    last: dict[str, dict[str, float]] = {}
     for what, steps in networks(given.smallest, given.doublings):
         times: dict[str, list[float]] = {}
         with limited(given.threads):
@@ -50,7 +52,9 @@ def main() -> None:
                 case = f"{what} {size}: {network.name}, {network.image[1]}x{network.image[2]}, batch {batch}"
                 for name, value in report.time(case, training_sides(network.build, x, y, False)).items():
                     times.setdefault(name, []).append(value)
-        grown[what] = {name: exponent([size for size, _, _ in steps], values) for name, values in times.items()}
+        sizes = [size for size, _, _ in steps]
+        grown[what] = {name: exponent(sizes, values) for name, values in times.items()}
+        last[what] = {name: exponent(sizes[-2:], values[-2:]) for name, values in times.items()}
     threads: dict[str, list[float]] = {}
     network = Network("threads", (3, 32, 32), (16, 16, "M", 32, 32, "M"))
     x, y = network.batch(given.batch)
@@ -59,12 +63,13 @@ def main() -> None:
             case = f"threads {n}: conv 16, 16, pool, conv 32, 32, pool, 32x32, batch {given.batch}"
             for name, value in report.time(case, training_sides(network.build, x, y, False)).items():
                 threads.setdefault(name, []).append(value)
-    print("\nexponent of the time (1 is linear)")
+    print("\nexponent of the time (1 is linear), and that of the last doubling")
     for what, values in grown.items():
-        print(f"  {what:10}" + "".join(f"{name} {value:.2f}   " for name, value in values.items()))
+        shown = (f"{name} {value:.2f} [{last[what][name]:.2f}]   " for name, value in values.items())
+        print(f"  {what:10}" + "".join(shown))
     print("two threads against one")
     print(" " * 12 + "".join(f"{name} {one / two:.2f}x   " for name, (one, two) in threads.items()))
-    report.cases["exponents"] = grown
+    report.cases["exponents"], report.cases["exponents of the last doubling"] = grown, last
     report.cases["two threads against one"] = {name: one / two for name, (one, two) in threads.items()}
     report.write()
 

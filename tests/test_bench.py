@@ -60,9 +60,10 @@ runpy.run_module("tinygrad_cnn", run_name="__main__", alter_sys=True)
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (["--threads", "3"], "argument --threads: invalid choice"),
-        (["--batch", "0"], "argument --batch: '0' is not a whole number above 0"),
-        (["--rounds", "x"], "argument --rounds: 'x' is not a whole number above 0"),
+        (["--threads", "0"], "argument --threads: '0' is not a whole number from 1 up"),
+        (["--batch", "0"], "argument --batch: '0' is not a whole number from 1 up"),
+        (["--rounds", "x"], "argument --rounds: 'x' is not a whole number from 1 up"),
+        (["--warmup", "-1"], "argument --warmup: '-1' is not a whole number from 0 up"),
         (["--epochs", "1"], "unrecognized arguments: --epochs 1"),
     ],
 )

@@ -249,13 +249,17 @@ def title(network: Network, batch: int, threads: int) -> str:
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The options of every table of times."""
-    parser.add_argument("--threads", type=int, choices=(1, 2), default=1, help="of every side (%(default)s)")
+    parser.add_argument("--threads", type=_above_zero, default=1, help="of every side (%(default)s)")
     parser.add_argument("--batch", type=_above_zero, default=64, help="images per step (%(default)s)")
-    parser.add_argument("--warmup", type=int, default=30, help="untimed steps of each side (%(default)s)")
+    parser.add_argument("--warmup", type=_whole, default=30, help="untimed steps of each side (%(default)s)")
     parser.add_argument("--rounds", type=_above_zero, default=9, help="rounds to take the median of (%(default)s)")
 
 
-def _above_zero(text: str) -> int:
-    if not text.isdecimal() or not int(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+def _whole(text: str, least: int = 0) -> int:
+    if not text.isdecimal() or int(text) < least:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {least} up")
     return int(text)
+
+
+def _above_zero(text: str) -> int:
+    return _whole(text, 1)
