@@ -19,7 +19,7 @@ from tinygrad_cnn.bench import Side
 
 
 class Case(NamedTuple):
-    """A convolution, or a pooling where filters is 0, of images (n c size size)."""
+    """A convolution, or a pooling where filters is 0, of images (n c size size). n: with --batch 64."""
 
     name: str
     n: int
@@ -48,10 +48,10 @@ CASES = (
 )
 
 
-def sides(case: Case, scale: int) -> tuple[list[Side], list[Side]]:
-    """(forward, forward with gradients) by every library. scale: divides the number of images."""
+def sides(case: Case) -> tuple[list[Side], list[Side]]:
+    """(forward, forward with gradients) by every library."""
     generator = np.random.default_rng(0)
-    x = generator.normal(size=(max(1, case.n // scale), case.c, case.size, case.size)).astype(np.float32)
+    x = generator.normal(size=(case.n, case.c, case.size, case.size)).astype(np.float32)
     inputs = [x]
     if case.filters:
         w_shape = (case.filters, case.c // case.options.get("groups", 1), case.kernel, case.kernel)
@@ -114,7 +114,6 @@ def layer_of(case: Case, conv: Callable[..., Any], pool: Callable[..., Any]) -> 
 
 def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--only", default="", help="the cases whose name contains this")
-    parser.add_argument("--scale", type=int, default=1, help="divide the number of images by this")
 
 
 def main() -> None:
@@ -122,8 +121,9 @@ def main() -> None:
     report = Report(given)
     with limited(given.threads):
         for case in (case for case in CASES if given.only in case.name):
-            forward, both = sides(case, given.scale)
-            shape = f"{case.name}, {max(1, case.n // given.scale)}x{case.c}x{case.size}x{case.size}"
+            case = case._replace(n=max(1, case.n * given.batch // 64))
+            forward, both = sides(case)
+            shape = f"{case.name}, {case.n}x{case.c}x{case.size}x{case.size}"
             shape += f" -> {case.filters}" if case.filters else ""
             report.time(f"{shape}, forward", forward)
             report.time(f"{shape}, forward and gradients", both)

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from time import perf_counter
 from types import TracebackType
@@ -16,7 +17,6 @@ from typing import Any, ClassVar, NamedTuple, Self
 import numpy as np
 
 from . import memory
-from .records import saved_of
 from .scopes import Scope
 from .scopes import current as current_scope
 from .watching import Watcher
@@ -217,13 +217,10 @@ class profile(Watcher):
 
     def rules_begin(self, node: Any, g: Any, needed: Any) -> None:
         """Start the clock of a Node's rules."""
-        kept = {saved.memory: saved.nbytes for saved in saved_of(node)}
-        sent = sum(
-            int(np.prod(parent.shape)) * parent.dtype.itemsize
-            for parent in node.parents
-            if needed is None or parent in needed
-        )
-        moved = int(np.prod(g.shape)) * g.dtype.itemsize + sum(kept.values()) + sent
+        moved = _kept(node.saved) + prod(g.shape) * g.dtype.itemsize
+        for parent in node.parents:
+            if needed is None or parent in needed:
+                moved += prod(parent.shape) * parent.dtype.itemsize
         rules = _Rules(node.order, node.plan.op.name, _chain(node.scope), node.shape, moved, perf_counter())
         self._open.setdefault(threading.get_ident(), []).append(rules)
 
@@ -257,6 +254,18 @@ def _moved(scope: Sequence[Any], out: Any) -> int:
     """Bytes of the arrays read and of the output; 0 if it is a view of one of them."""
     owners = {id(memory.owner(a)): a.nbytes for a in scope if isinstance(a, np.ndarray)}
     return 0 if id(memory.owner(out)) in owners else sum(owners.values()) + out.nbytes
+
+
+def _kept(saved: Sequence[Sequence[Any]]) -> int:
+    """Bytes of the arrays that a Node keeps for its rules, each once."""
+    sizes = {}
+    for values in saved:
+        for value in values:
+            for array in value if isinstance(value, tuple) else (value,):
+                if isinstance(array, np.ndarray):
+                    owner = memory.owner(array)
+                    sizes[id(owner)] = min(array.nbytes, owner.nbytes)
+    return sum(sizes.values())
 
 
 def _table(parts: Iterable[tuple[_Event, list[str]]]) -> Table:
