@@ -84,7 +84,8 @@ def test_sides_that_disagree_are_not_timed(monkeypatch, capsys):
 
 @pytest.mark.parametrize("other", [1.0 + 0.9e-3, 1.0 - 0.9e-3, 1.0])
 def test_results_agree_to_a_thousandth_of_the_largest(other):
-    agree([side("a", np.array([1.0, 1e-9])), side("b", np.array([other, 2e-9]))])
+    for size in (1e-6, 1.0, 1e6):
+        agree([side("a", size * np.array([1.0, 1e-9])), side("b", size * np.array([other, 2e-9]))])
 
 
 @pytest.mark.parametrize(

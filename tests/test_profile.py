@@ -1,9 +1,11 @@
 """`tg.profile`: calls, FLOPs and bytes are exact, times are there, and profiling changes and keeps nothing."""
 
 import asyncio
+import contextlib
 import gc
 import json
 import threading
+import time
 import weakref
 
 import numpy as np
@@ -152,6 +154,30 @@ def test_the_bytes_of_a_backward_are_the_gradients_and_what_the_rules_keep():
     assert row(p.rows, "sum", "backward").bytes == 4 + 12
 
 
+def test_an_array_that_rules_keep_twice_is_counted_once():
+    x = Tensor(np.ones(3, np.float32), requires_grad=True)
+    z = x * x
+    with tg.profile() as p:
+        z.sum().backward()
+    assert row(p.rows, "mul", "backward").bytes == 12 + 12 + 2 * 12
+
+
+def test_a_broadcast_view_that_rules_keep_counts_as_its_memory():
+    x, y = Tensor(np.ones(1, np.float32)).expand(4), Tensor(np.ones(4, np.float32), requires_grad=True)
+    z = x * y
+    with tg.profile() as p:
+        z.sum().backward()
+    assert row(p.rows, "mul", "backward").bytes == 16 + 4 + 16
+
+
+def test_gradients_that_nobody_asked_for_are_not_counted():
+    x, y = (Tensor(np.ones(3, np.float32), requires_grad=True) for _ in range(2))
+    z = (x * y).sum()
+    with tg.profile() as p:
+        tg.grad(z, x)
+    assert row(p.rows, "mul", "backward").bytes == 12 + 2 * 12 + 12
+
+
 def test_the_bytes_of_a_step_are_the_parameters_their_gradients_and_the_state():
     w = nn.Parameter(np.ones(3, np.float32))
     optimizer = optim.SGD([w], momentum=0.9)
@@ -195,15 +221,27 @@ def test_times_are_positive_and_no_longer_than_the_block():
     assert p.seconds == kept
 
 
-def test_a_gradient_of_a_gradient_counts_each_second_once():
+def test_a_gradient_of_a_gradient_counts_each_second_once(tmp_path):
     x = Tensor(np.ones(3), requires_grad=True)
     with tg.profile() as p:
         (g,) = tg.grad((x * x * x).sum(), x, create_graph=True)
         g.sum().backward()
     assert calls(p)["mul", "backward"] > 2
     assert row(p.rows, "mul").calls > 2  # also those of the rules
+    events = saved(p, tmp_path)
+    outermost = [a for a in events if not any(a is not b and inside(a, b) for b in events)]
+    assert len(outermost) < len(events)
+    assert sum(row.seconds for row in p.rows) == pytest.approx(sum(a["dur"] for a in outermost) / 1e6)
     assert all(row.seconds > 0 for row in p.rows)
-    assert sum(row.seconds for row in p.rows) <= p.seconds
+
+
+def test_a_block_in_a_block_of_the_same_profile_counts_its_time_once():
+    p, began = tg.profile(), time.perf_counter()
+    with p:
+        time.sleep(0.01)
+        with p:
+            time.sleep(0.01)
+    assert 0.02 <= p.seconds <= time.perf_counter() - began
 
 
 # --- per module ---
@@ -332,8 +370,28 @@ def test_a_trace_of_gradients_of_gradients_is_nested(tmp_path):
     x = Tensor(np.ones((2, 3), np.float32), requires_grad=True)
     with tg.profile() as p:
         (g,) = tg.grad(net(x).sum(), x, create_graph=True)
+    events = saved(p, tmp_path)
+    assert_nested(events)
+    assert len(named(events, "Sequential", "forward")) == len(named(events, "Sequential", "backward")) == 1
+    with p:
         (g * g).sum().backward()
     assert_nested(saved(p, tmp_path))
+
+
+def test_a_backward_right_after_a_forward_has_spans_of_its_own(tmp_path):
+    net = Net()
+    with tg.profile() as p:
+        net(Tensor(X)).backward(np.ones((4, 3), np.float32))
+    events = saved(p, tmp_path)
+    assert_nested(events)
+    assert len(named(events, "head.1 Linear", "forward")) == len(named(events, "head.1 Linear", "backward")) == 1
+
+
+def test_a_module_without_ops_has_no_span(tmp_path):
+    net = nn.Sequential(nn.Identity(), nn.ReLU())
+    with tg.profile() as p:
+        net(Tensor(X))
+    assert {event["name"] for event in saved(p, tmp_path)} == {"Sequential", "1 ReLU", "relu"}
 
 
 def test_an_empty_trace_is_one(tmp_path):
@@ -418,6 +476,32 @@ def test_an_exception_in_a_rule_passes_and_the_block_goes_on():
     assert all(row.seconds > 0 for row in p.rows)
 
 
+def test_an_exception_that_a_rule_catches_leaves_the_rule_its_time():
+    x = Tensor(np.ones(2), requires_grad=True)
+    with tg.profile() as p:
+        _catching()(x).sum().backward()
+    assert calls(p)["catching_op_of_a_test", "backward"] == 1
+    assert ("failing_op_of_a_test", "backward") not in calls(p)
+
+
+def _catching(made=[]):  # noqa: B006
+    if not made:
+
+        @tg.op
+        def catching_op_of_a_test(x, /):
+            """x"""
+            return x.copy()
+
+        def rule(g):
+            with contextlib.suppress(ZeroDivisionError):
+                _failing()(Tensor(g, requires_grad=True)).sum().backward()
+            return g
+
+        catching_op_of_a_test.vjp(x=rule)
+        made.append(catching_op_of_a_test)
+    return made[0]
+
+
 def _failing(made=[]):  # noqa: B006
     if not made:
 
@@ -457,6 +541,7 @@ def test_one_profile_serves_two_threads_at_once(tmp_path):
     assert calls(p)["conv2d", "backward"] == 2
     events = saved(p, tmp_path)
     assert len({event["tid"] for event in events}) == 2
+    assert len(events) == sum(row.calls for row in p.rows) + 2 * 2 * 5
     assert_nested(events)
     assert watchers == []
 

@@ -131,7 +131,6 @@ class profile(Watcher):
             self._running -= 1
             if not self._running:
                 self._seconds += perf_counter() - self._since
-                self._open.clear()
 
     @property
     def seconds(self) -> float:
