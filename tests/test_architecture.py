@@ -28,13 +28,14 @@ LAYERS = [
         "observation",
         "scopes",
         "shapes",
+        "watching",
         "kernels",
         "random",
     ),  # none of these knows a Tensor
     ("geometry", "notation", "flops"),
     ("graph",),
     ("declaration", "records"),
-    ("primitive",),
+    ("primitive", "profiling"),
     ("basics",),
     ("backprop",),
     ("ops",),
@@ -43,7 +44,7 @@ LAYERS = [
     ("optim", "data", "interchange", "testing"),
     ("diagram",),
     ("",),  # the package itself: the public names
-    ("digits_net",),
+    ("digits_net", "bench"),
     ("__main__",),
 ]
 

@@ -18,10 +18,10 @@ from hypothesis.extra import numpy as hnp
 import tinygrad_cnn as tg
 from tinygrad_cnn import Tensor
 from tinygrad_cnn.digits_net import DigitsNet
-from tinygrad_cnn.graph import watchers
 from tinygrad_cnn.nn import functional as F
 from tinygrad_cnn.observation import BINS, MAPS, NUMBERS, SIDE, norm, summarize
 from tinygrad_cnn.records import saved_of
+from tinygrad_cnn.watching import watchers
 
 shapes = hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=5)
 arrays = st.one_of(

@@ -78,6 +78,7 @@ from .ops.pool import avg_pool2d, max_pool2d, sum_pool2d
 from .ops.reduce import amax, amin, argmax, argmin, logsumexp, max, mean, min, sum, var
 from .ops.softmax import log_softmax, softmax
 from .primitive import op
+from .profiling import profile
 from .random import default_generator, manual_seed
 from .records import watch
 from .shapes import ShapeError
@@ -165,6 +166,7 @@ __all__ = [
     "pad",
     "permute",
     "pow",
+    "profile",
     "relu",
     "reshape",
     "save",

@@ -1,20 +1,24 @@
-"""The command line: `python -m tinygrad_cnn` trains a small CNN on handwritten digits."""
+"""The command line: `python -m tinygrad_cnn` trains a small CNN on handwritten digits, `... bench` times one."""
 
 import argparse
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from . import __version__
+from . import __version__, bench
 from .digits_net import SVM_ACCURACY, train
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the main job; 0 when done, 1 if it diverges or its folder cannot be written to, 130 when interrupted."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments[:1] == ["bench"]:
+        return bench.main(arguments[1:])
     parser = argparse.ArgumentParser(
         prog="python -m tinygrad_cnn",
         description="Train a small CNN on the UCI handwritten digits: half train, half test.",
-        epilog="example: python -m tinygrad_cnn --out runs/mine --seed 1 --epochs 20",
+        epilog="example: python -m tinygrad_cnn --out runs/mine --seed 1 --epochs 20. "
+        "`python -m tinygrad_cnn bench` times a training step here.",
     )
     parser.add_argument("--out", type=Path, default=Path("runs/digits"), help="folder for the results (%(default)s)")
     parser.add_argument("--epochs", type=_positive(int), default=40, help="passes over the training half (%(default)s)")

@@ -17,6 +17,7 @@ from .basics import add, cast, sum_to
 from .declaration import Plan
 from .graph import Array, Node, Tensor, Watch, method, wrap
 from .modes import enable_grad
+from .watching import told, watchers
 
 _by_order = attrgetter("order")
 
@@ -196,6 +197,7 @@ def backprop(
     latest = memory.latest
     pop = grads.pop
     current: Node | None = None
+    blocks = told() if watchers else None
     try:
         with np.errstate(all="ignore"):
             for node in order:
@@ -226,6 +228,9 @@ def backprop(
                 steps = plan.steps
                 if record is not None:
                     record.arrived(g)
+                if blocks is not None:
+                    for block in blocks:
+                        block.rules_begin(node, g, needed)
                 if plan.joint is not None:
                     steps, saved = _joint_steps(plan, g, saved[0])
                 for parent, (i, rule), args in zip(node.parents, steps, saved, strict=False):
@@ -248,6 +253,9 @@ def backprop(
                     else:
                         grads[parent] = np.asarray(grads[parent] + d)
                         ours.add(parent)
+                if blocks is not None:
+                    for block in blocks:
+                        block.rules_end(node)
                 if not retain:
                     node.saved = None
                     if node.params:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from . import memory
 from .dtypes import as_array, default_float
 from .scopes import Scope
+from .watching import told, watchers
 
 Array = NDArray[Any]
 
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 F = TypeVar("F")
 _new = object.__new__
-watchers: list[Any] = []  # the blocks that watch (records.py) in any thread; ops look whether there is one
 
 
 class Tensor:
@@ -121,7 +121,8 @@ class Tensor:
         """The same memory without the graph: no gradient flows through the result."""
         out = wrap(self.array)
         if watchers:
-            watchers[-1].trace_cut("detach", (self,), out)
+            for block in told():
+                block.saw_cut("detach", (self,), out)
         return out
 
     @property

@@ -10,6 +10,7 @@ import math
 import operator
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from time import perf_counter
 from typing import Any, ClassVar
 
 import numpy as np
@@ -19,6 +20,7 @@ from .graph import Array, Tensor, wrap
 from .modes import enable_grad
 from .nn.module import UninitializedParameter, clear_grad
 from .ops.elementwise import array_of
+from .watching import told, watchers
 
 __all__ = ["Adam", "AdamW", "Optimizer", "SGD"]
 
@@ -115,6 +117,7 @@ class Optimizer:
             with enable_grad():
                 loss = closure()
         name = f"{type(self).__name__}.step"
+        began = perf_counter()
         moving = [
             (group, p, p.grad.array) for group in self.param_groups for p in group["params"] if p.grad is not None
         ]
@@ -127,7 +130,14 @@ class Optimizer:
                 memory.mark_changed(p.array, name)
                 # One call that runs no Python code between the parameter and its state: both or neither.
                 deque(map(operator.setitem, (p.array, self.state), (Ellipsis, p), (value, state)), maxlen=0)
+        if watchers:
+            moved = sum(2 * p.array.nbytes + g.nbytes + 2 * self._state_bytes(p) for _, p, g in moving)
+            for block in told():
+                block.saw_step(name, began, moved)
         return loss
+
+    def _state_bytes(self, p: Tensor) -> int:
+        return sum(value.nbytes for value in self.state.get(p, {}).values() if isinstance(value, np.ndarray))
 
     def _check_movable(self, p: Tensor, name: str) -> None:
         if not p.array.flags.writeable:

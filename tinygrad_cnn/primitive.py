@@ -26,10 +26,11 @@ from .declaration import Op, Plan, Primitive, brief, numpy_ops, registry
 from .dtypes import common_dtype, default_float
 from .floating import ignored
 from .floating import state as errors
-from .graph import Array, Node, Outline, Tensor, watchers
+from .graph import Array, Node, Outline, Tensor
 from .modes import recording
 from .scopes import current as current_scope
 from .shapes import ShapeError, broadcast_shape
+from .watching import told, watchers
 
 _new = object.__new__
 
@@ -180,6 +181,9 @@ def _applier(op: Op, forward: Callable[..., Any]) -> Callable[..., Any]:
         if type(out) is not np.ndarray:
             out = np.asarray(out)
         if plain:
+            if watchers:
+                for block in told():
+                    block.saw_plain(op, args, params, out)
             return (out, extra) if residual else out
         tensor = _new(Tensor)
         tensor.array = out
@@ -213,12 +217,11 @@ def _applier(op: Op, forward: Callable[..., Any]) -> Callable[..., Any]:
                 node.constants = tuple(
                     (i, _outline(a)) for i, a in enumerate(args) if a is not None and not mask >> i & 1
                 )
-            if watchers:
-                watchers[-1].record_op(node, args, scope, seconds)
         else:
             tensor.node = None
-            if watchers:
-                watchers[-1].trace_cut(op.name, args, tensor)
+        if watchers:
+            for block in told():
+                block.saw_op(op, args, scope[: len(args)], params, tensor, began, seconds)
         return (tensor, extra) if residual else tensor
 
     simple = not n_params and not residual and not variadic and op.required == n_inputs <= 2
@@ -379,7 +382,11 @@ def _plain(op: Op, args: tuple[Any, ...]) -> Array:
         out = op.forward(*args)
     finally:
         errors.reset(token)
-    return out if type(out) is np.ndarray else np.asarray(out)
+    out = out if type(out) is np.ndarray else np.asarray(out)
+    if watchers:
+        for block in told():
+            block.saw_plain(op, *_bind(op, args, {}), out)
+    return out
 
 
 _ALIASES = {"dim": "axis", "keepdim": "keepdims"}

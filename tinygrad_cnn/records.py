@@ -5,27 +5,25 @@ through remembers what it was made from (`outline.cuts`). Nothing here runs whil
 """
 
 import sys
-import threading
 from collections.abc import Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from types import FrameType, TracebackType
-from typing import Any, Self
+from types import FrameType
+from typing import Any, ClassVar
 
 import numpy as np
 
 from . import memory
-from .graph import Cut, Node, Outline, Tensor, watchers
+from .graph import Cut, Node, Outline, Tensor
 from .modes import recording
 from .observation import Summary, summarize
+from .watching import Watcher
 
 _PACKAGE = str(Path(__file__).parent)
 _READABLE = ("models.py", "digits_net.py")  # of the package: networks, whose lines are worth showing
 
-_watching: ContextVar["tuple[watch, ...]"] = ContextVar("watching", default=())  # the innermost last
-_lock = threading.Lock()
 _NO_OUTLINE = Outline(np.empty(0))
 MOST_CUTS = 16  # that a value without gradient remembers: a running mean is made of every step's
 
@@ -94,7 +92,7 @@ class Record:
         self._since = perf_counter()
 
 
-class watch:
+class watch(Watcher):
     """Watch what ops compute: `with tg.watch():` around the forward pass, of this thread or task.
 
     stats: keep statistics of every value and, when backward comes by (inside the block or later), of its gradient and
@@ -106,51 +104,35 @@ class watch:
     graph behind it is kept alive with it. While a block watches, the ops of every thread take a slower way.
     """
 
+    running: ClassVar[ContextVar[tuple[Any, ...]]] = ContextVar("watching", default=())
+
     def __init__(self, stats: bool = True, images: bool = False, lines: bool = True) -> None:
         for name, value in (("stats", stats), ("images", images), ("lines", lines)):
             if not isinstance(value, bool):
                 raise TypeError(f"watch: {name} is {value!r}; True or False is needed")
         self.stats, self.images, self.lines = stats, images, lines
 
-    def __enter__(self) -> Self:
-        with _lock:
-            watchers.append(self)
-        _watching.set((*_watching.get(), self))
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    def saw_op(
+        self, op: Any, args: Sequence[Any], scope: Sequence[Any], params: Any, result: Any, began: float, seconds: float
     ) -> None:
-        stack = list(_watching.get())
-        if self in stack:
-            del stack[len(stack) - 1 - stack[::-1].index(self)]
-            _watching.set(tuple(stack))
-        with _lock:
-            watchers.remove(self)
-
-    @staticmethod
-    def record_op(node: Node, args: Sequence[Any], scope: Sequence[Any], seconds: float) -> None:
-        """Leave a Record at a new Node. args: as the caller gave them. scope: their arrays, then the output."""
-        if not _watching.get():
+        """Leave a Record at a new Node, or let a result without one remember what it was made from."""
+        if result.node is None:
+            self.saw_cut(op.name, args, result)
             return
-        watching = _watching.get()[-1]
-        record = Record(seconds, watching.stats, watching.images)
-        record.saved = saved_of(node)
-        if watching.stats:
-            record.value = summarize(scope[len(args)], watching.images)
-            for i, (given, array) in enumerate(zip(args, scope, strict=False)):
+        record = Record(seconds, self.stats, self.images)
+        record.saved = saved_of(result.node)
+        if self.stats:
+            record.value = summarize(result.array, self.images)
+            for i, (given, array) in enumerate(zip(args, scope, strict=True)):
                 made = isinstance(given, Tensor) and given.node is not None and given.node.plan is not None
                 if isinstance(array, np.ndarray) and not made:
-                    record.inputs[i] = summarize(array, watching.images)
-        if watching.lines:
+                    record.inputs[i] = summarize(array, self.images)
+        if self.lines:
             record.line = _line()
-        node.watched().record = record
+        result.node.watched().record = record
 
-    @staticmethod
-    def trace_cut(op: str, args: Sequence[Any], result: Tensor) -> None:
+    def saw_cut(self, op: str, args: Sequence[Any], result: Any) -> None:
         """Let a result without a Node remember what it was made from, if a gradient could have flowed there."""
-        if not _watching.get():
-            return
         sources: list[Node] = []
         cuts: dict[Cut, None] = {}
         for a in args:
@@ -161,7 +143,7 @@ class watch:
                     cuts |= dict.fromkeys(getattr(a, "outline", _NO_OUTLINE).cuts)
         if sources:
             why = op if recording.get() or op == "detach" else "no_grad"
-            cuts = {Cut(op, why, tuple(sources), _line() if _watching.get()[-1].lines else None): None, **cuts}
+            cuts = {Cut(op, why, tuple(sources), _line() if self.lines else None): None, **cuts}
         if cuts:
             result.outline = Outline(result.array)
             result.outline.cuts = tuple(cuts)[:MOST_CUTS]

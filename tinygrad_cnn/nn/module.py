@@ -21,6 +21,7 @@ from ..dtypes import default_float, float16, float32, float64
 from ..graph import Array, Tensor, wrap
 from ..scopes import current as _scope
 from ..scopes import scope_of
+from ..watching import told, watchers
 
 _assign: Any = operator.setitem
 
@@ -94,8 +95,12 @@ class Module:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run forward; an exception that leaves it carries the path of the innermost module as a note."""
-        token = _scope.set(scope_of(self))
+        scope = scope_of(self)
+        token = _scope.set(scope)
         try:
+            if watchers:
+                for block in told():
+                    block.saw_module(scope)
             return self.forward(*args, **kwargs)
         except Exception as error:
             _note_path(self, error)
