@@ -18,6 +18,7 @@ from .theme import check_theme, darkened, style
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
 SCRIPTS = ("page.js", "page_fold.js", "page_steps.js", "page_panel.js", "page_input.js")  # one, in this order
+SAID_AT_ONCE = 2  # lines of the legend; more are there to be opened
 FOLDED = "\u25b8 "  # before the title of a folded module; escaped, for the fonts of PNGs need not have it
 # What could end the element around the data, or is a line's end to old parsers of scripts.
 _UNSAFE = {ord(sign): f"\\u{ord(sign):04x}" for sign in "<>&\u2028\u2029"}
@@ -34,7 +35,10 @@ def to_page(drawing: Drawing) -> str:
     sheet = Sheet(drawing, heading=False)
     stacks = [Face(_stack(drawing, group)) for group in drawing.groups]
     title = escape(plain(drawing.title)) or "Graph"
-    legend = "".join(f'<p class="{row.tone}">{escape(plain(row.text))}</p>' for row in drawing.legend)
+    lines = [f'<p class="{row.tone}">{escape(plain(row.text))}</p>' for row in drawing.legend]
+    signs = "".join(lines[SAID_AT_ONCE:])
+    more = f"<details><summary>What the signs mean</summary>{signs}</details>" if signs else ""
+    legend = "".join(lines[:SAID_AT_ONCE]) + more
     body = _BODY.format(title=title, legend=legend, svg=_svg(sheet, stacks))
     return (
         f'<!DOCTYPE html>\n<html lang="en" data-theme="{drawing.theme}">\n<head>\n<meta charset="utf-8">\n'
