@@ -11,6 +11,7 @@ import numpy as np
 
 from ..graph import Array, Node, Tensor, method
 from ..shapes import ShapeError, is_int
+from . import collector
 from .build import build
 from .changes import around, compare, relabel
 from .digraph import to_digraph
@@ -45,7 +46,8 @@ class Picture:
         self.drawing = self._draw(options)
 
     def _draw(self, options: Options) -> Drawing:
-        drawing = build(self.skeleton, options)
+        with collector.waiting():
+            drawing = build(self.skeleton, options)
         return drawing if self._change is None else self._change(drawing)
 
     def show(self, view: str) -> "Picture":
@@ -226,7 +228,8 @@ def _picture(
         raise ValueError(f"graph: hops={hops!r}; it can be an int from 0 on")
     parameters = dict(model.named_parameters()) if model is not None else {}
     modules = dict(model.named_modules()) if model is not None else {}
-    skeleton = Skeleton(root, result, {**parameters, **(inputs or {})}, variables, modules)
+    with collector.waiting():
+        skeleton = Skeleton(root, result, {**parameters, **(inputs or {})}, variables, modules)
     return Picture(skeleton, replace(options, parameters=parameters), _changes(options.focus, hops, label))
 
 

@@ -1,12 +1,12 @@
 """A Drawing as SVG: one file, no script, no font, light and dark in one."""
 
-import gc
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import cached_property
 from html import escape
 from math import hypot
 
+from . import collector
 from .face import FAINT, ROW, WIDER, WIDEST_TITLE, Face, Text, attribute, line, lines, plain, rounded
 from .fonts import FAMILY, text_width
 from .layout import Layout, Route, Sizes, place
@@ -30,13 +30,8 @@ def to_svg(drawing: Drawing, theme: str = "auto") -> str:
     Raises ValueError for another theme and for a Drawing that `layout.place` refuses.
     """
     check_theme(theme)
-    collecting = gc.isenabled()
-    gc.disable()  # many small lists and no cycles: 20,000 cards take 1.9 s instead of 2.7 s
-    try:
+    with collector.waiting():
         text = Sheet(drawing).svg()
-    finally:
-        if collecting:
-            gc.enable()
     if theme == "dark":
         return darkened(text)
     first, end, rest = text.partition("\n")
