@@ -10,6 +10,7 @@ Source: Lavin & Gray, Fast algorithms for convolutional neural networks (2015).
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -22,9 +23,10 @@ Array = NDArray[Any]
 Pair = tuple[int, int]
 Span = tuple[int, int]
 
-# Bytes of transformed tiles in a chunk, in and out, and of those that are summed up at once for the weights.
-BLOCK = 2**20
-SUMMED = 2**23
+# Bytes of transformed tiles in a chunk, in and out.
+BLOCK = 2**21
+# The weight gradient is summed up in at most so many parts, and bytes of them.
+PARTS, SUMS = 8, 2**24
 ROOM = 16  # values between two lines
 
 # An image with a value beyond so many root mean squares, or means, of it is not for Winograd: its tiles would lose the
@@ -69,33 +71,30 @@ def weight_grad(x: Array, g: Array, padding: Pair, *, trust: bool = False) -> Ar
     (n, h, _, c), (_, oh, ow, o) = x.shape, g.shape
     th, tw = -(-oh // 4), -(-ow // 4)
     seen = np.zeros((2, n, th, 3))
-    total = np.zeros((36, c, o), F)
-    fine = BLOCK // (144 * (c + o))
-    for batch in _chunks(n, th, tw, max(fine, SUMMED // (144 * (c + o)))):
-        (first, last), (top, bottom) = batch
-        chunks = _chunks(last - first, bottom - top, tw, fine)
-        count = (last - first) * (bottom - top) * tw
-        v, m = _lines("summed v", count * c), _lines("summed m", count * o)
+    chunks = _chunks(n, th, tw, BLOCK // (144 * (c + o)))
+    # Each part of the chunks has its own sum; the sums are added in their order.
+    parts = _spans(len(chunks), -(-len(chunks) // max(2, min(PARTS, SUMS // (144 * c * o)))))
+    total = np.zeros((len(parts), 36, c, o), F)
 
-        def body(k: int) -> None:
-            (n0, n1), (r0, r1) = chunks[k]  # noqa: B023  (run before the next round)
-            start = (n0 * (bottom - top) + r0) * tw  # noqa: B023
-            images, rows = (first + n0, first + n1), (top + r0, top + r1)  # noqa: B023
+    def body(part: int) -> None:
+        product = parallel.scratch("product", 36 * c * o).reshape(36, c, o)
+        for images, rows in chunks[slice(*parts[part])]:
+            count = (images[1] - images[0]) * (rows[1] - rows[0]) * tw
+            v, m = _lines("v", count * c), _lines("m", count * o)
             end = h if rows[1] == th else min(h, 4 * rows[1])
             measure(x, images, (4 * rows[0], end), seen[0, slice(*images), rows[0]])
             measure(g, images, (4 * rows[0], min(oh, 4 * rows[1])), seen[1, slice(*images), rows[0]])
-            to_tiles(x, *padding, images, rows, tw, v[:, start * c :])  # noqa: B023
-            spread_tiles(g, images, rows, tw, m[:, start * o :])  # noqa: B023
+            to_tiles(x, *padding, images, rows, tw, v)
+            spread_tiles(g, images, rows, tw, m)
+            np.matmul(_tiles(v, count, c).swapaxes(1, 2), _tiles(m, count, o), out=product)
+            total[part] += product
 
-        def product(f: int) -> None:
-            total[f] += v[f, : count * c].reshape(count, c).T @ m[f, : count * o].reshape(count, o)  # noqa: B023
-
-        parallel.run(body, len(chunks), 36.0 * count * (c + o))
-        parallel.run(product, 36, 36.0 * count * c * o)
+    parallel.run(body, len(parts), 36.0 * n * th * tw * c * o)
     if len(_refused(seen[0], x.shape, trust)) or len(_refused(seen[1], g.shape, trust)):
         return None
     # (36 c*o) -> (3 3 c o) -> (o c 3 3)
-    dw = (KERNEL.T @ total.reshape(36, c * o)).reshape(3, 3, c, o).transpose(3, 2, 0, 1)
+    summed = functools.reduce(np.add, total, np.zeros((36, c, o), F))
+    dw = (KERNEL.T @ summed.reshape(36, c * o)).reshape(3, 3, c, o).transpose(3, 2, 0, 1)
     return np.ascontiguousarray(dw) if np.isfinite(dw).all() else None
 
 
@@ -145,8 +144,6 @@ def _refused(seen: Array, shape: tuple[int, ...], trust: bool, limit: float = np
 
 def _chunks(n: int, th: int, tw: int, tiles: int) -> list[tuple[Span, Span]]:
     """(images, rows of tiles) of chunks of at most so many tiles, or of one row."""
-    if not n * th * tw:
-        return []
     if th * tw <= tiles:
         return [(images, (0, th)) for images in _spans(n, tiles // (th * tw))]
     return [((image, image + 1), rows) for image in range(n) for rows in _spans(th, max(1, tiles // tw))]
@@ -154,7 +151,7 @@ def _chunks(n: int, th: int, tw: int, tiles: int) -> list[tuple[Span, Span]]:
 
 def _spans(length: int, most: int) -> list[Span]:
     """range(length) in spans of nearly equal length, at most `most` each."""
-    count = -(-length // most)
+    count = -(-length // max(1, most))
     return [(length * k // count, length * (k + 1) // count) for k in range(count)]
 
 
