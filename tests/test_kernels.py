@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinygrad_cnn.geometry import conv2d_geometry, conv_transpose2d_geometry, pool2d_geometry
-from tinygrad_cnn.kernels import conv, conv_im2col, pool, reduce
+from tinygrad_cnn.kernels import conv, conv_depthwise, conv_im2col, pool, reduce
 from tinygrad_cnn.kernels.windows import span, spans, windows
 
 NONE = ((0, 0), (0, 0))
@@ -65,6 +65,7 @@ def test_H66_convolution_equals_the_loops_and_its_gradients_are_its_adjoints(cas
     before = x.copy(), w.copy()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(conv_im2col, "BLOCK", block)
+        patch.setattr(conv_depthwise, "BLOCK", block)
         y = conv.conv2d(x, w, b, *params)
         expected = oracles.conv2d(x, w, b, stride, padding, dilation, groups)
         assert y.shape == conv2d_geometry(x.shape, w.shape, *params).out_shape == expected.shape

@@ -1,20 +1,21 @@
-"""Convolution and its two gradients: a closed family of three linear maps, each the adjoint of the others.
+"""Convolution and its two gradients by matrix products: blocks of windows are copied into columns that fit the cache.
 
-The images are read in blocks: a block of windows is copied into columns that fit the cache and multiplied there with
-the weights. Inside, memory is channels-last (n h w c), whose windows are runs of kw*c; results are views of it.
+Inside, memory is channels-last (n h w c), whose windows are runs of kw*c; results are views of it. Depthwise
+convolution has loops of its own, and a 1x1 convolution of planes is one product.
 Source: Chellapilla, Puri & Simard, High performance CNNs for document processing (2006), sec. 3.1 (im2col).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from . import compiled, parallel
+from . import conv_depthwise as depthwise
 from .reduce import sum_pairwise
-from .windows import channels_last, spans, windows
+from .windows import channels_last, padded_rows, spans, windows
 
 Array = NDArray[Any]
 Pair = tuple[int, int]
@@ -22,6 +23,8 @@ Padding = tuple[Pair, Pair]
 
 # Bytes of columns in one block: half of a 1 MB second-level cache. 2**18 to 2**21 are within 10 % of each other.
 BLOCK = 2**19
+# Bytes of products of the weight gradient that wait to be added.
+SUMS = 2**23
 
 
 def conv2d(
@@ -52,19 +55,21 @@ def conv2d(
             plane += b.astype(work)[:, None]
         return plane.reshape(n, o, oh, ow).astype(dtype, copy=False)
     y = np.empty((n, oh, ow, o), work)
-    bias = None if b is None else np.tile(b.astype(work), ow)
     if groups == c > 1:
-        taps = _taps(w, c, ow, work)
-        for images, block in _padded(x, (kh, kw), stride, padding, dilation, (oh, ow), o // c, work):
-            _depthwise(block, taps, y[images], stride, dilation)
-    else:
-        matrix = _matrix(w, groups, work)
-        for images, rows, columns in _columns(x, (kh, kw), stride, padding, dilation, groups, (oh, ow), work):
-            np.matmul(columns, matrix, out=_by_group(y[images, rows], groups))
-            if bias is not None:
-                y[images, rows].reshape(-1, ow * o)[...] += bias
-    if bias is not None and groups == c > 1:
-        y.reshape(-1, ow * o)[...] += bias
+        depthwise.conv2d(x, w, b, stride, padding, dilation, y)
+        return y.astype(dtype, copy=False).transpose(0, 3, 1, 2)
+    bias = None if b is None else np.tile(b.astype(work), ow)
+    matrix = _matrix(w, groups, work)
+    columns = Columns(x, (kh, kw), stride, padding, dilation, groups, (oh, ow), work)
+
+    def body(k: int) -> None:
+        images, rows = columns.blocks[k]
+        part = y[slice(*images), slice(*rows)]
+        np.matmul(columns[k], matrix, out=_by_group(part, groups))
+        if bias is not None:
+            part.reshape(-1, ow * o)[...] += bias
+
+    parallel.run(body, len(columns.blocks), columns.steps * (o // groups))
     return y.astype(dtype, copy=False).transpose(0, 3, 1, 2)
 
 
@@ -95,24 +100,28 @@ def conv2d_input_grad(
     last = g.transpose(0, 2, 3, 1)
     per_image = max(1, oh * ow * kh * kw * c * work.itemsize)
     step = max(1, BLOCK // per_image)
-    for i in range(0, n, step):
-        block = np.ascontiguousarray(last[i : i + step], work)
+
+    def body(k: int) -> None:
+        images = slice(k * step, (k + 1) * step)
+        block = np.ascontiguousarray(last[images], work)
         count = len(block)
         if few:
             # (groups kh*kw*c/groups o/groups) @ (groups o/groups pixels)
             spread = np.matmul(matrix, _by_group(block, groups).swapaxes(1, 2))
             spread = spread.reshape(groups, kh, kw, c_group, count, oh, ow).transpose(4, 0, 3, 1, 2, 5, 6)
-            plane = x[i : i + step].reshape(count, groups, c_group, *size)
+            plane = x[images].reshape(count, groups, c_group, *size)
             for p, (i_out, i_in) in rows:
                 for q, (j_out, j_in) in columns:
                     plane[..., i_in, j_in] += spread[:, :, :, p, q, i_out, j_out]
-            continue
+            return
         # (groups pixels o/groups) @ (groups o/groups kh*kw*c/groups)
         spread = np.matmul(_by_group(block, groups), matrix).reshape(groups, count, oh, ow, kh, kw, c_group)
-        image = x[i : i + step].reshape(count, *size, groups, c_group)
+        image = x[images].reshape(count, *size, groups, c_group)
         for p, (i_out, i_in) in rows:
             for q, (j_out, j_in) in columns:
                 image[:, i_in, j_in] += spread[:, :, i_out, j_out, p, q].transpose(1, 2, 3, 0, 4)
+
+    parallel.run(body, -(-n // step), g.size * kh * kw * c_group if work.kind == "f" else 0)
     x = x.astype(dtype, copy=False)
     return x if few else x.transpose(0, 3, 1, 2)
 
@@ -135,17 +144,25 @@ def conv2d_weight_grad(
         return sum_pairwise(planes, (0,), False).astype(dtype, copy=False).reshape(o, c, 1, 1)
     last = g.transpose(0, 2, 3, 1)
     if groups == c > 1:
-        taps = np.zeros((kh, kw, o), work)
-        for images, block in _padded(x, size, stride, padding, dilation, (oh, ow), o // c, work):
-            part = np.ascontiguousarray(last[images], work)
-            seen = windows(block, size, stride, dilation, (oh, ow))
-            for p in range(kh):
-                for q in range(kw):
-                    taps[p, q] += sum_pairwise(seen[:, :, :, p, q] * part, (0, 1, 2), False)
-        return np.ascontiguousarray(taps.transpose(2, 0, 1), dtype).reshape(o, 1, kh, kw)
-    total = np.zeros((groups, kh * kw * (c // groups), o // groups), work)
-    for images, rows, columns in _columns(x, size, stride, padding, dilation, groups, (oh, ow), work):
-        total += np.matmul(columns.swapaxes(1, 2), _by_group(np.ascontiguousarray(last[images, rows], work), groups))
+        return depthwise.weight_grad(x, last, size, stride, padding, dilation, work).astype(dtype, copy=False)
+    shape = (groups, kh * kw * (c // groups), o // groups)
+    total = np.zeros(shape, work)
+    columns = Columns(x, size, stride, padding, dilation, groups, (oh, ow), work)
+    # Blocks are multiplied several at once, and added in their order.
+    at_once = max(2, min(8, SUMS // total.nbytes)) if total.size else 1
+    products = np.empty((at_once, *shape), work)
+    for start in range(0, len(columns.blocks), at_once):
+        count = min(at_once, len(columns.blocks) - start)
+
+        def body(k: int) -> None:
+            images, rows = columns.blocks[start + k]  # noqa: B023  (it runs before start changes)
+            part = np.ascontiguousarray(last[slice(*images), slice(*rows)], work)
+            columns_k = columns[start + k]  # noqa: B023
+            np.matmul(columns_k.swapaxes(1, 2), _by_group(part, groups), out=products[k])
+
+        parallel.run(body, count, columns.steps * (o // groups) * count / len(columns.blocks))
+        for product in products[:count]:
+            total += product
     # (groups kh*kw*c/groups o/groups) -> (o c/groups kh kw)
     dw = total.reshape(groups, kh, kw, c // groups, o // groups).transpose(0, 4, 3, 1, 2)
     return np.ascontiguousarray(dw, dtype).reshape(o, c // groups, kh, kw)
@@ -183,97 +200,178 @@ def _by_group(y: Array, groups: int) -> Array:
     return y.reshape(-1, groups, o // groups).transpose(1, 0, 2)
 
 
-def _padded(
-    x: Array,
-    kernel: Pair,
-    stride: Pair,
-    padding: Padding,
-    dilation: Pair,
-    out: Pair,
-    repeat: int,
-    dtype: np.dtype[Any],
-    per_image: int = 0,
-) -> Iterator[tuple[slice, Array]]:
-    """Blocks of zero-padded images, channels last, in a reused buffer: (n c h w) -> (images, (k h' w' c*repeat)).
+class Columns:
+    """The windows of images as matrices, block by block: (n c h w) -> (groups images*rows*ow kh*kw*c/groups).
 
-    A block holds as many images as fit into BLOCK with `per_image` bytes each (without it, those of the padded image).
+    A block is several whole images or several rows of one. Its matrix is this thread's until it asks for the next.
+    `steps` counts the values in all of them; it is 0 for what cannot run on several threads.
     """
-    n, c, h, w = x.shape
-    (top, _), (left, _) = padding
-    last = x.transpose(0, 2, 3, 1)
-    # The end of the padding that no window reaches is left out; `out` may reach past the declared one.
-    height = max(top + h, (out[0] - 1) * stride[0] + dilation[0] * (kernel[0] - 1) + 1)
-    width = max(left + w, (out[1] - 1) * stride[1] + dilation[1] * (kernel[1] - 1) + 1)
-    step = max(1, min(n, BLOCK // max(1, per_image or height * width * c * repeat * dtype.itemsize)))
-    if (height, width, repeat, x.dtype) == (h, w, 1, dtype) and last.flags.c_contiguous:
-        for i in range(0, n, step):
-            yield slice(i, i + step), last[i : i + step]
-        return
-    buffer = np.zeros((step, height, width, c * repeat), dtype)
-    inside = buffer[:, top : top + h, left : left + w]
-    for i in range(0, n, step):
-        images = last[i : i + step]
-        inside[: len(images)] = images if repeat == 1 else images.repeat(repeat, axis=3)
-        yield slice(i, i + step), buffer[: len(images)]
+
+    def __init__(
+        self,
+        x: Array,
+        kernel: Pair,
+        stride: Pair,
+        padding: Padding,
+        dilation: Pair,
+        groups: int,
+        out: Pair,
+        dtype: np.dtype[Any],
+    ) -> None:
+        (kh, kw), (oh, ow) = kernel, out
+        n, self.c = x.shape[:2]
+        self.x, self.kernel, self.stride, self.dilation, self.groups = x, kernel, stride, dilation, groups
+        self.corner, self.out, self.dtype = (padding[0][0], padding[1][0]), out, dtype
+        self.depth = kh * kw * (self.c // groups)
+        per_row = max(1, ow * kh * kw * self.c * dtype.itemsize)
+        images = max(1, min(n, BLOCK // max(1, oh * per_row)))
+        height = max(1, min(oh, BLOCK // per_row))
+        heights = [(r, min(oh, r + height)) for r in range(0, oh, height)]
+        self.blocks = [((i, min(n, i + images)), rows) for i in range(0, n, images) for rows in heights]
+        self.steps = float(n * oh * ow * self.depth * groups) if dtype.kind == "f" else 0.0
+        self.last = x.transpose(0, 2, 3, 1)
+        # Few channels make short runs: copy runs of ow instead (1 channel, 28x28, kernel 3: 3 times faster).
+        self.by_depth = self.c <= (4 if self._compiles and dtype == np.float32 else 2) * groups
+
+    @property
+    def _compiles(self) -> bool:
+        return self.groups == 1 and self.x.dtype == self.dtype and self.dtype.char in "fd" and compiled.available()
+
+    def __getitem__(self, k: int) -> Array:
+        (n0, n1), (r0, r1) = images, rows = self.blocks[k]
+        (kh, kw), (sh, sw), (dh, dw), (oh, ow), (top, left) = (
+            self.kernel,
+            self.stride,
+            self.dilation,
+            self.out,
+            self.corner,
+        )
+        pixels = (n1 - n0) * (r1 - r0) * ow
+        if self.kernel == self.stride == (1, 1):
+            return self._padded(images, rows).reshape(pixels, self.groups, self.depth).transpose(1, 0, 2)
+        matrix = parallel.scratch("columns", self.groups * pixels * self.depth, self.dtype)
+        if self._compiles:
+            steps = (sh * (oh > 1), sw * (ow > 1), dh * (kh > 1), dw * (kw > 1))
+            if self.by_depth:
+                matrix = matrix.reshape(self.depth, pixels)
+                _by_depth(self.last, n0, n1, r0, r1, kh, kw, *steps, top, left, ow, matrix)
+                return matrix.T[None]
+            matrix = matrix.reshape(pixels, self.depth)
+            last = self.last if self.last.flags.c_contiguous else np.ascontiguousarray(self.last[n0:n1])
+            start = 0 if last is self.last else n0
+            _by_pixel(last, n0 - start, n1 - start, r0, r1, kh, kw, *steps, top, left, ow, matrix)
+            return matrix[None]
+        seen = windows(self._padded(images, rows), self.kernel, self.stride, self.dilation, (r1 - r0, ow))
+        split = seen.reshape(*seen.shape[:5], self.groups, self.c // self.groups)
+        if self.by_depth:
+            matrix.reshape(self.groups, kh, kw, self.c // self.groups, *seen.shape[:3])[...] = split.transpose(
+                5, 3, 4, 6, 0, 1, 2
+            )
+            return matrix.reshape(self.groups, self.depth, pixels).swapaxes(1, 2)
+        matrix.reshape(self.groups, *seen.shape[:5], self.c // self.groups)[...] = split.transpose(5, 0, 1, 2, 3, 4, 6)
+        return matrix.reshape(self.groups, pixels, self.depth)
+
+    def _padded(self, images: Pair, rows: Pair) -> Array:
+        """The pixels that some rows of windows read, zeros included: (images h' w' c)"""
+        return padded_rows(
+            self.last, images, rows, self.kernel, self.stride, self.corner, self.dilation, self.out[1], self.dtype
+        )
 
 
-def _columns(
+@compiled.compiled
+def _by_pixel(
     x: Array,
-    kernel: Pair,
-    stride: Pair,
-    padding: Padding,
-    dilation: Pair,
-    groups: int,
-    out: Pair,
-    dtype: np.dtype[Any],
-) -> Iterator[tuple[slice, slice, Array]]:
-    """Blocks of windows as matrices: (n c h w) -> (images, rows, (groups images*rows*ow kh*kw*c/groups)).
-
-    A block is several whole images or several rows of one. The matrix is overwritten by the next block.
-    """
-    c, (kh, kw), (oh, ow) = x.shape[1], kernel, out
-    depth = kh * kw * (c // groups)
-    per_row = ow * kh * kw * c * dtype.itemsize
-    height = max(1, min(oh, BLOCK // per_row))
-    buffer: Array | None = None
-    for images, block in _padded(x, kernel, stride, padding, dilation, out, 1, dtype, oh * per_row):
-        k = len(block)
-        seen = windows(block, kernel, stride, dilation, out)
-        if kernel == (1, 1) and stride == (1, 1) and block.shape[1:3] == out:
-            yield images, slice(None), block.reshape(-1, groups, depth).transpose(1, 0, 2)
-            continue
-        split = seen.reshape(k, oh, ow, kh, kw, groups, c // groups) if groups > 1 else seen[:, :, :, :, :, None]
-        if buffer is None:
-            buffer = np.empty(groups * k * height * ow * depth, dtype)
-        for r in range(0, oh, height):
-            part = split[:, r : r + height]
-            pixels = part.shape[0] * part.shape[1] * ow
-            matrix = buffer[: groups * pixels * depth]
-            if c <= 2 * groups:
-                # Few channels make short runs: copy runs of ow instead (1 channel, 28x28, kernel 3: 3 times faster).
-                matrix.reshape(groups, kh, kw, c // groups, *part.shape[:3])[...] = part.transpose(5, 3, 4, 6, 0, 1, 2)
-                yield images, slice(r, r + height), matrix.reshape(groups, depth, pixels).swapaxes(1, 2)
-            else:
-                matrix.reshape(groups, *part.shape[:5], c // groups)[...] = part.transpose(5, 0, 1, 2, 3, 4, 6)
-                yield images, slice(r, r + height), matrix.reshape(groups, pixels, depth)
-
-
-def _taps(w: Array, c: int, ow: int, dtype: np.dtype[Any]) -> Array:
-    """(o 1 kh kw) -> (kh kw ow o): depthwise weights repeated along a row, so that one row is one run."""
-    o, _, kh, kw = w.shape
-    rows = np.empty((kh, kw, ow, o), dtype)
-    rows[...] = w.reshape(o, kh, kw).transpose(1, 2, 0)[:, :, None]
-    return rows
+    n0: int,
+    n1: int,
+    r0: int,
+    r1: int,
+    kh: int,
+    kw: int,
+    sh: int,
+    sw: int,
+    dh: int,
+    dw: int,
+    top: int,
+    left: int,
+    ow: int,
+    matrix: Array,
+) -> None:
+    """(n h w c) -> (pixels kh*kw*c)"""
+    h, w, c = x.shape[1:]
+    pixel = 0
+    for n in range(n0, n1):
+        for i in range(r0, r1):
+            for j in range(ow):
+                line = matrix[pixel]
+                for p in range(kh):
+                    row, column = i * sh + p * dh - top, j * sw - left
+                    start = p * kw * c
+                    if row < 0 or row >= h:
+                        for e in range(start, start + kw * c):
+                            line[e] = 0
+                    elif dw == 1 and column >= 0 and column + kw <= w:
+                        run = x[n, row].reshape(w * c)[column * c : (column + kw) * c]
+                        for e in range(kw * c):
+                            line[start + e] = run[e]
+                    else:
+                        for q in range(kw):
+                            at = column + q * dw
+                            inside = 0 <= at < w
+                            run = x[n, row, at if inside else 0]
+                            for e in range(c):
+                                line[start + q * c + e] = run[e] if inside else 0
+                pixel += 1
 
 
-def _depthwise(x: Array, taps: Array, y: Array, stride: Pair, dilation: Pair) -> None:
-    """y[n,i,j,o] = sum x[n,i*s+p*d,j*s+q*d,o] taps[p,q,j,o] over p, q, written into y."""
-    kh, kw = taps.shape[:2]
-    oh, ow = y.shape[1:3]
-    seen = windows(x, (kh, kw), stride, dilation, (oh, ow))
-    term = np.empty_like(y)
+@compiled.compiled
+def _by_depth(
+    x: Array,
+    n0: int,
+    n1: int,
+    r0: int,
+    r1: int,
+    kh: int,
+    kw: int,
+    sh: int,
+    sw: int,
+    dh: int,
+    dw: int,
+    top: int,
+    left: int,
+    ow: int,
+    matrix: Array,
+) -> None:
+    """(n h w c) -> (kh*kw*c pixels)"""
+    h, w, c = x.shape[1:]
     for p in range(kh):
         for q in range(kw):
-            np.multiply(seen[:, :, :, p, q], taps[p, q], out=term if p or q else y)
-            if p or q:
-                y += term
+            # the windows whose cell lies in the image: 0 <= j*sw + q*dw - left < w
+            shift = q * dw - left
+            first = 0
+            while first < ow and first * sw + shift < 0:
+                first += 1
+            stop = first
+            while stop < ow and stop * sw + shift < w:
+                stop += 1
+            for e in range(c):
+                line = matrix[(p * kw + q) * c + e]
+                start = 0
+                for n in range(n0, n1):
+                    for i in range(r0, r1):
+                        row = i * sh + p * dh - top
+                        if row < 0 or row >= h:
+                            for j in range(ow):
+                                line[start + j] = 0
+                        else:
+                            run = x[n, row, :, e]
+                            for j in range(first):
+                                line[start + j] = 0
+                            if sw == 1:
+                                for j in range(first, stop):
+                                    line[start + j] = run[j + shift]
+                            else:
+                                for j in range(first, stop):
+                                    line[start + j] = run[j * sw + shift]
+                            for j in range(stop, ow):
+                                line[start + j] = 0
+                        start += ow
