@@ -92,7 +92,7 @@ def _images_at_once(size: Pair, kernel: Pair, stride: Pair, corner: Pair, dilati
         max(before + h, (length - 1) * s + d * (k - 1) + 1)
         for h, before, length, s, d, k in zip(size, corner, (oh, ow), stride, dilation, kernel, strict=True)
     )
-    return max(1, min(n, int(BLOCK // max(1, height * width * o * y.itemsize))))
+    return int(max(1, min(n, BLOCK // max(1, height * width * o * y.itemsize))))
 
 
 @compiled.compiled
