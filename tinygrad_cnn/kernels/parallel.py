@@ -63,7 +63,7 @@ def run(body: Callable[[int], None], chunks: int, steps: float) -> None:
     one thread meanwhile, with one thread of ours too: its results may depend on the number of its threads. The first
     exception ends the region and is raised here. A body may call `run`.
     """
-    with _one_blas_thread():
+    with one_blas_thread():
         threads = min(get_num_threads(), chunks)
         if threads < 2 or steps < SMALL:
             for i in range(chunks):
@@ -125,8 +125,11 @@ def _submit(context: contextvars.Context, work: Callable[[], None]) -> Future[No
 
 
 @contextmanager
-def _one_blas_thread() -> Iterator[None]:
-    """Hold NumPy's BLAS to one thread until the last of the regions that overlap has ended."""
+def one_blas_thread() -> Iterator[None]:
+    """Hold NumPy's BLAS to one thread until the last of the regions that overlap has ended.
+
+    For small products too: waking BLAS's threads for one can take longer than the product.
+    """
     global _inside
     with _lock:
         if not _inside:

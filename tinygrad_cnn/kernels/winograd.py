@@ -10,7 +10,6 @@ Source: Lavin & Gray, Fast algorithms for convolutional neural networks (2015).
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import numpy as np
@@ -46,7 +45,8 @@ def forward(
     n, h, _, c = x.shape
     o, (oh, ow) = len(w), out
     th, tw = -(-oh // 4), -(-ow // 4)
-    u = (KERNEL @ w.transpose(2, 3, 1, 0).reshape(9, c * o)).reshape(36, c, o)
+    with parallel.one_blas_thread():
+        u = (KERNEL @ w.transpose(2, 3, 1, 0).reshape(9, c * o)).reshape(36, c, o)
     bias = np.zeros(o, F) if b is None else b
     y = np.empty((n, oh, ow, o), F)
     chunks = _chunks(n, th, tw, BLOCK // (144 * (c + o)))
@@ -73,12 +73,15 @@ def weight_grad(x: Array, g: Array, padding: Pair, *, trust: bool = False) -> Ar
     seen = np.zeros((2, n, th, 3))
     chunks = _chunks(n, th, tw, BLOCK // (144 * (c + o)))
     # Each part of the chunks has its own sum; the sums are added in their order.
-    parts = _spans(len(chunks), -(-len(chunks) // max(2, min(PARTS, SUMS // (144 * c * o)))))
-    total = np.zeros((len(parts), 36, c, o), F)
+    most = max(2, min(PARTS, SUMS // (144 * c * o), len(chunks) // 2))
+    parts = _spans(len(chunks), -(-len(chunks) // most))
+    total = np.empty((len(parts), 36, c, o), F)
 
     def body(part: int) -> None:
         product = parallel.scratch("product", 36 * c * o).reshape(36, c, o)
-        for images, rows in chunks[slice(*parts[part])]:
+        first, last = parts[part]
+        for k in range(first, last):
+            images, rows = chunks[k]
             count = (images[1] - images[0]) * (rows[1] - rows[0]) * tw
             v, m = _lines("v", count * c), _lines("m", count * o)
             end = h if rows[1] == th else min(h, 4 * rows[1])
@@ -86,15 +89,21 @@ def weight_grad(x: Array, g: Array, padding: Pair, *, trust: bool = False) -> Ar
             measure(g, images, (4 * rows[0], min(oh, 4 * rows[1])), seen[1, slice(*images), rows[0]])
             to_tiles(x, *padding, images, rows, tw, v)
             spread_tiles(g, images, rows, tw, m)
-            np.matmul(_tiles(v, count, c).swapaxes(1, 2), _tiles(m, count, o), out=product)
-            total[part] += product
+            columns, values = _tiles(v, count, c).swapaxes(1, 2), _tiles(m, count, o)
+            if k == first:
+                np.matmul(columns, values, out=total[part])
+            else:
+                total[part] += np.matmul(columns, values, out=product)
 
     parallel.run(body, len(parts), 36.0 * n * th * tw * c * o)
     if len(_refused(seen[0], x.shape, trust)) or len(_refused(seen[1], g.shape, trust)):
         return None
+    summed = total[0] if len(total) else np.zeros((36, c, o), F)
+    for part in total[1:]:
+        summed += part
     # (36 c*o) -> (3 3 c o) -> (o c 3 3)
-    summed = functools.reduce(np.add, total, np.zeros((36, c, o), F))
-    dw = (KERNEL.T @ summed.reshape(36, c * o)).reshape(3, 3, c, o).transpose(3, 2, 0, 1)
+    with parallel.one_blas_thread():
+        dw = (KERNEL.T @ summed.reshape(36, c * o)).reshape(3, 3, c, o).transpose(3, 2, 0, 1)
     return np.ascontiguousarray(dw) if np.isfinite(dw).all() else None
 
 
