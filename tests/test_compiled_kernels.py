@@ -1,0 +1,82 @@
+"""Compiled pooling and normalisation against NumPy's, value by value, and the same for any number of threads."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from test_kernels import laid_out
+
+import tinygrad_cnn as tg
+from tinygrad_cnn.geometry import pool2d_geometry
+from tinygrad_cnn.kernels import compiled, parallel, pool
+
+pytestmark = pytest.mark.skipif(not compiled.available(), reason="numba is not installed, or refused")
+
+
+def without_numba(function):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compiled, "available", lambda: False)
+        return function()
+
+
+@st.composite
+def poolings(draw):
+    """Channels-last images with equal values, nan and infinities, and every form of window."""
+    kernel = draw(st.integers(1, 4)), draw(st.integers(1, 3))
+    stride = draw(st.integers(1, 4)), draw(st.integers(1, 3))
+    dilation = draw(st.integers(1, 2)), draw(st.integers(1, 2))
+    padding = draw(st.integers(0, kernel[0] // 2)), draw(st.integers(0, kernel[1] // 2))
+    size = tuple(d * (k - 1) + 1 + draw(st.integers(0, 5)) for k, d in zip(kernel, dilation, strict=True))
+    shape = draw(st.integers(0, 3)), draw(st.sampled_from([1, 8, 9, 19])), *size
+    at = pool2d_geometry(shape, kernel, stride, padding, dilation, draw(st.booleans()))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    x = rng.choice([0.0, 1.0, 2.0, 3.0, *draw(st.sampled_from([(), (np.nan, np.inf), (-np.inf,)]))], shape)
+    x = laid_out(
+        x.astype(draw(st.sampled_from([np.float32, np.float64]))), draw(st.sampled_from(["channels last", "planes"]))
+    )
+    return x, at, rng, draw(st.sampled_from(["first", "last"]))
+
+
+@given(poolings())
+def test_compiled_pooling_equals_slices_and_so_does_its_gradient(case):
+    x, at, rng, ties = case
+
+    def pooled():
+        return pool.max_pool2d(x, at.kernel, at.stride, at.padding, at.dilation, at.out, ties)
+
+    y, winners, share = pooled()
+    plain, places, _ = without_numba(pooled)
+    assert share is None
+    assert (y.dtype, winners.dtype) == (x.dtype, np.int64)
+    assert np.array_equal(y, plain, equal_nan=True)
+    assert np.array_equal(winners, places)
+    g = laid_out(rng.integers(-4, 5, y.shape).astype(x.dtype), "channels last")
+
+    def scattered():
+        return pool.scatter(g, winners, at.size)
+
+    assert np.array_equal(scattered(), without_numba(scattered))
+    assert scattered().dtype == x.dtype
+
+
+def test_a_winner_outside_the_plane_is_refused():
+    g = laid_out(np.ones((1, 8, 1, 1), np.float32), "channels last")
+    for wrong in (6, -1):
+        winners = np.full(g.shape, wrong)
+        with pytest.raises(IndexError, match="scatter: a winner lies outside the plane of 2 x 3 cells"):
+            pool.scatter(g, winners, (2, 3))
+
+
+def test_pooling_is_bitwise_the_same_for_any_number_of_threads(monkeypatch):
+    monkeypatch.setattr(parallel, "SMALL", 0)
+    x = laid_out(np.random.default_rng(0).standard_normal((40, 32, 22, 21)).astype(np.float32), "channels last")
+    before, results = tg.get_num_threads(), []
+    try:
+        for threads in (1, 2, 4):
+            tg.set_num_threads(threads)
+            y, winners, _ = pool.max_pool2d(x, (3, 2), (2, 1), ((1, 1), (0, 0)), (1, 1), (11, 20), "first")
+            results.append((y, winners, pool.scatter(y, winners, (22, 21))))
+    finally:
+        tg.set_num_threads(before)
+    for other in results[1:]:
+        assert all(np.array_equal(a, b) for a, b in zip(results[0], other, strict=True))
