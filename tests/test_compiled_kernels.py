@@ -8,7 +8,8 @@ from test_kernels import laid_out
 
 import tinygrad_cnn as tg
 from tinygrad_cnn.geometry import pool2d_geometry
-from tinygrad_cnn.kernels import compiled, parallel, pool
+from tinygrad_cnn.kernels import compiled, norm, parallel, pool
+from tinygrad_cnn.ops import norm as ops
 
 pytestmark = pytest.mark.skipif(not compiled.available(), reason="numba is not installed, or refused")
 
@@ -76,6 +77,65 @@ def test_pooling_is_bitwise_the_same_for_any_number_of_threads(monkeypatch):
             tg.set_num_threads(threads)
             y, winners, _ = pool.max_pool2d(x, (3, 2), (2, 1), ((1, 1), (0, 0)), (1, 1), (11, 20), "first")
             results.append((y, winners, pool.scatter(y, winners, (22, 21))))
+    finally:
+        tg.set_num_threads(before)
+    for other in results[1:]:
+        assert all(np.array_equal(a, b) for a, b in zip(results[0], other, strict=True))
+
+
+@given(
+    st.integers(1, 4),
+    st.sampled_from([8, 9, 24]),
+    st.lists(st.integers(1, 5), max_size=3),
+    st.tuples(st.booleans(), st.booleans()),
+    st.sampled_from([1e-3, 1.0, 1e3]),
+    st.sampled_from([0, 30]),
+    st.sampled_from([16, norm.CHUNK]),
+    st.integers(0, 2**32 - 1),
+)
+def test_compiled_batch_norm_is_within_rounding_of_float64(n, c, rest, given_parts, scale, shift, chunk, seed):
+    rng = np.random.default_rng(seed)
+
+    def images(scale=1.0, shift=0.0):
+        x = (scale * (rng.standard_normal((n, *rest, c)) + shift)).astype(np.float32)
+        return np.moveaxis(x, -1, 1)
+
+    x, g = images(scale, shift), images()
+    w, b = (rng.standard_normal(c).astype(np.float32) if there else None for there in given_parts)
+    wide = [a if a is None else a.astype(float) for a in (x, w, b, g)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(norm, "SMALL", 0)
+        patch.setattr(norm, "CHUNK", chunk)
+        assert norm.fits(x, g)
+        y, statistics = ops.batch_norm_train.op.forward(x, w, b, eps=1e-5)
+        dw = ops.batch_norm_weight_grad.op.forward(g, x, statistics=statistics, eps=1e-5)
+        dx = ops.batch_norm_input_grad.op.forward(g, x, w, statistics=statistics, eps=1e-5)
+    exact, (mean, variance) = ops.batch_norm_train.op.forward(*wide[:3], eps=1e-5)
+    assert y.dtype == dw.dtype == dx.dtype == statistics[0].dtype == statistics[1].dtype == np.float32
+    assert y.shape == dx.shape == x.shape
+    # Rounding x and its mean to float32 is most of the error where the mean is large beside the deviation.
+    unit = 4 * 2.0**-24 * (1 + scale * (shift + 4) / np.sqrt(variance + 1e-5).min())
+    of_w = 1.0 if w is None else abs(wide[1]).max()
+    assert np.allclose(statistics[0], mean, rtol=1e-6, atol=1e-6 * scale)
+    assert np.allclose(statistics[1], variance, rtol=1e-4, atol=1e-9 * scale**2 * (1 + shift) ** 2)
+    assert (abs(y - exact) <= 30 * unit * max(of_w, 1) * (1 + abs(exact).max())).all()
+    right = ops.batch_norm_weight_grad.op.forward(wide[3], wide[0], eps=1e-5)
+    assert (abs(dw - right) <= 30 * unit * abs(wide[3]).sum() + 1e-6).all()
+    right = ops.batch_norm_input_grad.op.forward(wide[3], wide[0], wide[1], eps=1e-5)
+    slope = of_w / np.sqrt(variance.min() + 1e-5)
+    assert (abs(dx - right) <= 300 * unit * slope * (1 + abs(wide[3]).max())).all()
+
+
+def test_batch_norm_is_bitwise_the_same_for_any_number_of_threads(monkeypatch):
+    monkeypatch.setattr(parallel, "SMALL", 0)
+    monkeypatch.setattr(norm, "CHUNK", 2**12)
+    x = laid_out(np.random.default_rng(0).standard_normal((20, 16, 22, 21)).astype(np.float32), "channels last")
+    before, results = tg.get_num_threads(), []
+    try:
+        for threads in (1, 2, 4):
+            tg.set_num_threads(threads)
+            y, statistics = ops.batch_norm_train.op.forward(x)
+            results.append((y, *statistics, ops.batch_norm_input_grad.op.forward(y, x, statistics=statistics)))
     finally:
         tg.set_num_threads(before)
     for other in results[1:]:
