@@ -200,7 +200,7 @@ def test_what_is_missing_is_missing():
     missing = README.partition("## What it cannot do yet")[2].partition("\n## ")[0]
     names = re.findall(r"`([a-z]\w*)`", missing)
     assert {"conv1d", "zeros", "topk", "einsum"} <= set(names)
-    extras = {"fast", "data", "onnx", "mpi"}
+    extras = {"data", "onnx", "mpi"}
     assert extras <= set(names)
     for name in set(names) - extras:
         assert not any(hasattr(place, name) for place in (tg, F, tg.Tensor)), name
