@@ -205,7 +205,7 @@ def test_what_is_missing_is_missing():
     for name in set(names) - extras:
         assert not any(hasattr(place, name) for place in (tg, F, tg.Tensor)), name
     source = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tinygrad_cnn").rglob("*.py"))
-    assert not re.findall(r"import (?:numba|pooch|onnx|onnxruntime|mpi4py)\b", source)
+    assert not re.findall(r"import (?:pooch|onnx|onnxruntime|mpi4py)\b", source)
 
 
 def table_rows(heading: str) -> list[str]:
