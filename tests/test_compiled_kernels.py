@@ -8,7 +8,7 @@ from test_kernels import laid_out
 
 import tinygrad_cnn as tg
 from tinygrad_cnn.geometry import pool2d_geometry
-from tinygrad_cnn.kernels import compiled, norm, parallel, pool
+from tinygrad_cnn.kernels import compiled, mask, norm, parallel, pool
 from tinygrad_cnn.ops import norm as ops
 
 pytestmark = pytest.mark.skipif(not compiled.available(), reason="numba is not installed, or refused")
@@ -140,3 +140,30 @@ def test_batch_norm_is_bitwise_the_same_for_any_number_of_threads(monkeypatch):
         tg.set_num_threads(before)
     for other in results[1:]:
         assert all(np.array_equal(a, b) for a, b in zip(results[0], other, strict=True))
+
+
+@given(
+    st.sampled_from([(2, 8, 3, 5), (3, 1, 4, 2), (40,), (2, 3)]),
+    st.sampled_from(["planes", "channels last", "reversed", "mixed"]),
+    st.sampled_from([np.float32, np.float64, np.float16, np.int64]),
+    st.booleans(),
+    st.integers(0, 2**32 - 1),
+)
+def test_masking_keeps_each_value_bit_by_bit_and_lets_nothing_else_through(shape, layout, dtype, fast, seed):
+    rng = np.random.default_rng(seed)
+    x = rng.integers(-3, 4, shape).astype(dtype)
+    if x.dtype.kind == "f":
+        x.flat[::3], x.flat[1::5], x.flat[2::7] = np.nan, -np.inf, -0.0
+    keep = rng.random(shape) < 0.5
+    if len(shape) == 4:
+        x = laid_out(x, "channels last" if layout == "mixed" else layout)
+        keep = laid_out(keep, "planes" if layout == "mixed" else layout)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mask, "SMALL", 0)
+        patch.setattr(mask, "CHUNK", 7)
+        y = mask.masked(x, keep) if fast else without_numba(lambda: mask.masked(x, keep))
+    expected = np.where(keep, x, np.zeros((), dtype))
+    assert y.dtype == dtype
+    assert y.strides == expected.strides
+    assert np.array_equal(y, expected, equal_nan=x.dtype.kind == "f")
+    assert np.array_equal(np.signbit(y), np.signbit(expected)) or x.dtype.kind == "i"
