@@ -288,3 +288,12 @@ def test_an_unknown_algorithm_is_refused_and_the_old_one_comes_back():
             1 / 0
         assert conv._chosen.get() == "loops"
     assert conv._chosen.get() == "auto"
+
+
+def test_an_outlier_in_the_last_row_that_a_tile_reads_is_seen(way, monkeypatch):
+    monkeypatch.setattr(conv, "FEWEST", (1, 1))
+    x, w = images(7, (2, 16, 10, 10))
+    x[1, 5, 9, 9] = 1e6
+    y = conv.conv2d(x, w, None, (1, 1), NONE, (1, 1), 1)
+    with tg.conv_algorithm("im2col"):
+        assert np.array_equal(y[1], conv.conv2d(x[1:], w, None, (1, 1), NONE, (1, 1), 1)[0])
