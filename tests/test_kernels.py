@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinygrad_cnn.geometry import conv2d_geometry, conv_transpose2d_geometry, pool2d_geometry
-from tinygrad_cnn.kernels import conv, pool, reduce
+from tinygrad_cnn.kernels import conv, conv_depthwise, conv_im2col, pool, reduce
 from tinygrad_cnn.kernels.windows import span, spans, windows
 
 NONE = ((0, 0), (0, 0))
@@ -54,7 +54,7 @@ def convolutions(draw):
     w = laid_out(whole((o_group * groups, c_group, *kernel), seed + 1), draw(st.sampled_from(LAYOUTS)))
     b = whole(o_group * groups, seed + 2) if draw(st.booleans()) else None
     params = (tuple(stride), tuple(padding), tuple(dilation), groups)
-    block = draw(st.sampled_from([1, 400, 2000, conv.BLOCK]))
+    block = draw(st.sampled_from([1, 400, 2000, conv_im2col.BLOCK]))
     return x, w, b, params, draw(st.sampled_from(LAYOUTS)), seed + 3, block
 
 
@@ -64,7 +64,8 @@ def test_H66_convolution_equals_the_loops_and_its_gradients_are_its_adjoints(cas
     stride, padding, dilation, groups = params
     before = x.copy(), w.copy()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(conv, "BLOCK", block)
+        patch.setattr(conv_im2col, "BLOCK", block)
+        patch.setattr(conv_depthwise, "BLOCK", block)
         y = conv.conv2d(x, w, b, *params)
         expected = oracles.conv2d(x, w, b, stride, padding, dilation, groups)
         assert y.shape == conv2d_geometry(x.shape, w.shape, *params).out_shape == expected.shape

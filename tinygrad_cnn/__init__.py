@@ -9,6 +9,8 @@ from .backprop import grad
 from .diagram import draw
 from .graph import Tensor, from_numpy
 from .interchange import CheckpointError, load, save
+from .kernels.conv import conv_algorithm
+from .kernels.parallel import get_num_threads, set_num_threads
 from .modes import enable_grad, is_grad_enabled, no_grad
 from .ops.conv import conv2d, conv2d_input_grad, conv2d_weight_grad, conv_transpose2d
 from .ops.convert import clone, to
@@ -113,6 +115,7 @@ __all__ = [
     "conv2d",
     "conv2d_input_grad",
     "conv2d_weight_grad",
+    "conv_algorithm",
     "conv_transpose2d",
     "cos",
     "cross_entropy",
@@ -128,6 +131,7 @@ __all__ = [
     "flatten",
     "flip",
     "from_numpy",
+    "get_num_threads",
     "getitem",
     "grad",
     "greater",
@@ -170,6 +174,7 @@ __all__ = [
     "relu",
     "reshape",
     "save",
+    "set_num_threads",
     "sigmoid",
     "sign",
     "sin",

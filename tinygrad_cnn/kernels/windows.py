@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from . import parallel
+
 Array = NDArray[Any]
 Pair = tuple[int, int]
 Padding = tuple[Pair, Pair]
@@ -67,6 +69,34 @@ def windows(x: Array, kernel: Pair, stride: Pair, dilation: Pair, out: Pair) -> 
     strides = (along_n, rows, columns, down, right, along_c)
     view = np.lib.stride_tricks.as_strided(x, (n, oh, ow, kh, kw, c), strides, writeable=False)
     return view
+
+
+def padded_rows(
+    last: Array,
+    images: Pair,
+    rows: Pair,
+    kernel: Pair,
+    stride: Pair,
+    corner: Pair,
+    dilation: Pair,
+    ow: int,
+    dtype: np.dtype[Any],
+) -> Array:
+    """The pixels that some rows of windows of some images read, zeros included: (n h w c) -> (images h' w' c)."""
+    h, c = last.shape[1], last.shape[3]
+    (r0, r1), (top, left) = rows, corner
+    start = r0 * stride[0] - top
+    # A step that is never taken may be huge.
+    height = (r1 - r0 - 1) * stride[0] + dilation[0] * (kernel[0] - 1) + 1
+    width = (ow - 1) * stride[1] + dilation[1] * (kernel[1] - 1) + 1
+    part = last[slice(*images), max(0, start) : max(0, min(h, start + height)), : max(0, width - left)]
+    if part.shape[1:3] == (height, width) and part.dtype == dtype and last.flags.c_contiguous:
+        return part
+    block = parallel.scratch("padded", len(part) * height * width * c, dtype).reshape(len(part), height, width, c)
+    block[...] = 0
+    above = max(0, -start)
+    block[:, above : above + part.shape[1], left : left + part.shape[2]] = part
+    return block
 
 
 def channels_last(x: Array) -> bool:

@@ -9,6 +9,7 @@ from ..basics import add
 from ..dtypes import common_dtype
 from ..flops import moves_data, one_per_output
 from ..graph import Tensor, method, wrap
+from ..kernels.mask import masked
 from ..primitive import op
 from ..shapes import ShapeError, broadcast_shape
 
@@ -278,7 +279,7 @@ def _share(x: Any, y: Any) -> Any:
 @op
 def mask(x: Any, /, keep: Any) -> Any:
     """x where `keep` is true, 0 elsewhere, whatever x holds there: an infinity that is masked stays out."""
-    return np.where(keep, x, _ZEROS.get(x.dtype, 0))
+    return masked(x, keep)
 
 
 mask.vjp(x=lambda g, keep: mask(g, keep))

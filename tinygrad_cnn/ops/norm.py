@@ -7,6 +7,7 @@ import numpy as np
 
 from .. import memory
 from ..graph import Tensor
+from ..kernels import norm as kernels
 from ..kernels.reduce import sum_pairwise, widened
 from ..primitive import op
 from ..shapes import ShapeError
@@ -57,6 +58,11 @@ def batch_norm_train(x: Any, w: Any = None, b: Any = None, /, eps: float = 1e-5)
     Source: Ioffe & Szegedy, Batch normalization (2015), algorithm 1.
     """
     _check(x, {"weight": w, "bias": b})
+    if kernels.fits(x):
+        average, variance = kernels.moments(x)
+        scale = _inverse_std(variance, eps)
+        scale, shift = scale if w is None else scale * w, np.zeros_like(scale) if b is None else b.copy()
+        return kernels.affine(x, average, scale, shift), (average, variance)
     wide, axes = widened(x), _axes(x.ndim)
     n = wide.dtype.type(_count(x.shape))
     average = sum_pairwise(wide, axes, False) / n
@@ -75,6 +81,8 @@ def _inverse_std(variance: Any, eps: float) -> Any:
 
 def _statistics(x: Any) -> tuple[Any, Any]:
     """The mean and the biased variance of each channel of an array."""
+    if kernels.fits(x):
+        return kernels.moments(x)
     wide, axes = widened(x), _axes(x.ndim)
     n = wide.dtype.type(_count(x.shape))
     average = sum_pairwise(wide, axes, False) / n
@@ -85,6 +93,8 @@ def _statistics(x: Any) -> tuple[Any, Any]:
 def _weighted_sum(g: Any, x: Any, statistics: tuple[Any, Any], eps: float) -> Any:
     """sum g (x - mean) / sqrt(var + eps) for each channel, of arrays, in the dtype of the statistics."""
     average, variance = statistics
+    if kernels.fits(x, g):
+        return kernels.weighted_sum(g, x, average) * _inverse_std(variance, eps)
     c = x - _across(average, x.ndim)
     return sum_pairwise(np.multiply(c, g, out=c), _axes(x.ndim), False) * _inverse_std(variance, eps)
 
@@ -124,6 +134,8 @@ def batch_norm_input_grad(
     r = _inverse_std(variance, eps)
     scale = r if w is None else r * w
     slope, shift = -scale * r * along / n, -scale * total / n
+    if kernels.fits(x, g):
+        return kernels.combined(g, x, average, slope, scale, shift)
     out = x - _across(average, x.ndim)
     out *= _across(slope, x.ndim)
     out += g * _across(scale, x.ndim)

@@ -1,0 +1,293 @@
+"""The pool of threads, and the loops that numba compiles: what they do where something is missing or goes wrong."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from threadpoolctl import threadpool_info
+
+import tinygrad_cnn as tg
+from tinygrad_cnn.kernels import compiled, parallel
+
+ROOT = Path(__file__).resolve().parent.parent
+MANY = 1e12  # enough steps for threads
+
+
+@pytest.fixture
+def threads():
+    """The number of threads may be changed."""
+    before = tg.get_num_threads()
+    yield tg.set_num_threads
+    tg.set_num_threads(before)
+
+
+def blas_threads():
+    return [library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"]
+
+
+def run(program, **environment):
+    """A program in a new process: (exit status, what it wrote, its complaints)."""
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("TINYGRAD_CNN_")}
+    process = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        env={**clean, "PYTHONPATH": str(ROOT), **environment},
+    )
+    return process.returncode, process.stdout.strip(), process.stderr
+
+
+@pytest.mark.parametrize("count", [1, 2, 4])
+@pytest.mark.parametrize("chunks", [0, 1, 3, 50])
+def test_every_chunk_is_computed_once(threads, count, chunks):
+    threads(count)
+    done = []
+    parallel.run(done.append, chunks, MANY)
+    assert sorted(done) == list(range(chunks))
+
+
+def test_small_work_stays_on_the_thread_that_asked(threads):
+    threads(4)
+    seen = []
+    parallel.run(lambda _: seen.append(threading.get_ident()), 8, parallel.SMALL - 1)
+    assert set(seen) == {threading.get_ident()}
+
+
+def test_large_work_is_shared(threads):
+    threads(2)
+    both = threading.Barrier(2, timeout=60)
+    parallel.run(lambda _: both.wait(), 2, MANY)  # ends only if two threads are inside at once
+
+
+def test_the_pool_is_shared_by_many_python_threads_and_by_regions_inside_regions(threads):
+    threads(3)
+
+    def job(seed):
+        total = np.zeros(20)
+
+        def outer(i):
+            def inner(j):
+                total[4 * i + j] = seed + 4 * i + j
+
+            parallel.run(inner, 4, MANY)
+
+        parallel.run(outer, 5, MANY)
+        return total
+
+    with ThreadPoolExecutor(6) as users:
+        for seed, total in zip(range(40), users.map(job, range(40)), strict=True):
+            assert np.array_equal(total, seed + np.arange(20.0))
+
+
+def test_an_exception_ends_the_region_and_leaves_blas_as_it_was(threads):
+    threads(2)
+    before, done = blas_threads(), []
+
+    def body(i):
+        if i == 5:
+            raise ValueError("chunk 5")
+        done.append(i)
+
+    with pytest.raises(ValueError, match="chunk 5"):
+        parallel.run(body, 10**6, MANY)
+    assert len(done) < 10**6
+    assert blas_threads() == before
+    parallel.run(done.append, 3, MANY)
+
+
+def test_blas_has_one_thread_inside_whoever_leaves_first(threads):
+    threads(2)
+    before, inside = blas_threads(), []
+    first, second = threading.Event(), threading.Event()
+
+    def other():
+        parallel.run(lambda _: (first.set(), second.wait(60)), 1, 0)
+        inside.append(blas_threads())
+
+    thread = threading.Thread(target=other)
+    with parallel.one_blas_thread():
+        thread.start()
+        assert first.wait(60)
+        second.set()
+        thread.join()
+        inside.append(blas_threads())
+    assert inside == [[1] * len(before)] * 2
+    assert blas_threads() == before
+
+
+def test_threads_have_the_callers_error_state(threads):
+    threads(2)
+    both = threading.Barrier(2, timeout=60)
+
+    def body(_):
+        both.wait()
+        np.float64(1) / np.zeros(1)  # a warning is an error here
+
+    with np.errstate(divide="ignore"):
+        parallel.run(body, 2, MANY)
+
+
+def test_scratch_memory_is_aligned_and_each_thread_has_its_own():
+    mine = parallel.scratch("test", 100)
+    assert mine.ctypes.data % 64 == 0
+    assert np.shares_memory(mine, parallel.scratch("test", 50, np.float64))
+    with ThreadPoolExecutor(1) as other:
+        assert not np.shares_memory(mine, other.submit(parallel.scratch, "test", 100).result())
+    assert parallel.scratch("test", 1000).size == 1000
+
+
+@pytest.mark.parametrize("n", [True, 1.0, "2", None])
+def test_the_number_of_threads_is_an_integer(n):
+    with pytest.raises(TypeError, match=r"set_num_threads: n is .*; a positive integer is needed"):
+        tg.set_num_threads(n)
+
+
+@pytest.mark.parametrize("n", [0, -2])
+def test_the_number_of_threads_is_positive(n):
+    with pytest.raises(ValueError, match=f"set_num_threads: n is {n}; it must be at least 1"):
+        tg.set_num_threads(n)
+
+
+def test_the_environment_and_the_cpus_give_the_number_of_threads():
+    program = "import tinygrad_cnn as tg; print(tg.get_num_threads())"
+    assert run(program, TINYGRAD_CNN_THREADS="3") == (0, "3", "")
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    assert run(program) == (0, str(usable), "")
+    for wrong in ("0", "two"):
+        status, _, complaints = run(program, TINYGRAD_CNN_THREADS=wrong)
+        assert status
+        assert f"TINYGRAD_CNN_THREADS is '{wrong}'; it must be a positive integer" in complaints
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_forked_child_has_a_pool_of_its_own():
+    program = """
+import os, threading
+from tinygrad_cnn.kernels import parallel
+parallel.set_num_threads(2)
+both = threading.Barrier(2, timeout=60)
+parallel.run(lambda _: both.wait(), 2, 1e12)
+child = os.fork()
+if child == 0:
+    both = threading.Barrier(2, timeout=60)
+    parallel.run(lambda _: both.wait(), 2, 1e12)
+    os._exit(7)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    status, written, _ = run(program, PYTHONWARNINGS="ignore")
+    assert (status, written) == (0, "7")
+
+
+CONVOLVE = """
+import sys
+import numpy as np, tinygrad_cnn as tg
+assert "numba" not in sys.modules and "threadpoolctl" not in sys.modules
+rng = np.random.default_rng(0)
+x, w = rng.standard_normal((2, 32, 9, 7)).astype("f"), rng.standard_normal((33, 32, 3, 3)).astype("f")
+y = tg.conv2d(x, w, padding=1)
+exact = tg.conv2d(x.astype(float), w.astype(float), padding=1)
+assert abs(y - exact).max() < 1e-4 * abs(exact).max(), abs(y - exact).max()
+print(sys.modules.get("numba") is not None)
+"""
+
+
+def test_numba_is_imported_at_the_first_kernel_and_not_before():
+    status, written, complaints = run(CONVOLVE)
+    assert status == 0, complaints
+    assert written == str(importlib.util.find_spec("numba") is not None)
+
+
+def test_everything_works_without_numba():
+    for program, environment in [
+        (CONVOLVE, {"TINYGRAD_CNN_NUMBA": "0"}),
+        ("import sys; sys.modules['numba'] = None\n" + CONVOLVE.replace('"numba" not in sys.modules and ', ""), {}),
+    ]:
+        assert run(program, **environment) == (0, "False", "")
+
+
+needs_numba = pytest.mark.skipif(not compiled.available(), reason="numba is not installed, or refused")
+
+
+@needs_numba
+def test_a_loop_runs_where_no_folder_for_compiled_code_is_writable(tmp_path):
+    source = tmp_path / "code"
+    source.mkdir()
+    text = "from tinygrad_cnn.kernels.compiled import compiled\n\n@compiled\ndef double(x):\n    x[:] = 2 * x\n"
+    (source / "loops.py").write_text(text)
+    program = f"""
+import sys
+sys.dont_write_bytecode = True
+sys.path.insert(0, {str(source)!r})
+import numpy as np, loops
+from tinygrad_cnn.kernels import compiled
+import numba.core.caching as caching
+# what numba says where the folders of the source, of the user and of IPython cannot be written
+caching.CacheImpl._locator_classes = []
+x = np.ones(3)
+loops.double(x)
+print(x.sum(), type(loops.double._fast._cache).__name__)
+"""
+    assert run(program)[:2] == (0, "6.0 NullCache")
+    assert not (source / "__pycache__").exists()
+
+
+@needs_numba
+def test_a_loop_is_compiled_again_where_compiled_code_cannot_be_kept(monkeypatch):
+    calls = []
+
+    def full(_):
+        calls.append(1)
+        raise OSError(28, "No space left on device")
+
+    loop = compiled.Loop(lambda x: x + 1)
+    loop._fast = full
+    assert loop(2) == 3
+    assert calls == [1]
+    assert loop(3) == 4
+    assert calls == [1]
+
+
+def test_an_error_inside_a_loop_is_raised():
+    @compiled.compiled
+    def wrong(x):
+        return 1 // x if x else x.missing
+
+    with pytest.raises(Exception, match="missing"):
+        wrong(0)
+
+
+def test_slow_compilation_is_said_once(monkeypatch, capsys):
+    monkeypatch.setattr(compiled, "_seconds", 0.0)
+    monkeypatch.setattr(compiled, "_told", False)
+    for seconds in (0.6, 0.3):
+        compiled._count(seconds)
+    assert capsys.readouterr().err == ""
+    for seconds in (0.3, 5):
+        compiled._count(seconds)
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.count("\n") == 1
+    assert "compiling kernels with numba" in said.err
+
+
+@needs_numba
+def test_a_loop_is_compiled_once_for_each_dtype():
+    @compiled.compiled
+    def add(x, y):
+        for i in range(len(x)):
+            y[i] += x[i]
+
+    for dtype in (np.float32, np.float64, np.float32):
+        y = np.ones(3, dtype)
+        add(np.arange(3, dtype=dtype), y)
+        assert np.array_equal(y, [1, 2, 3])
+    assert len(add._fast.overloads) == 2
+    assert add.__name__ == "add"
+    assert add.python is not add
