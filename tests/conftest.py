@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", str(ROOT / ".hypothesis"))  # wherever pytest was started
 os.environ.setdefault("MPLBACKEND", "Agg")
+os.environ["TINYGRAD_CNN_QUIET"] = "1"  # which test compiles a kernel first depends on what was compiled before
 
 # No verdict may depend on the speed of the machine: no deadline, no health check of slowness.
 untimed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])

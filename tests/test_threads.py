@@ -266,6 +266,7 @@ def test_an_error_inside_a_loop_is_raised():
 def test_slow_compilation_is_said_once(monkeypatch, capsys):
     monkeypatch.setattr(compiled, "_seconds", 0.0)
     monkeypatch.setattr(compiled, "_told", False)
+    monkeypatch.delenv("TINYGRAD_CNN_QUIET")
     for seconds in (0.6, 0.3):
         compiled._count(seconds)
     assert capsys.readouterr().err == ""
@@ -275,6 +276,10 @@ def test_slow_compilation_is_said_once(monkeypatch, capsys):
     assert said.out == ""
     assert said.err.count("\n") == 1
     assert "compiling kernels with numba" in said.err
+    monkeypatch.setattr(compiled, "_told", False)
+    monkeypatch.setenv("TINYGRAD_CNN_QUIET", "1")
+    compiled._count(5)
+    assert capsys.readouterr().err == ""
 
 
 @needs_numba

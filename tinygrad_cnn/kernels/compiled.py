@@ -95,13 +95,13 @@ if hasattr(os, "register_at_fork"):
 
 
 def _count(seconds: float) -> None:
-    """Say once that loops are being compiled, when it has taken more than a second."""
+    """Say once that loops are being compiled, when it has taken more than a second; TINYGRAD_CNN_QUIET=1 says nothing."""
     global _seconds, _told
     with _turn:
         _seconds += seconds
         say = _seconds > 1 and not _told
         _told = _told or say
-    if say:
+    if say and os.environ.get("TINYGRAD_CNN_QUIET", "") in ("", "0"):
         print(
             "tinygrad_cnn: compiling kernels with numba for the first time; the next start is faster", file=sys.stderr
         )
