@@ -95,7 +95,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def _count(seconds: float) -> None:
-    """Say once that loops are being compiled, when it has taken more than a second; TINYGRAD_CNN_QUIET=1 says nothing."""
+    """Say once that loops are being compiled, when it has taken over a second; TINYGRAD_CNN_QUIET=1 says nothing."""
     global _seconds, _told
     with _turn:
         _seconds += seconds
