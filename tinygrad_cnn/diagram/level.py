@@ -76,7 +76,6 @@ class Level:
         self.work = 0
 
         self.pad = 0.0
-        self.header = 0.0
         self.turned = False
         self.titles: Sequence[Size] = ()
         self.title = 0
@@ -541,7 +540,6 @@ class Level:
         for i in range(len(x)):
             x[i] -= low
         if shift:
-            self.header = shift
             self.top[1:] = [y + shift for y in self.top[1:]]
             self.bottom = [y + shift for y in self.bottom]
             length += shift
