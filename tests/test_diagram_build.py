@@ -416,3 +416,22 @@ def test_the_work_of_a_picture_grows_with_its_ops_alone(program, options):
     few, many = program(500), program(2000)
     work = [calls(lambda loss=loss: loss.graph(**options).svg()) for loss in (few, many)]
     assert work[1] < 4.6 * work[0]
+
+
+def dead(n: int) -> Tensor:
+    """n layers behind a relu that passes nothing."""
+    with tg.watch(lines=False):
+        y = Tensor([1.0, 1.0], requires_grad=True)
+        for _ in range(n):
+            y = y * Tensor([1.0, 1.0], requires_grad=True)
+        loss = ((y - 2.0).relu() * 1.0).sum()
+    loss.backward()
+    return loss
+
+
+def test_the_work_of_finding_what_stops_the_gradients_grows_with_the_ops_alone():
+    few, many = dead(50), dead(200)
+    work = [calls(lambda loss=loss: loss.graph(view="health", fold=False)) for loss in (few, many)]
+    assert work[1] < 4.6 * work[0]
+    notes = [c for c in many.graph(view="health", fold=False).drawing.cards if c.shape == "note"]
+    assert {c.problem for c in notes} == {"the gradient is 0 everywhere: relu stops it"}

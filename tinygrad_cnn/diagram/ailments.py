@@ -51,6 +51,7 @@ class Ailments:
     def __init__(self, skeleton: Skeleton, parameters: Mapping[str, Tensor]) -> None:
         self.skeleton, self.known = skeleton, Known(skeleton)
         self._parameters = parameters
+        self._of_ops: dict[Node, list[str]] = {}  # a card, the legend and the folding ask
 
     @cached_property
     def sick(self) -> dict[Node | Outline, Sick]:
@@ -101,6 +102,11 @@ class Ailments:
 
     def of_op(self, node: Node) -> list[str]:
         """The problems at an op, the gravest first."""
+        if node not in self._of_ops:
+            self._of_ops[node] = self._problems(node)
+        return self._of_ops[node]
+
+    def _problems(self, node: Node) -> list[str]:
         found = []
         if node in self.sick:
             found.append(self.sick[node].words)
@@ -168,16 +174,20 @@ class Ailments:
 
     def zero_source(self, node: Node) -> Node | None:
         """The first op on the way back to a Node that is known to send nothing but zeros there."""
-        way = self.skeleton.between(node, self.skeleton.root)
+        return self._zero_sources.get(node)
+
+    @cached_property
+    def _zero_sources(self) -> dict[Node, Node]:
+        found: dict[Node, Node] = {}
         for op in reversed(self.skeleton.ops):
             record = self.skeleton.record(op)
-            if op not in way or record is None or record.gradient is None or not record.gradient.norm:
+            if record is None or record.gradient is None:
                 continue
             for k, parent in enumerate(op.parents):
                 sent = record.parts.get(op.plan.indices[k])
-                if parent in way and sent is not None and sent.norm == 0:
-                    return op
-        return None
+                if sent is not None and sent.norm == 0 and (record.gradient.norm or op in found):
+                    found.setdefault(parent, op if record.gradient.norm else found[op])
+        return found
 
     def _norm(self, leaf: Node) -> float | None:
         """Of a leaf's values when they were used; of those it has now, where the graph has forgotten them."""
