@@ -50,6 +50,7 @@ LAYERS = [
 
 # A module of ours that is imported inside a function, and why.
 LAZY = {
+    ("kernels.compiled", "kernels.vectors"): "imports numba, which is optional and slow to import",
     ("diagram.stamps", "testing.gradients"): "the proofs are loaded when first asked for",
     ("diagram.stamps", "testing.properties"): "the proofs are loaded when first asked for",
     ("testing", "testing.strategies"): "needs Hypothesis, which is optional",
@@ -59,6 +60,7 @@ LAZY = {
 OPTIONAL = {
     "graphviz",  # required, but slow to import and used by pictures alone
     "hypothesis",
+    "llvmlite",  # comes with numba
     "matplotlib",
     "mpi4py",
     "numba",
@@ -70,7 +72,11 @@ OPTIONAL = {
     "tqdm",
 }
 REQUIRED = {"numpy", "safetensors", "threadpoolctl"}
-OPTIONAL_AT_THE_TOP = {("testing.strategies", "hypothesis"): "the module consists of strategies, and is loaded lazily"}
+OPTIONAL_AT_THE_TOP = {
+    ("testing.strategies", "hypothesis"): "the module consists of strategies, and is loaded lazily",
+    ("kernels.vectors", "numba"): "the module consists of code for numba, and is loaded lazily",
+    ("kernels.vectors", "llvmlite"): "the module consists of code for numba, and is loaded lazily",
+}
 
 LONGEST = 600  # lines, without generated ones
 LONGER: dict[str, str] = {}

@@ -280,7 +280,7 @@ def test_results_are_bitwise_equal_for_any_number_of_threads(algorithm, dtype, c
 
 
 def test_an_unknown_algorithm_is_refused_and_the_old_one_comes_back():
-    wanted = r"name is 'fft'; it can be 'auto', 'loops', 'im2col', 'winograd'"
+    wanted = r"name is 'fft'; it can be 'auto', 'loops', 'direct', 'im2col', 'winograd'"
     with pytest.raises(ValueError, match=wanted), tg.conv_algorithm("fft"):
         pass
     with tg.conv_algorithm("loops"):

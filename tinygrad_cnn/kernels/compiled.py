@@ -37,6 +37,16 @@ def available() -> bool:
         return False
 
 
+@functools.cache
+def vectors() -> Any:
+    """The module of vector code, vectors.py; None without numba, or where it does not know the processor."""
+    if not available():
+        return None
+    from . import vectors as module
+
+    return module if module.AVAILABLE else None
+
+
 class Loop:
     """A function of arrays and numbers, compiled when first called."""
 

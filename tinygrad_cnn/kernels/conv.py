@@ -1,6 +1,7 @@
 """Convolution and its two gradients: which algorithm computes a call.
 
     loops     the textbook: every product is one step of a loop              conv_loops.py
+    direct    the same sums in vector code, in float32                       conv_direct.py
     im2col    windows are copied into columns and multiplied with a matrix   conv_im2col.py
     winograd  3x3 with a quarter of the multiplications, in float32          winograd.py
 
@@ -19,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import compiled, winograd
+from . import conv_direct as direct
 from . import conv_im2col as im2col
 from . import conv_loops as loops
 
@@ -28,11 +30,12 @@ Array = NDArray[Any]
 Pair = tuple[int, int]
 Padding = tuple[Pair, Pair]
 
-NAMES = ("auto", "loops", "im2col", "winograd")
+NAMES = ("auto", "loops", "direct", "im2col", "winograd")
 _chosen: ContextVar[str] = ContextVar("conv_algorithm", default="auto")
 
 # 'auto' takes Winograd from so many channels on, in and out: (with numba, without). Measured on Zen 4 with AVX-512.
 FEWEST = (16, 32)
+PIXELS = 128  # and from so many pixels of all images on: for fewer, transforming the kernels costs more than it saves
 
 
 @contextmanager
@@ -41,6 +44,8 @@ def conv_algorithm(name: str) -> Iterator[None]:
 
     'auto': by dtype, shape and data, the fastest that is right; the default.
     'loops': one product at a time; slow without numba.
+    'direct': one product at a time in vector code, with numba on processors with AVX2, for float32 and float16 and 1
+        group; other calls are computed by 'im2col'.
     'im2col': windows as the columns of a matrix product.
     'winograd': fewer multiplications and less accuracy, about 1e-5 of the largest value near an output, for float32,
         3x3, stride 1, dilation 1 and 1 group; other calls, and images that are not finite, are computed by 'im2col'.
@@ -82,9 +87,12 @@ def conv2d(
         bias = b if b is None or b.dtype == x.dtype else b.astype(x.dtype)
         y, rest = winograd.forward(_last(x), w, bias, corner, size, trust=name == "winograd")
         if len(rest):
-            direct = im2col.conv2d(x[rest], w, b, stride, padding, dilation, groups, size)
-            y[rest] = direct.transpose(0, 2, 3, 1)
+            again = im2col.conv2d(x[rest], w, b, stride, padding, dilation, groups, size)
+            y[rest] = again.transpose(0, 2, 3, 1)
         return y.transpose(0, 3, 1, 2)
+    if _in_vectors(name, (w.shape[2], w.shape[3]), stride, dilation, groups, x, w):
+        y = direct.conv2d(_last(x), w, b, stride, corner, dilation, size).transpose(0, 3, 1, 2)
+        return y.astype(np.result_type(x, w), copy=False)
     return im2col.conv2d(x, w, b, stride, padding, dilation, groups, size)
 
 
@@ -105,9 +113,13 @@ def conv2d_input_grad(
         turned = w[:, :, ::-1, ::-1].swapaxes(0, 1)
         x, rest = winograd.forward(_last(g), turned, None, before, size, trust=name == "winograd")
         if len(rest):
-            direct = im2col.conv2d_input_grad(g[rest], w, size, stride, padding, dilation, groups)
-            x[rest] = direct.transpose(0, 2, 3, 1)
+            again = im2col.conv2d_input_grad(g[rest], w, size, stride, padding, dilation, groups)
+            x[rest] = again.transpose(0, 2, 3, 1)
         return x.transpose(0, 3, 1, 2)
+    if _in_vectors(name, kernel, stride, dilation, groups, g, w):
+        corner = (padding[0][0], padding[1][0])
+        x = direct.input_grad(_last(g), w, size, stride, corner, dilation).transpose(0, 3, 1, 2)
+        return x.astype(np.result_type(g, w), copy=False)
     return im2col.conv2d_input_grad(g, w, size, stride, padding, dilation, groups)
 
 
@@ -121,11 +133,14 @@ def conv2d_weight_grad(
     name = _chosen.get()
     if name == "loops":
         return loops.conv2d_weight_grad(x, g, size, stride, padding, dilation, groups)
+    corner = (padding[0][0], padding[1][0])
     if _few_products(name, x, g, size, stride, dilation, groups, g.shape[1]):
-        corner = (padding[0][0], padding[1][0])
         dw = winograd.weight_grad(_last(x), _last(g), corner, trust=name == "winograd")
         if dw is not None:
             return dw
+    if _in_vectors(name, size, stride, dilation, groups, x, g):
+        dw = direct.weight_grad(_last(x), _last(g), size, stride, corner, dilation)
+        return dw.astype(np.result_type(x, g), copy=False)
     return im2col.conv2d_weight_grad(x, g, size, stride, padding, dilation, groups)
 
 
@@ -133,17 +148,25 @@ def _few_products(
     name: str, x: Array, other: Array, kernel: Pair, stride: Pair, dilation: Pair, groups: int, o: int
 ) -> bool:
     """Whether this is for Winograd, as far as shapes and dtypes say."""
-    if name == "im2col" or (kernel, stride, dilation, groups) != ((3, 3), (1, 1), (1, 1), 1):
+    if name in ("im2col", "direct") or (kernel, stride, dilation, groups) != ((3, 3), (1, 1), (1, 1), 1):
         return False
     if x.dtype != np.float32 or other.dtype != np.float32:
         return False
-    fewest = FEWEST[not compiled.available()] if name == "auto" else 1
-    return bool(min(x.shape[1], o) >= fewest)
+    if name == "winograd":
+        return True
+    return bool(min(x.shape[1], o) >= FEWEST[not compiled.available()] and len(x) * x.shape[2] * x.shape[3] >= PIXELS)
+
+
+def _in_vectors(name: str, kernel: Pair, stride: Pair, dilation: Pair, groups: int, *arrays: Array) -> bool:
+    """Whether this is for direct sums in vector code. A 1x1 kernel has no columns to spare."""
+    if name not in ("auto", "direct") or (name == "auto" and kernel == (1, 1)):
+        return False
+    return direct.fits(kernel, stride, dilation, groups, *arrays)
 
 
 def _last(x: Array) -> Array:
-    """(n c h w) -> (n h w c), contiguous"""
-    return np.ascontiguousarray(x.transpose(0, 2, 3, 1))
+    """(n c h w) -> (n h w c), contiguous, float32"""
+    return np.ascontiguousarray(x.transpose(0, 2, 3, 1), np.float32)
 
 
 def _out(size: Pair, kernel: Pair, stride: Pair, padding: Padding, dilation: Pair) -> Pair:

@@ -99,6 +99,12 @@ def run(body: Callable[[int], None], chunks: int, steps: float) -> None:
             raise failed[0]
 
 
+def pieces(length: int, most: int) -> list[tuple[int, int]]:
+    """range(length) in spans of nearly equal length, at most `most` each."""
+    count = -(-length // max(1, most))
+    return [(length * k // count, length * (k + 1) // count) for k in range(count)]
+
+
 _own = threading.local()
 
 

@@ -10,23 +10,28 @@ Source: Lavin & Gray, Fast algorithms for convolutional neural networks (2015).
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from . import compiled, parallel
+from . import buffers, compiled, parallel
 from .tiles import KERNEL, F, from_tiles, spread_tiles, to_tiles
 
 Array = NDArray[Any]
 Pair = tuple[int, int]
 Span = tuple[int, int]
 
-# Bytes of transformed tiles in a chunk, in and out.
-BLOCK = 2**21
+# Bytes of transformed tiles in a block, in and out: in vector code, and where each step is a call; and tiles, at least,
+# for the weight gradient, which adds to all its sums once for each block.
+BLOCK, LARGE_BLOCK = 2**20, 2**21
+LEAST = 64
+STEPS = 2**23  # multiplications in a chunk of blocks, at least
 # The weight gradient is summed up in at most so many parts, and bytes of them.
 PARTS, SUMS = 8, 2**24
 ROOM = 16  # values between two lines
+FASTER = 8  # multiplications in the time of one elementary step of `parallel.run`
 
 # An image with a value beyond so many root mean squares, or means, of it is not for Winograd: its tiles would lose the
 # small values beside the large one. The second rule is for small images, where one outlier is most of the square.
@@ -42,69 +47,158 @@ def forward(
     padding: zeros above and to the left; what is needed below and to the right is there. `trust` takes outliers.
     """
     largest = float(abs(w).max(initial=0))
-    n, h, _, c = x.shape
-    o, (oh, ow) = len(w), out
-    th, tw = -(-oh // 4), -(-ow // 4)
-    with parallel.one_blas_thread():
-        u = (KERNEL @ w.transpose(2, 3, 1, 0).reshape(9, c * o)).reshape(36, c, o)
-    bias = np.zeros(o, F) if b is None else b
-    y = np.empty((n, oh, ow, o), F)
-    chunks = _chunks(n, th, tw, BLOCK // (144 * (c + o)))
-    seen = np.zeros((n, th, 3))  # of every image and row of tiles that begins a chunk
-
-    def body(k: int) -> None:
-        (n0, n1), (r0, r1) = images, rows = chunks[k]
-        count = (n1 - n0) * (r1 - r0) * tw
-        v, m = _lines("v", count * c), _lines("m", count * o)
-        measure(x, images, (4 * r0, h if r1 == th else min(h, 4 * r1)), seen[n0:n1, r0])
-        to_tiles(x, *padding, images, rows, tw, v)
-        np.matmul(_tiles(v, count, c), u, out=_tiles(m, count, o))
-        from_tiles(m, bias, images, rows, tw, y)
-
-    parallel.run(body, len(chunks), 36.0 * n * th * tw * c * o)
+    tiles = Tiles(x.shape, (*out, len(w)))
+    y = buffers.empty((len(x), *out, len(w)))
+    seen = np.zeros((len(x), tiles.down, 3))  # of every image and row of tiles that begins a block
+    chunk = (_forward_vectors if compiled.vectors() else _forward)(tiles, x, w, b, padding, y, seen)
+    chunks = tiles.chunks()
+    parallel.run(lambda k: chunk(*chunks[k]), len(chunks), tiles.steps / FASTER)
     # Nothing finite may overflow in the transforms, whose factors are below 1e3.
-    return y, _refused(seen, x.shape, trust, 1e35 / max(c * largest, 1e-38) if np.isfinite(largest) else -1)
+    limit = 1e35 / max(x.shape[3] * largest, 1e-38) if np.isfinite(largest) else -1
+    return y, _refused(seen, x.shape, trust, limit)
 
 
 def weight_grad(x: Array, g: Array, padding: Pair, *, trust: bool = False) -> Array | None:
     """The weight gradient, None if it must be done directly: (n h w c), (n oh ow o) -> (o c 3 3)."""
-    (n, h, _, c), (_, oh, ow, o) = x.shape, g.shape
-    th, tw = -(-oh // 4), -(-ow // 4)
-    seen = np.zeros((2, n, th, 3))
-    chunks = _chunks(n, th, tw, BLOCK // (144 * (c + o)))
-    # Each part of the chunks has its own sum; the sums are added in their order.
-    most = max(2, min(PARTS, SUMS // (144 * c * o), len(chunks) // 2))
-    parts = _spans(len(chunks), -(-len(chunks) // most))
-    total = np.empty((len(parts), 36, c, o), F)
-
-    def body(part: int) -> None:
-        product = parallel.scratch("product", 36 * c * o).reshape(36, c, o)
-        first, last = parts[part]
-        for k in range(first, last):
-            images, rows = chunks[k]
-            count = (images[1] - images[0]) * (rows[1] - rows[0]) * tw
-            v, m = _lines("v", count * c), _lines("m", count * o)
-            end = h if rows[1] == th else min(h, 4 * rows[1])
-            measure(x, images, (4 * rows[0], end), seen[0, slice(*images), rows[0]])
-            measure(g, images, (4 * rows[0], min(oh, 4 * rows[1])), seen[1, slice(*images), rows[0]])
-            to_tiles(x, *padding, images, rows, tw, v)
-            spread_tiles(g, images, rows, tw, m)
-            columns, values = _tiles(v, count, c).swapaxes(1, 2), _tiles(m, count, o)
-            if k == first:
-                np.matmul(columns, values, out=total[part])
-            else:
-                total[part] += np.matmul(columns, values, out=product)
-
-    parallel.run(body, len(parts), 36.0 * n * th * tw * c * o)
+    tiles = Tiles(x.shape, g.shape[1:], LEAST)
+    seen = np.zeros((2, len(x), tiles.down, 3))
+    # Each part of the blocks has its own sum; the sums are added in their order.
+    most = max(2, min(PARTS, SUMS // (144 * tiles.c * tiles.o), len(tiles.blocks) // 2))
+    parts = parallel.pieces(len(tiles.blocks), -(-len(tiles.blocks) // most))
+    total = np.zeros((len(parts), 36, tiles.c, tiles.o), F)
+    part = (_weights_vectors if compiled.vectors() else _weights)(tiles, x, g, padding, seen)
+    parallel.run(lambda k: part(*parts[k], total[k]), len(parts), tiles.steps / FASTER)
     if len(_refused(seen[0], x.shape, trust)) or len(_refused(seen[1], g.shape, trust)):
         return None
-    summed = total[0] if len(total) else np.zeros((36, c, o), F)
-    for part in total[1:]:
-        summed += part
+    summed = total[0] if len(total) else np.zeros((36, tiles.c, tiles.o), F)
+    for more in total[1:]:
+        summed += more
     # (36 c*o) -> (3 3 c o) -> (o c 3 3)
     with parallel.one_blas_thread():
-        dw = (KERNEL.T @ summed.reshape(36, c * o)).reshape(3, 3, c, o).transpose(3, 2, 0, 1)
-    return np.ascontiguousarray(dw) if np.isfinite(dw).all() else None
+        dw = (KERNEL.T @ summed.reshape(36, -1)).reshape(3, 3, tiles.c, tiles.o)[:, :, : x.shape[3], : g.shape[3]]
+    return np.ascontiguousarray(dw.transpose(3, 2, 0, 1)) if np.isfinite(dw).all() else None
+
+
+class Tiles:
+    """The tiles of images (n h w c) with outputs (oh ow o), in blocks: (k 4) first and last image and row of tiles.
+
+    In vector code channels come in whole vectors, and outputs in `panels` of `lanes`: c and o are rounded up.
+    """
+
+    def __init__(self, x_shape: tuple[int, ...], out: tuple[int, ...], least: int = 1) -> None:
+        (n, _, _, c), (oh, ow, o) = x_shape, out
+        vectors = compiled.vectors()
+        self.lanes = o
+        if vectors:
+            self.lanes = vectors.LANES if o <= vectors.LANES else vectors.PANEL
+            c, o = (-(-m // lanes) * lanes for m, lanes in ((c, vectors.LANES), (o, self.lanes)))
+        self.c, self.o, self.panels = c, o, o // self.lanes if o else 0
+        self.down, self.along = -(-oh // 4), -(-ow // 4)
+        self.steps = 36.0 * n * self.down * self.along * c * o
+        most = max(least, (BLOCK if vectors else LARGE_BLOCK) // (144 * (c + o)))
+        image = self.down * self.along
+        if image <= most:
+            whole = [(n0, n1, 0, self.down) for n0, n1 in parallel.pieces(n, most // max(1, image))]
+        else:
+            rows = parallel.pieces(self.down, max(1, most // self.along))
+            whole = [(k, k + 1, *part) for k in range(n) for part in rows]
+        self.blocks = np.array(whole, np.int64).reshape(-1, 4)
+        self.most = max(map(self.count, whole), default=0)
+        self.rows = max((r1 - r0 for _, _, r0, r1 in whole), default=0)
+
+    def chunks(self) -> list[Span]:
+        """The blocks in spans with enough work for a thread."""
+        return parallel.pieces(len(self.blocks), int(STEPS * len(self.blocks) // max(1.0, self.steps)))
+
+    def count(self, block: Sequence[int]) -> int:
+        """How many tiles a block has."""
+        n0, n1, r0, r1 = block
+        return (n1 - n0) * (r1 - r0) * self.along
+
+    def lines(self) -> tuple[Array, Array]:
+        """Room of this thread for a block's transformed tiles, in and out: twice (36 tiles*channels + room)."""
+        both = (("v", self.most * self.c + ROOM), ("m", self.most * self.o + ROOM))
+        v, m = (parallel.scratch(name, 36 * length).reshape(36, length) for name, length in both)
+        return v, m
+
+    def room(self) -> tuple[Array, ...]:
+        """What vector code needs for a block: see `vectors.correlate_tiles`."""
+        vectors = compiled.vectors()
+        pixels = (4 * self.rows + 2) * (4 * self.along + 2) * max(self.c, self.o)
+        spare, zeros = parallel.scratch("spare", 16 * vectors.LANES), parallel.scratch("zeros", vectors.PANEL, np.int64)
+        zeros[:] = 0
+        return parallel.scratch("padded", pixels), *self.lines(), spare, zeros
+
+
+def _forward(
+    tiles: Tiles, x: Array, w: Array, b: Array | None, padding: Pair, y: Array, seen: Array
+) -> Callable[[int, int], None]:
+    """Computes the outputs of a span of blocks, step by step."""
+    h, c, o = x.shape[1], tiles.c, tiles.o
+    with parallel.one_blas_thread():
+        u = (KERNEL @ w.transpose(2, 3, 1, 0).reshape(9, c * o)).reshape(36, c, o)
+    bias = np.zeros(o, F) if b is None else b
+
+    def chunk(first: int, last: int) -> None:
+        v, m = tiles.lines()
+        for block in tiles.blocks[first:last].tolist():
+            (n0, n1, r0, r1), count = block, tiles.count(block)
+            images, rows = (n0, n1), (r0, r1)
+            measure(x, images, (4 * r0, h if r1 == tiles.down else min(h, 4 * r1)), seen[n0:n1, r0])
+            to_tiles(x, *padding, images, rows, tiles.along, v)
+            np.matmul(_tiles(v, count, c), u, out=_tiles(m, count, o))
+            from_tiles(m, bias, images, rows, tiles.along, y)
+
+    return chunk
+
+
+def _forward_vectors(
+    tiles: Tiles, x: Array, w: Array, b: Array | None, padding: Pair, y: Array, seen: Array
+) -> Callable[[int, int], None]:
+    """The same in one call."""
+    vectors, (o, c) = compiled.vectors(), w.shape[:2]
+    kernels, u = np.zeros((3, 3, tiles.c, tiles.o), F), np.empty((36, tiles.panels, tiles.c, tiles.lanes), F)
+    kernels[:, :, :c, :o] = w.transpose(2, 3, 1, 0)
+    vectors.kernels_to_tiles(kernels, u)
+    bias = np.zeros(tiles.o, F)
+    if b is not None:
+        bias[:o] = b
+
+    def chunk(first: int, last: int) -> None:
+        blocks = tiles.blocks[first:last]
+        vectors.correlate_tiles(x, blocks, tiles.along, padding, u, bias, y, tiles.room(), seen)
+
+    return chunk
+
+
+def _weights(tiles: Tiles, x: Array, g: Array, padding: Pair, seen: Array) -> Callable[[int, int, Array], None]:
+    """Adds to `total` what a span of blocks brings, step by step."""
+    h, oh, c, o = x.shape[1], g.shape[1], tiles.c, tiles.o
+
+    def part(first: int, last: int, total: Array) -> None:
+        v, m = tiles.lines()
+        product = parallel.scratch("product", 36 * c * o).reshape(36, c, o)
+        for block in tiles.blocks[first:last].tolist():
+            (n0, n1, r0, r1), count = block, tiles.count(block)
+            images, rows = (n0, n1), (r0, r1)
+            measure(x, images, (4 * r0, h if r1 == tiles.down else min(h, 4 * r1)), seen[0, n0:n1, r0])
+            measure(g, images, (4 * r0, min(oh, 4 * r1)), seen[1, n0:n1, r0])
+            to_tiles(x, *padding, images, rows, tiles.along, v)
+            spread_tiles(g, images, rows, tiles.along, m)
+            total += np.matmul(_tiles(v, count, c).swapaxes(1, 2), _tiles(m, count, o), out=product)
+
+    return part
+
+
+def _weights_vectors(tiles: Tiles, x: Array, g: Array, padding: Pair, seen: Array) -> Callable[[int, int, Array], None]:
+    """The same in one call."""
+    vectors = compiled.vectors()
+
+    def part(first: int, last: int, total: Array) -> None:
+        blocks = tiles.blocks[first:last]
+        vectors.correlate_tiles_weights(x, g, blocks, tiles.along, padding, tiles.lanes, total, tiles.room(), *seen)
+
+    return part
 
 
 def measure(x: Array, images: Span, rows: Span, seen: Array) -> None:
@@ -149,24 +243,6 @@ def _refused(seen: Array, shape: tuple[int, ...], trust: bool, limit: float = np
     if not trust:
         fine &= (most * most * size <= SQUARES**2 * squares) & (most * size <= MEANS * sums)
     return np.flatnonzero(~fine)
-
-
-def _chunks(n: int, th: int, tw: int, tiles: int) -> list[tuple[Span, Span]]:
-    """(images, rows of tiles) of chunks of at most so many tiles, or of one row."""
-    if th * tw <= tiles:
-        return [(images, (0, th)) for images in _spans(n, tiles // (th * tw))]
-    return [((image, image + 1), rows) for image in range(n) for rows in _spans(th, max(1, tiles // tw))]
-
-
-def _spans(length: int, most: int) -> list[Span]:
-    """range(length) in spans of nearly equal length, at most `most` each."""
-    count = -(-length // max(1, most))
-    return [(length * k // count, length * (k + 1) // count) for k in range(count)]
-
-
-def _lines(name: str, length: int) -> Array:
-    """36 lines of `length` values, and some room at the end of each."""
-    return parallel.scratch(name, 36 * (length + ROOM)).reshape(36, length + ROOM)
 
 
 def _tiles(v: Array, count: int, c: int) -> Array:

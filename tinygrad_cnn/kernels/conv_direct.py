@@ -1,0 +1,185 @@
+"""Convolution and its two gradients without columns or tiles: the sums of conv_loops.py in vector code, in float32.
+
+Every call is a correlation at taps: y[i, j] = sum over taps (s, t) of x[i*stride + s, j*stride + t] w[s, t], where x is
+zero outside. In the gradient to the image, with a stride, each of the stride's phases is a correlation of its own.
+Memory is channels-last (n h w c). Without vector code (vectors.py) nothing here is used.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import buffers, compiled, parallel
+
+Array = NDArray[Any]
+Pair = tuple[int, int]
+F = np.float32
+
+# Bytes of padded images in a chunk, and multiplications.
+BLOCK, STEPS = 2**19, 2**23
+# The weight gradient is summed up in at most so many parts, and bytes of them.
+PARTS, SUMS = 16, 2**24
+# The furthest taps and the longest strides; im2col has no such limits.
+REACH = 64
+FASTER = 8  # multiplications in the time of one elementary step of `parallel.run`
+
+
+def fits(kernel: Pair, stride: Pair, dilation: Pair, groups: int, *arrays: Array) -> bool:
+    """Whether a call is for this module."""
+    return (
+        groups == 1
+        and all(a.dtype in (F, np.float16) and a.size for a in arrays)
+        and max(stride) <= REACH
+        and all(d * (k - 1) < REACH for d, k in zip(dilation, kernel, strict=True))
+        and compiled.vectors() is not None
+    )
+
+
+def conv2d(x: Array, w: Array, b: Array | None, stride: Pair, corner: Pair, dilation: Pair, out: Pair) -> Array:
+    """Forward: (n h w c), (o c kh kw), (o) -> (n *out o). corner: zeros above and to the left."""
+    o, c, kh, kw = w.shape
+    y = buffers.empty((len(x), *out, o))
+    taps = Taps([p * dilation[0] - corner[0] for p in range(kh)], [q * dilation[1] - corner[1] for q in range(kw)], c)
+    _correlate(x, w.transpose(2, 3, 1, 0), b, taps, stride, y, (0, 0), (1, 1), out)
+    return y
+
+
+def input_grad(g: Array, w: Array, size: Pair, stride: Pair, corner: Pair, dilation: Pair) -> Array:
+    """Adjoint in the image: (n oh ow o), (o c kh kw) -> (n *size c)."""
+    o, c, kh, kw = w.shape
+    whole = all(s <= d * (k - 1) + 1 and d == 1 for s, d, k in zip(stride, dilation, (kh, kw), strict=True))
+    x = buffers.empty((len(g), *size, c))
+    if not whole:
+        x[...] = 0
+    for i in range(min(stride[0], size[0])):
+        for j in range(min(stride[1], size[1])):
+            # pixel (i + stride*m) has window m + t for every tap p with stride*t = i + top - p*dilation
+            rows = _phase(i + corner[0], kh, stride[0], dilation[0])
+            columns = _phase(j + corner[1], kw, stride[1], dilation[1])
+            if rows and columns:
+                taps = Taps([t for t, _ in rows], [t for t, _ in columns], o)
+                part = w[:, :, [p for _, p in rows]][:, :, :, [q for _, q in columns]].transpose(2, 3, 0, 1)
+                out = (-(-(size[0] - i) // stride[0]), -(-(size[1] - j) // stride[1]))
+                _correlate(g, part, None, taps, (1, 1), x, (i, j), stride, out)
+    return x
+
+
+def weight_grad(x: Array, g: Array, size: Pair, stride: Pair, corner: Pair, dilation: Pair) -> Array:
+    """Adjoint in the kernels: (n h w c), (n oh ow o) -> (o c *size)."""
+    (n, oh, ow, o), c, (kh, kw) = g.shape, x.shape[3], size
+    taps = Taps([p * dilation[0] - corner[0] for p in range(kh)], [q * dilation[1] - corner[1] for q in range(kw)], c)
+    width = taps.width(ow, stride)
+    terms = kh * kw * c
+    chunks = _chunks(n, oh, stride[0] * width * c * 4, ow * terms * o)
+    parts = parallel.pieces(len(chunks), -(-len(chunks) // max(1, min(PARTS, SUMS // (4 * terms * o)))))
+    lanes = _lanes(o)
+    dw = np.zeros((len(parts), -(-o // lanes), terms, lanes), F)
+    vectors, offsets = compiled.vectors(), taps.offsets(width)
+
+    def body(part: int) -> None:
+        for images, rows in chunks[slice(*parts[part])]:
+            padded = parallel.scratch("padded", taps.area(rows, stride) * width * c)
+            lines = parallel.scratch("lines", rows[1] - rows[0], np.int64)
+            panel = parallel.scratch("panel", (rows[1] - rows[0]) * ow * lanes)
+            area = (images, rows, stride, taps.corner, taps.size)
+            vectors.correlate_weights(x, g, area, offsets, taps.length, dw[part], padded, lines, panel)
+
+    parallel.run(body, len(parts), g.size * terms / FASTER)
+    total = dw[0]
+    for more in dw[1:]:
+        total += more
+    # (panels kh*kw*c lanes) -> (o c kh kw)
+    return np.ascontiguousarray(total.swapaxes(1, 2).reshape(-1, kh, kw, c)[:o].transpose(0, 3, 1, 2))
+
+
+class Taps:
+    """Where a window reads: at every row of `rows` and every column of `columns`, both ascending; c channels each.
+
+    Neighbouring columns are one run of memory.
+    """
+
+    def __init__(self, rows: list[int], columns: list[int], c: int) -> None:
+        self.rows, self.columns, self.c = rows, columns, c
+        self.corner = (rows[0], columns[0])
+        self.size = (rows[-1] - rows[0] + 1, columns[-1] - columns[0] + 1)
+        together = self.size[1] == len(columns)
+        self.starts = columns[:1] if together else columns
+        self.length = len(columns) * c if together else c
+
+    def width(self, windows: int, stride: Pair) -> int:
+        """Columns of the pixels that so many windows in a row read."""
+        return (windows - 1) * stride[1] + self.size[1]
+
+    def area(self, rows: Pair, stride: Pair) -> int:
+        """Rows of the pixels that these rows of windows read."""
+        return (rows[1] - rows[0] - 1) * stride[0] + self.size[0]
+
+    def offsets(self, width: int) -> Array:
+        """Bytes from a window's first pixel to each run, where a row of pixels has this width."""
+        (top, left), c = self.corner, self.c
+        return np.array([((s - top) * width + t - left) * c * 4 for s in self.rows for t in self.starts], np.int64)
+
+
+def _phase(at: int, kernel: int, stride: int, dilation: int) -> list[tuple[int, int]]:
+    """(t, p) with stride*t = at - p*dilation, by ascending t."""
+    return sorted(((at - p * dilation) // stride, p) for p in range(kernel) if (at - p * dilation) % stride == 0)
+
+
+def _correlate(
+    x: Array,
+    w: Array,
+    b: Array | None,
+    taps: Taps,
+    stride: Pair,
+    y: Array,
+    place: Pair,
+    step: Pair,
+    out: Pair,
+) -> None:
+    """The correlation of x with w (rows columns c o) into y at place + step*(i, j) for (i, j) in range(*out)."""
+    o, c = w.shape[3], x.shape[3]
+    packed, bias = _panels(w.reshape(-1, o), b)
+    width, terms = taps.width(out[1], stride), packed.shape[1]
+    chunks = _chunks(len(x), out[0], stride[0] * width * c * 4, out[1] * terms * o)
+    vectors, offsets = compiled.vectors(), taps.offsets(width)
+
+    def body(k: int) -> None:
+        images, rows = chunks[k]
+        padded = parallel.scratch("padded", taps.area(rows, stride) * width * c)
+        area = (images, rows, stride, taps.corner, taps.size)
+        vectors.correlate(x, area, offsets, taps.length, packed, bias, y, place, step, out[1], padded)
+
+    parallel.run(body, len(chunks), len(x) * out[0] * out[1] * terms * o / FASTER)
+
+
+def _lanes(o: int) -> int:
+    """How many of o outputs a block of vector code computes: half a vector, one or two."""
+    vectors = compiled.vectors()
+    return int(next(m for m in (vectors.LANES // 2, vectors.LANES, vectors.PANEL) if o <= m or m == vectors.PANEL))
+
+
+def _panels(w: Array, b: Array | None) -> tuple[Array, Array]:
+    """(terms o), (o) -> (panels terms lanes), (panels*lanes): the outputs in panels as wide as vectors, with zeros."""
+    (terms, o), lanes = w.shape, _lanes(w.shape[1])
+    panels = -(-o // lanes)
+    packed, bias = np.zeros((panels, terms, lanes), F), np.zeros(panels * lanes, F)
+    for p in range(panels):
+        part = w[:, p * lanes : (p + 1) * lanes]
+        packed[p, :, : part.shape[1]] = part
+    if b is not None:
+        bias[:o] = b
+    return packed, bias
+
+
+def _chunks(n: int, rows: int, by_row: int, steps: int) -> list[tuple[Pair, Pair]]:
+    """(images, rows of windows): whole images, or a part of one where it has more bytes or multiplications than fit.
+
+    by_row, steps: bytes and multiplications of one row of windows.
+    """
+    height = max(1, min(rows, BLOCK // max(1, by_row), STEPS // max(1, steps)))
+    if height < rows:
+        return [((k, k + 1), part) for k in range(n) for part in parallel.pieces(rows, height)]
+    return [(images, (0, rows)) for images in parallel.pieces(n, max(1, STEPS // max(1, rows * steps)))]

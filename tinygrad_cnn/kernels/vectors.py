@@ -1,0 +1,601 @@
+"""The inner loops of convolution in vector code, which numba compiles for processors with AVX2 or AVX-512: float32.
+
+A loop in Python leaves sums of products in memory; here a block of them stays in the vector registers, as in a BLAS.
+The building blocks are emitted as LLVM instructions (`block`, `to_tile`, `from_tile`, `spread_tile`, `kernel_tile`) and
+called with addresses by the loops below them. Nothing checks an address: the loops check the sizes of their arrays
+before they take any. Elsewhere the loops of tiles.py and the matrix products of conv_im2col.py compute the same.
+
+Importing this module imports numba. numba's copy on disk is as old as this file, so all vector code is in it.
+Source: Goto & van de Geijn, Anatomy of high-performance matrix multiplication (2008); Lavin & Gray (2015), sec. 4.3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import llvmlite.binding as llvm
+import numba
+import numpy as np
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.extending import intrinsic
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+# What the processor has, or NUMBA_CPU_FEATURES ("+avx2,-avx512f") says.
+_said = numba.config.CPU_FEATURES or llvm.get_host_cpu_features().flatten()
+_has = {name[1:] for name in _said.split(",") if name.startswith("+")}
+# Older LLVMs name the instructions that load and store some lanes otherwise.
+AVAILABLE = llvm.llvm_version_info[0] >= 16 and ("avx512f" in _has or {"avx2", "fma"} <= _has)
+LANES = 16 if "avx512f" in _has else 8
+PANEL = 2 * LANES  # outputs that a block computes at once; fewer are computed in one vector, or in half of one
+
+Pair = tuple[int, int]
+Area = tuple[Pair, Pair, Pair, Pair, Pair]
+Room = tuple[Array, Array, Array, Array, Array]
+_float, _int = ir.FloatType(), ir.IntType(64)
+_vector = ir.VectorType(_float, LANES)
+
+
+def _compile(function: Callable[..., Any]) -> Any:
+    """A loop without the GIL, kept on disk if a folder is writable."""
+    options = {"nogil": True, "error_model": "numpy"}
+    try:
+        return numba.njit(cache=True, **options)(function)
+    except (RuntimeError, OSError):  # no folder is writable
+        return numba.njit(**options)(function)
+
+
+# How instructions are written
+
+
+def _emits(names: str, write: Callable[..., None]) -> Any:
+    """A function of integers (addresses, bytes and counts) that compiled loops can call: `write` emits its body."""
+
+    def body(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        write(builder, *values)
+        return context.get_dummy_value()
+
+    arguments = names.split()
+    scope = {"signature": types.void(*[types.int64] * len(arguments)), "body": body}
+    # an intrinsic needs a function with named arguments
+    exec(f"def emitted(context, {', '.join(arguments)}):\n    return signature, body", scope)
+    return intrinsic(scope["emitted"])
+
+
+def _at(b: Any, address: Any, *steps: tuple[Any, int]) -> Any:
+    """address + the sum of step * count."""
+    for step, count in steps:
+        if count:
+            address = b.add(address, step if count == 1 else b.mul(step, _int(count)))
+    return address
+
+
+def _pointer(b: Any, address: Any, kind: Any) -> Any:
+    return b.inttoptr(address, kind.as_pointer())
+
+
+def _load(b: Any, address: Any, kind: Any = _vector) -> Any:
+    return b.load(_pointer(b, address, kind), align=4)
+
+
+def _store(b: Any, value: Any, address: Any) -> None:
+    b.store(value, _pointer(b, address, value.type), align=4)
+
+
+def _first(b: Any, count: Any, lanes: int) -> Any:
+    """The mask of the first `count` lanes."""
+    numbers = ir.Constant(ir.VectorType(_int, lanes), list(range(lanes)))
+    return b.icmp_signed("<", numbers, _all(b, count, lanes))
+
+
+def _all(b: Any, scalar: Any, lanes: int) -> Any:
+    """A vector of one value."""
+    nothing = ir.Constant(ir.VectorType(scalar.type, lanes), ir.Undefined)
+    single = b.insert_element(nothing, scalar, ir.IntType(32)(0))
+    return b.shuffle_vector(single, nothing, ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes))
+
+
+def _load_some(b: Any, address: Any, mask: Any) -> Any:
+    """Load the lanes of a mask, zeros elsewhere; what lies there is not touched."""
+    lanes = mask.type.count
+    kind = ir.VectorType(_float, lanes)
+    shape = ir.FunctionType(kind, [kind.as_pointer(), ir.IntType(32), mask.type, kind])
+    load = cgutils.get_or_insert_function(b.module, shape, f"llvm.masked.load.v{lanes}f32.p0")
+    return b.call(load, [_pointer(b, address, kind), ir.IntType(32)(4), mask, ir.Constant(kind, [0.0] * lanes)])
+
+
+def _store_some(b: Any, value: Any, address: Any, mask: Any) -> None:
+    shape = ir.FunctionType(ir.VoidType(), [value.type, value.type.as_pointer(), ir.IntType(32), mask.type])
+    store = cgutils.get_or_insert_function(b.module, shape, f"llvm.masked.store.v{mask.type.count}f32.p0")
+    b.call(store, [value, _pointer(b, address, value.type), ir.IntType(32)(4), mask])
+
+
+class _Value:
+    """A vector of the code being emitted, with arithmetic. A product and a sum may be rounded once (FMA)."""
+
+    def __init__(self, builder: Any, value: Any) -> None:
+        self.builder, self.value = builder, value
+
+    def __add__(self, other: _Value) -> _Value:
+        return _Value(self.builder, self.builder.fadd(self.value, other.value, flags=("contract",)))
+
+    def __sub__(self, other: _Value) -> _Value:
+        return _Value(self.builder, self.builder.fsub(self.value, other.value, flags=("contract",)))
+
+    def __rmul__(self, factor: float) -> _Value:
+        constant = ir.Constant(_vector, [float(np.float32(factor))] * LANES)
+        return _Value(self.builder, self.builder.fmul(constant, self.value, flags=("contract",)))
+
+
+# A block of sums of products: out[m] = start[m] + sum over runs and k of a[m, run, k] b[run, k]
+
+
+def _write_block(b: Any, rows: int, vectors: int, lanes: int, arguments: dict[str, Any]) -> None:
+    """`rows` rows of `vectors` vectors, whose sums stay in registers; see `_multiply` for the arguments."""
+    get, kind = arguments.__getitem__, ir.VectorType(_float, lanes)
+    mask = _first(b, b.sub(get("width"), _int(lanes * (vectors - 1))), lanes)
+
+    def load(address: Any, v: int) -> Any:
+        address = _at(b, address, (_int(4 * lanes), v))
+        return _load_some(b, address, mask) if v == vectors - 1 else _load(b, address, kind)
+
+    sums = {(m, v): cgutils.alloca_once(b, kind) for m in range(rows) for v in range(vectors)}
+    for (m, v), total in sums.items():
+        b.store(load(_at(b, get("start"), (get("start_row"), m)), v), total)
+    place, factors = cgutils.alloca_once(b, _int), cgutils.alloca_once(b, _int)
+    b.store(get("b"), factors)
+    with cgutils.for_range(b, get("runs")) as run:
+        offset = b.load(_pointer(b, b.add(get("offsets"), b.mul(run.index, _int(8))), _int))
+        b.store(b.add(get("a"), offset), place)
+        with cgutils.for_range(b, get("length")):
+            here, there = b.load(place), b.load(factors)
+            values = [load(there, v) for v in range(vectors)]
+            for m in range(rows):
+                scalar = b.load(_pointer(b, _at(b, here, (get("by_row"), m)), _float), align=4)
+                factor = _all(b, scalar, lanes)
+                for v in range(vectors):
+                    product = b.fmul(factor, values[v], flags=("contract",))
+                    b.store(b.fadd(b.load(sums[m, v]), product, flags=("contract",)), sums[m, v])
+            b.store(b.add(here, get("by_term")), place)
+            b.store(b.add(there, get("step")), factors)
+    for (m, v), total in sums.items():
+        address = _at(b, get("out"), (get("out_row"), m), (_int(4 * lanes), v))
+        if v == vectors - 1:
+            _store_some(b, b.load(total), address, mask)
+        else:
+            _store(b, b.load(total), address)
+
+
+_BLOCK = "a by_row by_term offsets runs length b step start start_row out out_row width"
+
+
+def _write_blocks(b: Any, rows: Any, *values: Any) -> None:
+    """Any number of rows: blocks of 8, then one of 4, and one of 3, 2 or 1.
+
+    Where nothing is added to what is there, the last block may begin early and compute some rows a second time.
+    """
+    arguments = dict(zip(_BLOCK.split(), values, strict=True))
+    apart = b.icmp_signed("!=", arguments["start"], arguments["out"])
+    again = b.and_(apart, b.icmp_signed(">=", rows, _int(8)))
+    blocks = b.lshr(b.add(rows, b.select(again, _int(7), _int(0))), _int(3))
+    rest = b.select(again, _int(0), b.and_(rows, _int(7)))
+
+    def block(first: Any, size: int, vectors: int, lanes: int) -> None:
+        moved = {
+            name: b.add(arguments[name], b.mul(arguments[row], first))
+            for name, row in (("a", "by_row"), ("start", "start_row"), ("out", "out_row"))
+        }
+        _write_block(b, size, vectors, lanes, {**arguments, **moved})
+
+    def all_rows(vectors: int, lanes: int) -> None:
+        with cgutils.for_range(b, blocks) as loop:
+            first, latest = b.shl(loop.index, _int(3)), b.sub(rows, _int(8))
+            block(b.select(b.icmp_signed("<", first, latest), first, latest), 8, vectors, lanes)
+        with b.if_then(b.icmp_signed("!=", b.and_(rest, _int(4)), _int(0))):
+            block(b.and_(rows, _int(-8)), 4, vectors, lanes)
+        for size in (3, 2, 1):
+            with b.if_then(b.icmp_signed("==", b.and_(rest, _int(3)), _int(size))):
+                block(b.and_(rows, _int(-4)), size, vectors, lanes)
+
+    with b.if_else(b.icmp_signed(">", arguments["width"], _int(LANES))) as (wide, narrow):
+        with wide:
+            all_rows(2, LANES)
+        with narrow, b.if_else(b.icmp_signed(">", arguments["width"], _int(LANES // 2))) as (whole, half):
+            with whole:
+                all_rows(1, LANES)
+            with half:
+                all_rows(1, LANES // 2)
+
+
+_blocks = _emits("rows " + _BLOCK, _write_blocks)
+
+
+@_compile
+def _multiply(
+    rows: int,
+    a: int,
+    by_row: int,
+    by_term: int,
+    offsets: int,
+    runs: int,
+    length: int,
+    b: int,
+    step: int,
+    start: int,
+    start_row: int,
+    out: int,
+    out_row: int,
+    width: int,
+) -> None:
+    """out[m, :width] = start[m, :width] + sum over runs r and k < length of a[m, r, k] b[r, k, :width], m < rows.
+
+    Everything is an address or a number of bytes, but rows, runs, length and width <= PANEL.
+    a: a[m, r, k] lies at a + offsets[r] + m by_row + k by_term; offsets: the address of int64 numbers.
+    b: vectors, `step` apart, all runs in sequence.
+    start, out: with start_row and out_row between rows; they may be the same.
+    """
+    _blocks(rows, a, by_row, by_term, offsets, runs, length, b, step, start, start_row, out, out_row, width)
+
+
+# The transforms of Winograd's F(4x4, 3x3), LANES channels at once, all in registers; tiles.py explains them
+
+
+def _twice(sums: Callable[[Sequence[Any]], list[Any]], square: list[list[Any]]) -> list[list[Any]]:
+    """The sums down every column, then along every row."""
+    columns = [sums(column) for column in zip(*square, strict=True)]
+    return [sums(row) for row in zip(*columns, strict=True)]
+
+
+def _pixels(d: Sequence[Any]) -> list[Any]:
+    """B^T d"""
+    even, odd = d[4] - 4 * d[2], d[3] - 4 * d[1]
+    near, far = d[4] - d[2], 2 * (d[3] - d[1])
+    return [4 * d[0] - 5 * d[2] + d[4], even + odd, even - odd, near + far, near - far, 4 * d[1] - 5 * d[3] + d[5]]
+
+
+def _outputs(m: Sequence[Any]) -> list[Any]:
+    """A^T m"""
+    near, far, in_turn, out_turn = m[1] + m[2], m[3] + m[4], m[1] - m[2], m[3] - m[4]
+    return [m[0] + near + far, in_turn + 2 * out_turn, near + 4 * far, in_turn + 8 * out_turn + m[5]]
+
+
+def _spread(y: Sequence[Any]) -> list[Any]:
+    """A y"""
+    even, odd = y[0] + y[2], y[1] + y[3]
+    near, far = y[0] + 4 * y[2], 2 * y[1] + 8 * y[3]
+    return [y[0], even + odd, even - odd, near + far, near - far, y[3]]
+
+
+def _kernel(w: Sequence[Any]) -> list[Any]:
+    """G w"""
+    even, odd = (-1 / 6) * (w[0] + w[2]), (-1 / 6) * w[1]
+    near, far = (1 / 24) * w[0] + (1 / 6) * w[2], (1 / 12) * w[1]
+    return [(1 / 4) * w[0], even + odd, even - odd, near + far, near - far, w[2]]
+
+
+def _square(b: Any, side: int, address: Any, by_row: Any, by_column: Any) -> list[list[_Value]]:
+    """side x side vectors from memory."""
+    return [
+        [_Value(b, _load(b, _at(b, address, (by_row, i), (by_column, j)))) for j in range(side)] for i in range(side)
+    ]
+
+
+def _transform(side: int, sums: Any, bias: str = "") -> Any:
+    """out[i, j] = the transform of side x side vectors, plus a bias if it has one; memory steps in bytes."""
+
+    def write(b: Any, address: Any, row: Any, column: Any, out: Any, out_row: Any, out_column: Any, *bias: Any) -> None:
+        added = [_Value(b, _load(b, place)) for place in bias]
+        for i, line in enumerate(_twice(sums, _square(b, side, address, row, column))):
+            for j, value in enumerate(line):
+                _store(b, sum(added, value).value, _at(b, out, (out_row, i), (out_column, j)))
+
+    return _emits(f"address row column out out_row out_column {bias}", write)
+
+
+_to_tile, _spread_tile = _transform(6, _pixels), _transform(4, _spread)
+_kernel_tile = _transform(3, _kernel)
+_from_tile = _transform(6, _outputs, "bias")
+
+
+def _write_sizes(b: Any, address: Any, count: Any, out: Any) -> None:
+    """Add the sums of |x| and x^2 of `count` vectors to two float64 at out, and keep the largest |x| in a third."""
+    kind = ir.FunctionType(_vector, [_vector])
+    size = cgutils.get_or_insert_function(b.module, kind, f"llvm.fabs.v{LANES}f32")
+    totals = [cgutils.alloca_once(b, _vector) for _ in range(3)]
+    for total in totals:
+        b.store(ir.Constant(_vector, [0.0] * LANES), total)
+    with cgutils.for_range(b, count) as loop:
+        x = b.call(size, [_load(b, b.add(address, b.mul(loop.index, _int(4 * LANES))))])
+        so_far, squares, most = map(b.load, totals)
+        b.store(b.fadd(so_far, x), totals[0])
+        b.store(b.fadd(squares, b.fmul(x, x)), totals[1])
+        b.store(b.select(b.fcmp_ordered(">", x, most), x, most), totals[2])
+    for k, total in enumerate(totals):
+        place = _pointer(b, b.add(out, _int(8 * k)), ir.DoubleType())
+        result, vector = b.load(place), b.load(total)
+        for lane in range(LANES):
+            value = b.fpext(b.extract_element(vector, ir.IntType(32)(lane)), ir.DoubleType())
+            result = b.fadd(result, value) if k < 2 else b.select(b.fcmp_ordered(">", value, result), value, result)
+        b.store(result, place)
+
+
+def _write_copy(b: Any, to: Any, source: Any, count: Any) -> None:
+    cgutils.raw_memcpy(b, *(_pointer(b, address, ir.IntType(8)) for address in (to, source)), count, 1)
+
+
+def _write_clear(b: Any, to: Any, count: Any) -> None:
+    cgutils.memset(b, _pointer(b, to, ir.IntType(8)), count, 0)
+
+
+_sizes = _emits("address count out", _write_sizes)
+_copy, _clear = _emits("to source count", _write_copy), _emits("to count", _write_clear)
+
+
+# Convolution without columns: the windows are read where they are
+
+
+@_compile
+def _copy_padded(x: Array, n: int, row: int, column: int, height: int, width: int, channels: int, out: Array) -> None:
+    """The pixels from (row, column) on of image n, with zeros outside: (n h w c) -> out (height*width*channels)."""
+    h, w, c = x.shape[1:]
+    if len(out) < height * width * channels or channels < c or n < 0 or n >= len(x):
+        raise ValueError("padded: the array is too small")
+    first, stop = max(0, -column), max(0, min(width, w - column))
+    inside = max(0, stop - first)
+    for i in range(height):
+        to = out.ctypes.data + i * width * channels * 4
+        if row + i < 0 or row + i >= h or inside == 0:
+            _clear(to, width * channels * 4)
+            continue
+        _clear(to, first * channels * 4)
+        _clear(to + stop * channels * 4, (width - stop) * channels * 4)
+        source, to = x.ctypes.data + ((n * h + row + i) * w + column + first) * c * 4, to + first * channels * 4
+        for j in range(inside if channels > c else 1):
+            _copy(to + j * channels * 4, source + j * c * 4, (c if channels > c else inside * c) * 4)
+            _clear(to + (j * channels + c) * 4, (channels - c) * 4)
+
+
+@_compile
+def correlate(
+    x: Array,
+    area: Area,
+    offsets: Array,
+    length: int,
+    w: Array,
+    bias: Array,
+    y: Array,
+    place: Pair,
+    step: Pair,
+    columns: int,
+    padded: Array,
+) -> None:
+    """Windows of some rows of some images times kernels: (n h w c), w (panels terms lanes), bias (o) -> y (n ... o).
+
+    area: first and last image, first and last row of windows, strides, corner, size. Window (i, j) reads runs of
+    `length` values in an area of that size at (i, j)*stride + corner, `offsets` bytes from its start; its result is
+    y[n, place + step*(i, j)]. padded: room for what these rows of one image read.
+    """
+    (n0, n1), (r0, r1), (down, right), corner, size = area
+    c, o, (panels, terms, lanes) = x.shape[3], y.shape[3], w.shape
+    height, width = (r1 - r0 - 1) * down + size[0], (columns - 1) * right + size[1]
+    if (
+        n0 < 0 or n1 > min(len(x), len(y)) or r0 < 0 or columns < 1 or place[0] + (r1 - 1) * step[0] >= y.shape[1]
+        or place[1] + (columns - 1) * step[1] >= y.shape[2] or min(*place, *step) < 0
+        or terms != len(offsets) * length or panels * lanes < o or len(bias) < panels * lanes
+    ):  # fmt: skip
+        raise ValueError("correlate: the arrays do not fit")
+    for k in offsets:
+        if k < 0 or k % 4 or k // 4 + length > ((size[0] - 1) * width + size[1]) * c:
+            raise ValueError("correlate: an offset leaves the window")
+    line = down * width * c * 4
+    for n in range(n0, n1):
+        _copy_padded(x, n, r0 * down + corner[0], corner[1], height, width, c, padded)
+        for p in range(panels):
+            for i in range(r0, r1):
+                out = ((n * y.shape[1] + place[0] + i * step[0]) * y.shape[2] + place[1]) * o + p * lanes
+                _multiply(
+                    columns, padded.ctypes.data + (i - r0) * line, right * c * 4, 4,
+                    offsets.ctypes.data, len(offsets), length,
+                    w.ctypes.data + p * terms * lanes * 4, lanes * 4, bias.ctypes.data + p * lanes * 4, 0,
+                    y.ctypes.data + out * 4, step[1] * o * 4, min(lanes, o - p * lanes),
+                )  # fmt: skip
+
+
+@_compile
+def correlate_weights(
+    x: Array, g: Array, area: Area, offsets: Array, length: int, dw: Array, padded: Array, lines: Array, panel: Array
+) -> None:
+    """Add to dw what some rows of some images bring: (n h w c), (n oh ow o) -> (panels terms lanes).
+
+    The adjoint of `correlate` in w. lines: room for one number for each row; panel: for lanes outputs of each window.
+    """
+    (n0, n1), (r0, r1), (down, right), corner, size = area
+    c, (oh, ow, o), (panels, terms, lanes) = x.shape[3], g.shape[1:], dw.shape
+    height, width, pixels = (r1 - r0 - 1) * down + size[0], (ow - 1) * right + size[1], (r1 - r0) * ow
+    if (
+        n0 < 0 or n1 > min(len(x), len(g)) or r0 < 0 or r1 > oh or ow < 1 or terms != len(offsets) * length
+        or panels * lanes < o or lanes > PANEL or len(lines) < r1 - r0 or len(panel) < pixels * lanes
+    ):  # fmt: skip
+        raise ValueError("correlate_weights: the arrays do not fit")
+    for k in offsets:
+        if k < 0 or k % 4 or k // 4 + length > ((size[0] - 1) * width + size[1]) * c:
+            raise ValueError("correlate_weights: an offset leaves the window")
+    for i in range(r1 - r0):
+        lines[i] = i * down * width * c * 4
+    for n in range(n0, n1):
+        _copy_padded(x, n, r0 * down + corner[0], corner[1], height, width, c, padded)
+        given = g.ctypes.data + (n * oh + r0) * ow * o * 4
+        for p in range(panels):
+            used = min(lanes, o - p * lanes)
+            source, step = given, o * 4
+            if panels > 1:  # pixels a power of two apart would meet in the same part of the cache
+                source, step = panel.ctypes.data, lanes * 4
+                for k in range(pixels):
+                    _copy(source + k * step, given + (k * o + p * lanes) * 4, used * 4)
+            for r in range(len(offsets)):
+                out = dw.ctypes.data + (p * terms + r * length) * lanes * 4
+                _multiply(
+                    length, padded.ctypes.data + offsets[r], 4, right * c * 4, lines.ctypes.data, r1 - r0, ow,
+                    source, step, out, lanes * 4, out, lanes * 4, used,
+                )  # fmt: skip
+
+
+# Winograd's chain on a chunk of tiles; winograd.py explains it
+
+
+@_compile
+def kernels_to_tiles(w: Array, u: Array) -> None:
+    """G w G^T: (3 3 c panels*lanes) -> u (36 panels c lanes)."""
+    panels, c, lanes = u.shape[1:]
+    if w.shape != (3, 3, c, panels * lanes) or len(u) != 36 or lanes % LANES:
+        raise ValueError("kernels_to_tiles: the arrays do not fit")
+    one, line = c * panels * lanes * 4, u.size // 36 * 4
+    for k in range(c):
+        for p in range(panels):
+            for e in range(0, lanes, LANES):
+                source = w.ctypes.data + ((k * panels + p) * lanes + e) * 4
+                _kernel_tile(source, 3 * one, one, u.ctypes.data + ((p * c + k) * lanes + e) * 4, 6 * line, line)
+
+
+@_compile
+def _pixels_to_tiles(
+    x: Array, block: Array, tw: int, corner: Pair, channels: int, padded: Array, v: Array, seen: Array
+) -> None:
+    """B^T d B for the tiles of a block: (n h w c) -> v (36 tiles*channels + room); corner: zeros above and left.
+
+    block: first and last image, first and last row of tiles. seen (n tile rows 3): gets the sums of |x| and of x^2 and
+    the largest |x| of the pixels in these rows, at the block's first.
+    """
+    n0, n1, r0, r1 = block
+    height, width = 4 * (r1 - r0) + 2, 4 * tw + 2
+    if channels % LANES or len(v) != 36 or v.shape[1] < (n1 - n0) * (r1 - r0) * tw * channels:
+        raise ValueError("pixels_to_tiles: the arrays do not fit")
+    line, down = v.shape[1] * 4, width * channels * 4
+    to = v.ctypes.data
+    sizes = seen.ctypes.data + r0 * 24
+    first = min(corner[0], height)
+    stop = height if r1 == seen.shape[1] else min(height, first + 4 * (r1 - r0))
+    for n in range(n0, n1):
+        _copy_padded(x, n, 4 * r0 - corner[0], -corner[1], height, width, channels, padded)
+        for i in range(first, stop):
+            _sizes(padded.ctypes.data + i * down, width * channels // LANES, sizes + n * seen.shape[1] * 24)
+        for i in range(r1 - r0):
+            for j in range(tw):
+                source = padded.ctypes.data + 4 * i * down + 4 * j * channels * 4
+                for e in range(0, channels, LANES):
+                    _to_tile(source + e * 4, down, channels * 4, to, 6 * line, line)
+                    to += LANES * 4
+
+
+@_compile
+def correlate_tiles(
+    x: Array, blocks: Array, tw: int, corner: Pair, u: Array, bias: Array, y: Array, room: Room, seen: Array
+) -> None:
+    """The outputs of the tiles of some blocks: (n h w c), u (36 panels channels lanes) -> y (n oh ow o), plus bias.
+
+    blocks (k 4): first and last image, first and last row of tiles. bias (panels*lanes). seen: see _pixels_to_tiles.
+    room: for a block's rows of one image, for its tiles in and out, (36 tiles*channels + some) and
+    (36 tiles*panels*lanes + some), for a tile that sticks out, 16*LANES; and PANEL zeros, int64.
+    """
+    padded, v, m, spare, zeros = room
+    oh, ow, o = y.shape[1:]
+    panels, channels, lanes = u.shape[1:]
+    if (
+        len(u) != 36 or panels * lanes < o or lanes % LANES or lanes > PANEL or len(bias) < panels * lanes
+        or 4 * (tw - 1) >= ow or len(m) != 36 or len(x) != len(y) or len(seen) != len(x) or seen.shape[2] != 3
+        or len(spare) < 16 * LANES or len(zeros) < PANEL
+    ):  # fmt: skip
+        raise ValueError("correlate_tiles: the arrays do not fit")
+    line = m.shape[1] * 4
+    for block in blocks:
+        n0, n1, r0, r1 = block
+        tiles = (n1 - n0) * (r1 - r0) * tw
+        if n0 < 0 or n1 > len(x) or r0 < 0 or r1 > seen.shape[1] or 4 * (r1 - 1) >= oh:
+            raise ValueError("correlate_tiles: a block leaves the images")
+        if m.shape[1] < tiles * panels * lanes:
+            raise ValueError("correlate_tiles: a block has no room")
+        _pixels_to_tiles(x, block, tw, corner, channels, padded, v, seen)
+        for f in range(36):
+            for p in range(panels):
+                _multiply(
+                    tiles, v.ctypes.data + f * v.shape[1] * 4, channels * 4, 4, zeros.ctypes.data, 1, channels,
+                    u.ctypes.data + (f * panels + p) * channels * lanes * 4, lanes * 4, zeros.ctypes.data, 0,
+                    m.ctypes.data + f * line + p * tiles * lanes * 4, lanes * 4, lanes,
+                )  # fmt: skip
+        t = 0
+        for n in range(n0, n1):
+            for i in range(r0, r1):
+                for j in range(tw):
+                    for k in range(0, o, LANES):
+                        place = ((n * oh + 4 * i) * ow + 4 * j) * o + k
+                        source = m.ctypes.data + ((k // lanes * tiles + t) * lanes + k % lanes) * 4
+                        whole = 4 * i + 4 <= oh and 4 * j + 4 <= ow and k + LANES <= o
+                        _from_tile(
+                            source, 6 * line, line, y.ctypes.data + place * 4 if whole else spare.ctypes.data,
+                            ow * o * 4 if whole else 16 * LANES, o * 4 if whole else 4 * LANES,
+                            bias.ctypes.data + k * 4,
+                        )  # fmt: skip
+                        if not whole:
+                            for p in range(min(4, oh - 4 * i)):
+                                for q in range(min(4, ow - 4 * j)):
+                                    to = y.ctypes.data + (place + (p * ow + q) * o) * 4
+                                    _copy(to, spare.ctypes.data + (4 * p + q) * LANES * 4, min(LANES, o - k) * 4)
+                    t += 1
+
+
+@_compile
+def correlate_tiles_weights(
+    x: Array,
+    g: Array,
+    blocks: Array,
+    tw: int,
+    corner: Pair,
+    lanes: int,
+    du: Array,
+    room: Room,
+    seen: Array,
+    seen_g: Array,
+) -> None:
+    """Add to du what the tiles of some blocks bring: (n h w c), (n oh ow o) -> (36 channels panels*lanes).
+
+    The adjoint of `correlate_tiles` in u, with the same arguments.
+    """
+    (channels, o), (padded, v, m, _, zeros) = du.shape[1:], room
+    oh, panels = g.shape[1], o // lanes
+    if (
+        len(du) != 36 or o % lanes or lanes % LANES or lanes > PANEL or o < g.shape[3] or len(m) != 36
+        or len(x) != len(g) or len(seen) != len(x) or seen.shape != seen_g.shape or seen.shape[2] != 3
+        or len(zeros) < PANEL
+    ):  # fmt: skip
+        raise ValueError("correlate_tiles_weights: the arrays do not fit")
+    line, down = m.shape[1] * 4, 4 * tw * o * 4
+    for block in blocks:
+        n0, n1, r0, r1 = block
+        tiles = (n1 - n0) * (r1 - r0) * tw
+        if n0 < 0 or n1 > len(x) or r0 < 0 or r1 > seen.shape[1] or 4 * (r1 - 1) >= oh:
+            raise ValueError("correlate_tiles_weights: a block leaves the images")
+        if m.shape[1] < tiles * o:
+            raise ValueError("correlate_tiles_weights: a block has no room")
+        _pixels_to_tiles(x, block, tw, corner, channels, padded, v, seen)
+        t = 0
+        for n in range(n0, n1):
+            _copy_padded(g, n, 4 * r0, 0, 4 * (r1 - r0), 4 * tw, o, padded)
+            sizes = seen_g.ctypes.data + (n * seen.shape[1] + r0) * 24
+            _sizes(padded.ctypes.data, 4 * (r1 - r0) * 4 * tw * o // LANES, sizes)
+            for i in range(r1 - r0):
+                for j in range(tw):
+                    for k in range(0, o, LANES):
+                        source = padded.ctypes.data + 4 * i * down + (4 * j * o + k) * 4
+                        to = m.ctypes.data + ((k // lanes * tiles + t) * lanes + k % lanes) * 4
+                        _spread_tile(source, down, o * 4, to, 6 * line, line)
+                    t += 1
+        for f in range(36):
+            for p in range(panels):
+                out = du.ctypes.data + (f * channels * o + p * lanes) * 4
+                _multiply(
+                    channels, v.ctypes.data + f * v.shape[1] * 4, 4, channels * 4, zeros.ctypes.data, 1, tiles,
+                    m.ctypes.data + f * line + p * tiles * lanes * 4, lanes * 4, out, o * 4, out, o * 4, lanes,
+                )  # fmt: skip
