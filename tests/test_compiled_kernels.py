@@ -215,28 +215,55 @@ def test_batch_norm_is_bitwise_the_same_for_any_number_of_threads(monkeypatch):
     same_for_any_number_of_threads(normalised)
 
 
-@given(
-    st.sampled_from([(2, 8, 3, 5), (3, 1, 4, 2), (40,), (2, 3)]),
-    st.sampled_from(["planes", "channels last", "reversed", "mixed"]),
-    st.sampled_from([np.float32, np.float64, np.float16, np.int64]),
-    st.booleans(),
-    st.integers(0, 2**32 - 1),
-)
-def test_masking_keeps_each_value_bit_by_bit_and_lets_nothing_else_through(shape, layout, dtype, fast, seed):
-    rng = np.random.default_rng(seed)
-    x = rng.integers(-3, 4, shape).astype(dtype)
-    if x.dtype.kind == "f":
-        x.flat[::3], x.flat[1::5], x.flat[2::7] = np.nan, -np.inf, -0.0
-    keep = rng.random(shape) < 0.5
+@st.composite
+def values_in_memory(draw):
+    """Arrays of several dtypes and memory orders, with nan, infinities and -0.0, and which of their values to keep."""
+    shape = draw(st.sampled_from([(2, 8, 3, 5), (3, 1, 4, 2), (40,), (2, 3), (3, 14), (0, 8, 2, 2)]))
+    layout = draw(st.sampled_from(["planes", "channels last", "reversed", "mixed"]))
+    dtype = draw(st.sampled_from([np.float32, np.float64, np.float16, np.int64]))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    values = (np.nan, -np.nan, np.inf, -np.inf, 0.5, np.finfo(dtype).tiny) if np.dtype(dtype).kind == "f" else ()
+    x, keep = special(rng, shape, dtype, values), rng.random(shape) < 0.5
     if len(shape) == 4:
         x = laid_out(x, "channels last" if layout == "mixed" else layout)
         keep = laid_out(keep, "planes" if layout == "mixed" else layout)
+    return x, keep
+
+
+def swept(function, fast):
+    """function() with small arrays and chunks given to the compiled sweeps, or to NumPy."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(mask, "SMALL", 0)
+        patch.setattr(mask, "FEW", 0)
         patch.setattr(mask, "CHUNK", 7)
-        y = mask.masked(x, keep) if fast else without_numba(lambda: mask.masked(x, keep))
-    expected = np.where(keep, x, np.zeros((), dtype))
-    assert y.dtype == dtype
-    assert y.strides == expected.strides
+        return function() if fast else without_numba(function)
+
+
+@given(values_in_memory(), st.booleans())
+def test_masking_keeps_each_value_bit_by_bit_and_lets_nothing_else_through(case, fast):
+    x, keep = case
+    y = swept(lambda: mask.masked(x, keep), fast)
+    expected = np.where(keep, x, np.zeros((), x.dtype))
+    assert (y.dtype, y.shape) == (x.dtype, x.shape)
+    assert y.strides == expected.strides or not x.size
     assert np.array_equal(y, expected, equal_nan=x.dtype.kind == "f")
     assert np.array_equal(np.signbit(y), np.signbit(expected)) or x.dtype.kind == "i"
+
+
+@given(values_in_memory())
+def test_a_compiled_relu_equals_numpys_maximum_bit_by_bit_in_the_memory_order_of_its_input(case):
+    x, _ = case
+    before = x.copy()
+    y, expected = swept(lambda: mask.rectified(x), True), np.maximum(x, np.zeros((), x.dtype))
+    assert (y.dtype, y.shape) == (x.dtype, x.shape)
+    assert y.strides == expected.strides or not x.size
+    assert y.tobytes() == expected.tobytes()
+    assert x.tobytes() == before.tobytes()
+
+
+def test_sweeps_are_bitwise_the_same_for_any_number_of_threads(monkeypatch):
+    monkeypatch.setattr(parallel, "SMALL", 0)
+    monkeypatch.setattr(mask, "CHUNK", 1000)
+    x = laid_out(np.random.default_rng(0).standard_normal((3, 8, 37, 41)).astype(np.float32), "channels last")
+    same_for_any_number_of_threads(lambda: (mask.rectified(x), mask.masked(x, x > 0)))
+    assert np.array_equal(mask.rectified(x), np.maximum(x, 0))
