@@ -8,7 +8,8 @@ from test_kernels import laid_out
 
 import tinygrad_cnn as tg
 from tinygrad_cnn.geometry import pool2d_geometry
-from tinygrad_cnn.kernels import compiled, mask, norm, parallel, pool
+from tinygrad_cnn.kernels import compiled, mask, norm, parallel, pool, pool_loops
+from tinygrad_cnn.kernels.windows import channels_last
 from tinygrad_cnn.ops import norm as ops
 
 pytestmark = pytest.mark.skipif(not compiled.available(), reason="numba is not installed, or refused")
@@ -20,9 +21,20 @@ def without_numba(function):
         return function()
 
 
+def bits(x):
+    """The values as integers, row-major: -0.0 is not 0.0 there, and all nan are one."""
+    x = np.where(np.isnan(x), np.nan, x).astype(x.dtype)
+    return x.view(f"i{x.itemsize}")
+
+
+def special(rng, shape, dtype, values):
+    """Small whole numbers with -0.0 and other values among them."""
+    return rng.choice(np.array([-2.0, -0.0, 0.0, 1.0, 2.0, *values], dtype), shape)
+
+
 @st.composite
 def poolings(draw):
-    """Channels-last images with equal values, nan and infinities, and every form of window."""
+    """Images with equal values, nan and infinities, in several memory orders, and every form of window."""
     kernel = draw(st.integers(1, 4)), draw(st.integers(1, 3))
     stride = draw(st.integers(1, 4)), draw(st.integers(1, 3))
     dilation = draw(st.integers(1, 2)), draw(st.integers(1, 2))
@@ -31,33 +43,85 @@ def poolings(draw):
     shape = draw(st.integers(0, 3)), draw(st.sampled_from([1, 8, 9, 19])), *size
     at = pool2d_geometry(shape, kernel, stride, padding, dilation, draw(st.booleans()))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    x = rng.choice([0.0, 1.0, 2.0, 3.0, *draw(st.sampled_from([(), (np.nan, np.inf), (-np.inf,)]))], shape)
-    x = laid_out(
-        x.astype(draw(st.sampled_from([np.float32, np.float64]))), draw(st.sampled_from(["channels last", "planes"]))
-    )
-    return x, at, rng, draw(st.sampled_from(["first", "last"]))
+    values = draw(st.sampled_from([(), (np.nan, np.inf), (-np.inf,)]))
+    x = special(rng, shape, draw(st.sampled_from([np.float32, np.float64])), values)
+    g = special(rng, at.out_shape, x.dtype, values)
+    layouts = st.sampled_from(["channels last", "planes", "reversed"])
+    return laid_out(x, draw(layouts)), laid_out(g, draw(layouts)), at
 
 
-@given(poolings())
-def test_compiled_pooling_equals_slices_and_so_does_its_gradient(case):
-    x, at, rng, ties = case
+@given(poolings(), st.sampled_from(["first", "last"]), st.sampled_from([1, 2**18]))
+def test_compiled_pooling_equals_slices_and_so_does_its_gradient(case, ties, chunk):
+    x, g, at = case
 
     def pooled():
         return pool.max_pool2d(x, at.kernel, at.stride, at.padding, at.dilation, at.out, ties)
 
-    y, winners, share = pooled()
     plain, places, _ = without_numba(pooled)
-    assert share is None
-    assert (y.dtype, winners.dtype) == (x.dtype, np.int64)
-    assert np.array_equal(y, plain, equal_nan=True)
-    assert np.array_equal(winners, places)
-    g = laid_out(rng.integers(-4, 5, y.shape).astype(x.dtype), "channels last")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pool_loops, "CHUNK", chunk)
+        y, winners, share = pooled()
+        assert share is None
+        assert (y.dtype, winners.dtype.kind) == (x.dtype, "i")
+        assert np.array_equal(y, plain, equal_nan=True)
+        assert np.array_equal(winners, places)
+        if pool_loops.fits(x):  # the maximum of 0.0 and -0.0 is the winner there, and any of them by slices
+            assert np.array_equal(bits(pool.gather(x, winners)), bits(y))
+        apart = all(s >= d * (k - 1) + 1 for s, d, k in zip(at.stride, at.dilation, at.kernel, strict=True))
+        for distinct in (False, True)[: 1 + apart]:
+
+            def scattered(distinct=distinct):
+                return pool.scatter(g, winners, at.size, distinct=distinct)
+
+            assert np.array_equal(bits(scattered()), bits(without_numba(scattered)))
+            assert scattered().dtype == x.dtype
+
+
+@given(poolings(), st.sampled_from([1, 2**18]))
+def test_compiled_sums_of_windows_equal_slices_bit_by_bit_and_so_do_their_gradients(case, chunk):
+    x, g, at = case
+
+    def summed():
+        return pool.sum_pool2d(x, at.kernel, at.stride, at.padding, at.dilation, at.out)
+
+    def spread():
+        return pool.sum_pool2d_input_grad(g, at.size, at.kernel, at.stride, at.padding, at.dilation)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pool_loops, "CHUNK", chunk)
+        for pooled in (summed, spread):
+            assert np.array_equal(bits(pooled()), bits(without_numba(pooled)))
+            assert pooled().dtype == x.dtype
+
+
+@pytest.mark.parametrize("layout", ["channels last", "planes"])
+def test_pooled_gradients_are_channels_last_whatever_arrives(layout):
+    x = laid_out(np.random.default_rng(0).standard_normal((2, 8, 6, 4)).astype(np.float32), layout)
+    y, winners, _ = pool.max_pool2d(x, (2, 2), (2, 2), ((0, 0), (0, 0)), (1, 1), (3, 2), "first")
+    g = laid_out(y, layout)
+    spread = pool.sum_pool2d_input_grad(g, (6, 4), (2, 2), (2, 2), ((0, 0), (0, 0)), (1, 1))
+    for array in (y, winners, pool.scatter(g, winners, (6, 4), distinct=True), spread):
+        assert channels_last(array)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_winners_are_as_wide_as_the_values_where_planes_are_not_too_large(dtype):
+    small, large = (np.broadcast_to(np.zeros((), dtype), (1, 8, 2**15, w)) for w in (2**16 - 1, 2**16))
+    assert pool_loops.index_of(small) == f"i{small.itemsize}"
+    assert pool_loops.index_of(large) == np.int64
+
+
+def test_H39_a_compiled_scatter_of_many_to_one_cell_keeps_its_accuracy():
+    rng = np.random.default_rng(0)
+    g = laid_out(rng.standard_normal((2, 8, 40, 50)).astype(np.float32) + 5, "channels last")
+    winners = laid_out(rng.integers(0, 2, g.shape), "channels last")
 
     def scattered():
-        return pool.scatter(g, winners, at.size)
+        return pool.scatter(g, winners, (2, 2))
 
-    assert np.array_equal(scattered(), without_numba(scattered))
-    assert scattered().dtype == x.dtype
+    assert np.array_equal(bits(scattered()), bits(without_numba(scattered)))
+    exact = sum(np.where(winners == cell, g.astype(float), 0).sum((2, 3)) for cell in (0, 1))
+    assert np.allclose(scattered().sum((2, 3)), exact, rtol=2e-7)
 
 
 def test_a_winner_outside_the_plane_is_refused():
@@ -68,15 +132,28 @@ def test_a_winner_outside_the_plane_is_refused():
             pool.scatter(g, winners, (2, 3))
 
 
-def test_pooling_is_bitwise_the_same_for_any_number_of_threads(monkeypatch):
+@pytest.mark.parametrize("layout", ["channels last", "planes"])
+def test_pooling_is_bitwise_the_same_for_any_number_of_threads(monkeypatch, layout):
     monkeypatch.setattr(parallel, "SMALL", 0)
-    x = laid_out(np.random.default_rng(0).standard_normal((40, 32, 22, 21)).astype(np.float32), "channels last")
+    monkeypatch.setattr(pool_loops, "CHUNK", 2**16)
+    x = laid_out(np.random.default_rng(0).standard_normal((40, 32, 22, 21)).astype(np.float32), layout)
+    windows = (3, 2), (2, 1), ((1, 1), (0, 0)), (1, 1)
+
+    def pooled():
+        y, winners, _ = pool.max_pool2d(x, *windows, (11, 20), "first")
+        g = laid_out(y, layout)
+        sums = pool.sum_pool2d(x, *windows, (11, 20))
+        return y, winners, pool.scatter(g, winners, (22, 21)), sums, pool.sum_pool2d_input_grad(g, (22, 21), *windows)
+
+    same_for_any_number_of_threads(pooled)
+
+
+def same_for_any_number_of_threads(function):
     before, results = tg.get_num_threads(), []
     try:
         for threads in (1, 2, 4):
             tg.set_num_threads(threads)
-            y, winners, _ = pool.max_pool2d(x, (3, 2), (2, 1), ((1, 1), (0, 0)), (1, 1), (11, 20), "first")
-            results.append((y, winners, pool.scatter(y, winners, (22, 21))))
+            results.append(function())
     finally:
         tg.set_num_threads(before)
     for other in results[1:]:
@@ -130,40 +207,63 @@ def test_batch_norm_is_bitwise_the_same_for_any_number_of_threads(monkeypatch):
     monkeypatch.setattr(parallel, "SMALL", 0)
     monkeypatch.setattr(norm, "CHUNK", 2**12)
     x = laid_out(np.random.default_rng(0).standard_normal((20, 16, 22, 21)).astype(np.float32), "channels last")
-    before, results = tg.get_num_threads(), []
-    try:
-        for threads in (1, 2, 4):
-            tg.set_num_threads(threads)
-            y, statistics = ops.batch_norm_train.op.forward(x)
-            results.append((y, *statistics, ops.batch_norm_input_grad.op.forward(y, x, statistics=statistics)))
-    finally:
-        tg.set_num_threads(before)
-    for other in results[1:]:
-        assert all(np.array_equal(a, b) for a, b in zip(results[0], other, strict=True))
+
+    def normalised():
+        y, statistics = ops.batch_norm_train.op.forward(x)
+        return y, *statistics, ops.batch_norm_input_grad.op.forward(y, x, statistics=statistics)
+
+    same_for_any_number_of_threads(normalised)
 
 
-@given(
-    st.sampled_from([(2, 8, 3, 5), (3, 1, 4, 2), (40,), (2, 3)]),
-    st.sampled_from(["planes", "channels last", "reversed", "mixed"]),
-    st.sampled_from([np.float32, np.float64, np.float16, np.int64]),
-    st.booleans(),
-    st.integers(0, 2**32 - 1),
-)
-def test_masking_keeps_each_value_bit_by_bit_and_lets_nothing_else_through(shape, layout, dtype, fast, seed):
-    rng = np.random.default_rng(seed)
-    x = rng.integers(-3, 4, shape).astype(dtype)
-    if x.dtype.kind == "f":
-        x.flat[::3], x.flat[1::5], x.flat[2::7] = np.nan, -np.inf, -0.0
-    keep = rng.random(shape) < 0.5
+@st.composite
+def values_in_memory(draw):
+    """Arrays of several dtypes and memory orders, with nan, infinities and -0.0, and which of their values to keep."""
+    shape = draw(st.sampled_from([(2, 8, 3, 5), (3, 1, 4, 2), (40,), (2, 3), (3, 14), (0, 8, 2, 2)]))
+    layout = draw(st.sampled_from(["planes", "channels last", "reversed", "mixed"]))
+    dtype = draw(st.sampled_from([np.float32, np.float64, np.float16, np.int64]))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    values = (np.nan, -np.nan, np.inf, -np.inf, 0.5, np.finfo(dtype).tiny) if np.dtype(dtype).kind == "f" else ()
+    x, keep = special(rng, shape, dtype, values), rng.random(shape) < 0.5
     if len(shape) == 4:
         x = laid_out(x, "channels last" if layout == "mixed" else layout)
         keep = laid_out(keep, "planes" if layout == "mixed" else layout)
+    return x, keep
+
+
+def swept(function, fast):
+    """function() with small arrays and chunks given to the compiled sweeps, or to NumPy."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(mask, "SMALL", 0)
+        patch.setattr(mask, "FEW", 0)
         patch.setattr(mask, "CHUNK", 7)
-        y = mask.masked(x, keep) if fast else without_numba(lambda: mask.masked(x, keep))
-    expected = np.where(keep, x, np.zeros((), dtype))
-    assert y.dtype == dtype
-    assert y.strides == expected.strides
+        return function() if fast else without_numba(function)
+
+
+@given(values_in_memory(), st.booleans())
+def test_masking_keeps_each_value_bit_by_bit_and_lets_nothing_else_through(case, fast):
+    x, keep = case
+    y = swept(lambda: mask.masked(x, keep), fast)
+    expected = np.where(keep, x, np.zeros((), x.dtype))
+    assert (y.dtype, y.shape) == (x.dtype, x.shape)
+    assert y.strides == expected.strides or not x.size
     assert np.array_equal(y, expected, equal_nan=x.dtype.kind == "f")
     assert np.array_equal(np.signbit(y), np.signbit(expected)) or x.dtype.kind == "i"
+
+
+@given(values_in_memory())
+def test_a_compiled_relu_equals_numpys_maximum_bit_by_bit_in_the_memory_order_of_its_input(case):
+    x, _ = case
+    before = x.copy()
+    y, expected = swept(lambda: mask.rectified(x), True), np.maximum(x, np.zeros((), x.dtype))
+    assert (y.dtype, y.shape) == (x.dtype, x.shape)
+    assert y.strides == expected.strides or not x.size
+    assert y.tobytes() == expected.tobytes()
+    assert x.tobytes() == before.tobytes()
+
+
+def test_sweeps_are_bitwise_the_same_for_any_number_of_threads(monkeypatch):
+    monkeypatch.setattr(parallel, "SMALL", 0)
+    monkeypatch.setattr(mask, "CHUNK", 1000)
+    x = laid_out(np.random.default_rng(0).standard_normal((3, 8, 37, 41)).astype(np.float32), "channels last")
+    same_for_any_number_of_threads(lambda: (mask.rectified(x), mask.masked(x, x > 0)))
+    assert np.array_equal(mask.rectified(x), np.maximum(x, 0))

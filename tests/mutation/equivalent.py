@@ -70,6 +70,7 @@ EQUIVALENT: dict[str, str] = {
     r"norm\._eval_\w+: False -> True": "a copy that need not be made",
     r"norm\._eval_weight_gradient: (np\.asarray\(mean, g\.dtype\) -> .*|centre -> mean)": DTYPE,
     r"pool\._max_pool2d_gradient: scatter_planes.*": "'distinct' only allows a faster way",
+    r"pool\._divisor: counts\.max\(\).* -> counts": "one number for all windows only saves time",
     r"pool\._avg_pool2d_gradient: .*\.astype\(g\.dtype\) -> .*": DTYPE,
     r"mean\.x: (_count\(x_shape, axis\) or 1 -> .*|1 -> 2)": "an empty input has no element to give inf to",
     r"mean\.x: float\(.* -> .* or 1": DTYPE,

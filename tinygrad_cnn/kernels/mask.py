@@ -14,6 +14,9 @@ Array = NDArray[Any]
 
 CHUNK = 2**18
 SMALL = 2**13  # for fewer values np.where is as fast
+FEW = 2**14  # and np.maximum
+
+_ZEROS = {np.dtype(t): np.zeros((), t) for t in (np.float16, np.float32, np.float64)}  # 0.5 us faster than a Python 0
 
 
 def masked(x: Array, keep: Array) -> Array:
@@ -22,32 +25,75 @@ def masked(x: Array, keep: Array) -> Array:
     np.where takes 20 times as long where the condition is as good as random.
     """
     if x.size >= SMALL and x.shape == keep.shape and x.dtype.char in "fd" and keep.dtype == bool:
-        if x.flags.c_contiguous and keep.flags.c_contiguous:
-            return _masked(x.reshape(-1), keep.reshape(-1)).reshape(x.shape)
-        if x.ndim == 4 and channels_last(x) and channels_last(keep):
-            n, c, h, w = x.shape
-            flat = _masked(x.transpose(0, 2, 3, 1).reshape(-1), keep.transpose(0, 2, 3, 1).reshape(-1))
-            return flat.reshape(n, h, w, c).transpose(0, 3, 1, 2)
+        flat = _in_one_order(x, keep)
+        if flat:
+            return _back(_masked(*flat), x)
     return np.where(keep, x, x.dtype.type(0))
 
 
+def rectified(x: Array) -> Array:
+    """max(x, 0), where nan stays and -0.0 becomes 0.0, in the memory order of x.
+
+    np.maximum takes 3 times as long in the cache, and 1.3 times beyond it with two threads.
+    """
+    if x.size >= FEW and x.dtype.char in "fd" and compiled.available():
+        flat = _in_one_order(x)
+        if flat:
+            return _back(_swept(_rectify, *flat), x)
+    rectified: Array = np.maximum(x, _ZEROS.get(x.dtype, 0))
+    return rectified
+
+
+def _in_one_order(*arrays: Array) -> list[Array]:
+    """The values of arrays of one shape, in the one order in memory that they have, or no arrays: (...) -> (size)."""
+    if all(x.flags.c_contiguous for x in arrays):
+        return [x.reshape(-1) for x in arrays]
+    if arrays[0].ndim == 4 and all(map(channels_last, arrays)):
+        return [x.transpose(0, 2, 3, 1).reshape(-1) for x in arrays]
+    return []
+
+
+def _back(flat: Array, x: Array) -> Array:
+    """The values in the order of x in memory, in its shape: (size) -> (...)."""
+    if x.flags.c_contiguous:
+        return flat.reshape(x.shape)
+    n, c, h, w = x.shape
+    return flat.reshape(n, h, w, c).transpose(0, 3, 1, 2)
+
+
 def _masked(x: Array, keep: Array) -> Array:
-    if not compiled.available():
-        # The bits of x and of -1 or 0: np.where stumbles over branches that nobody can foresee.
-        bits = np.dtype(f"i{x.itemsize}")
-        which = keep.astype(bits)
-        np.negative(which, out=which)
-        y: Array = np.bitwise_and(x.view(bits), which, out=which).view(x.dtype)
-        return y
+    if compiled.available():
+        return _swept(_mask, x, keep)
+    # The bits of x and of -1 or 0: np.where stumbles over branches that nobody can foresee.
+    bits = np.dtype(f"i{x.itemsize}")
+    which = keep.astype(bits)
+    np.negative(which, out=which)
+    y: Array = np.bitwise_and(x.view(bits), which, out=which).view(x.dtype)
+    return y
+
+
+def _swept(loop: Any, x: Array, *others: Array) -> Array:
+    """What the loop writes, chunk by chunk, in the dtype of x: (size), ... -> (size)."""
     y = np.empty_like(x)
-    parallel.run(
-        lambda k: _sweep(x, keep, k * CHUNK, min(len(x), (k + 1) * CHUNK), y), -(-len(x) // CHUNK), float(len(x))
-    )
+
+    def body(k: int) -> None:
+        part = slice(k * CHUNK, min(len(x), (k + 1) * CHUNK))
+        loop(x[part], *(other[part] for other in others), y[part])
+
+    if len(x) <= CHUNK:
+        body(0)  # 5 us sooner
+    else:
+        parallel.run(body, -(-len(x) // CHUNK), float(len(x)))
     return y
 
 
 @compiled.compiled
-def _sweep(x: Array, keep: Array, start: int, stop: int, y: Array) -> None:
-    values, held, out = x[start:stop], keep[start:stop], y[start:stop]
-    for e in range(len(out)):
-        out[e] = values[e] if held[e] else 0
+def _mask(x: Array, keep: Array, y: Array) -> None:
+    for e in range(len(y)):
+        y[e] = x[e] if keep[e] else 0
+
+
+@compiled.compiled
+def _rectify(x: Array, y: Array) -> None:
+    for e in range(len(y)):
+        y[e] = 0 if x[e] <= 0 else x[e]

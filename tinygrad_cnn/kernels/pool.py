@@ -1,6 +1,7 @@
 """Pooling: the maximum, its place and the sum of each window, by slices: cell (p, q) of every window at once.
 
-A slice holds only the windows whose cell lies inside the image, so padding is never made and never wins.
+A slice holds only the windows whose cell lies inside the image, so padding is never made and never wins. Where numba
+is, `pool_loops` takes float images with enough channels, and answers with channels-last memory.
 """
 
 from __future__ import annotations
@@ -11,14 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import compiled, parallel
+from . import pool_loops
 from .windows import cells, channels_last, spans
 
 Array = NDArray[Any]
 Pair = tuple[int, int]
 Padding = tuple[Pair, Pair]
-
-LARGEST = 16  # the sides of a kernel that the loops visit; slices skip what lies outside the image
 
 
 def max_pool2d(
@@ -28,13 +27,13 @@ def max_pool2d(
 
     (n c h w) -> (n c oh ow)
 
-    winners: int64, index into the h*w plane. ties 'first' or 'last' in row-major order: one winner per window, the
-    shape of y, share None. ties 'split': (n c oh ow cells) winners, share 1/k for each of k equal cells, else 0, where
-    cells are those of the kernel that some window has inside the image.
+    winners: int64, or int32 beside float32, index into the h*w plane. ties 'first' or 'last' in row-major order: one
+    winner per window, the shape of y, share None. ties 'split': (n c oh ow cells) winners, share 1/k for each of k
+    equal cells, else 0, where cells are those of the kernel that some window has inside the image.
     NaN is the largest value. Every window must hold at least one cell of the image.
     """
-    if ties != "split" and max(kernel) <= LARGEST and _loops(x):
-        return *_max_pool2d(x, kernel, stride, padding, dilation, out, ties), None
+    if ties != "split" and pool_loops.fits(x, kernel):
+        return *pool_loops.max_pool2d(x, kernel, stride, padding, dilation, out, ties), None
     h, w = x.shape[2:]
     rows = spans(kernel[0], stride[0], padding[0][0], dilation[0], h, out[0])
     columns = spans(kernel[1], stride[1], padding[1][0], dilation[1], w, out[1])
@@ -96,8 +95,9 @@ def scatter(g: Array, winners: Array, size: Pair, *, distinct: bool = False) -> 
     n, c = winners.shape[:2]
     h, w = size
     per_plane = math.prod(winners.shape[2:])
-    if winners.ndim == 4 and _loops(g) and (distinct or g.dtype == np.float64 or per_plane <= 1024):
-        return _scatter(g, winners, size)
+    wide = not distinct and g.dtype != np.float64 and per_plane > 1024
+    if winners.ndim == 4 and pool_loops.fits(g):
+        return pool_loops.scatter(g, winners, size, distinct, wide)
     if winners.ndim == 4 and channels_last(g) and c > 1:
         flat = (winners.transpose(0, 2, 3, 1) + np.arange(0, n * h * w, h * w).reshape(n, 1, 1, 1)) * c + np.arange(c)
         return (
@@ -113,6 +113,8 @@ def sum_pool2d(x: Array, kernel: Pair, stride: Pair, padding: Padding, dilation:
 
     (n c h w) -> (n c oh ow)
     """
+    if channels_last(x) and pool_loops.fits(x, kernel):  # slices sum planes in less time than a copy takes
+        return pool_loops.sum_pool2d(x, kernel, stride, padding, dilation, out)
     work = np.float32 if x.dtype == np.float16 else x.dtype
     n, c, h, w = x.shape
     across = np.zeros_like(x, work, shape=(n, c, h, out[1]), subok=False)
@@ -129,6 +131,8 @@ def sum_pool2d_input_grad(g: Array, size: Pair, kernel: Pair, stride: Pair, padd
 
     (n c oh ow) -> (n c *size)
     """
+    if pool_loops.fits(g, kernel):
+        return pool_loops.sum_pool2d_input_grad(g, size, kernel, stride, padding, dilation)
     work = np.float32 if g.dtype == np.float16 else g.dtype
     n, c, oh, ow = g.shape
     down = np.zeros_like(g, work, shape=(n, c, size[0], ow), subok=False)
@@ -154,122 +158,6 @@ def pool_counts(
         before, length = (0, h + lo + hi) if count_include_pad else (lo, h)
         sides.append(np.array([len(cells(i, k, s, before, d, length)) for i in range(windows)], np.int64))
     return np.multiply.outer(sides[0], sides[1])
-
-
-def _loops(x: Array) -> bool:
-    """Whether the compiled loops are for this array: on planes and on few channels slices are as fast."""
-    return x.dtype.char in "fd" and x.shape[1] >= 8 and compiled.available() and channels_last(x)
-
-
-def _max_pool2d(
-    x: Array, kernel: Pair, stride: Pair, padding: Padding, dilation: Pair, out: Pair, ties: str
-) -> tuple[Array, Array]:
-    """The maxima and their places by loops: every cell is read once."""
-    n, c = x.shape[:2]
-    y, winners = np.empty((n, *out, c), x.dtype), np.empty((n, *out, c), np.int64)
-    image = x.transpose(0, 2, 3, 1)
-    # A step that is never taken may be too large for a compiled integer.
-    steps = [s * (length > 1) for s, length in zip(stride, out, strict=True)]
-    steps += [d * (k > 1) for d, k in zip(dilation, kernel, strict=True)]
-    corner = (padding[0][0], padding[1][0])
-    chunks = _chunks(n, y[:1].size * kernel[0] * kernel[1])
-
-    def body(k: int) -> None:
-        _maxima(image, *chunks[k], *kernel, *steps, *corner, ties == "last", y, winners)
-
-    parallel.run(body, len(chunks), float(y.size * kernel[0] * kernel[1]))
-    return y.transpose(0, 3, 1, 2), winners.transpose(0, 3, 1, 2)
-
-
-def _scatter(g: Array, winners: Array, size: Pair) -> Array:
-    """Every g added at its winner by a loop, in the order of the windows."""
-    n, c = g.shape[:2]
-    x = np.zeros((n, size[0] * size[1], c), g.dtype)
-    # (n windows c); only the winners may need a copy
-    given, places = (a.transpose(0, 2, 3, 1).reshape(n, g.shape[2] * g.shape[3], c) for a in (g, winners))
-    chunks = _chunks(n, g[:1].size)
-    wrong = np.zeros(len(chunks), np.int64)
-
-    def body(k: int) -> None:
-        wrong[k] = _add(given, places, *chunks[k], x)
-
-    parallel.run(body, len(chunks), float(g.size))
-    if wrong.any():
-        raise IndexError(f"scatter: a winner lies outside the plane of {size[0]} x {size[1]} cells")
-    return x.reshape(n, *size, c).transpose(0, 3, 1, 2)
-
-
-def _chunks(images: int, steps: int) -> list[Pair]:
-    """Spans of images with about 2**18 elementary steps each."""
-    step = max(1, 2**18 // max(1, steps))
-    return [(i, min(images, i + step)) for i in range(0, images, step)]
-
-
-@compiled.compiled
-def _maxima(
-    x: Array,
-    n0: int,
-    n1: int,
-    kh: int,
-    kw: int,
-    sh: int,
-    sw: int,
-    dh: int,
-    dw: int,
-    top: int,
-    left: int,
-    later: bool,
-    y: Array,
-    winners: Array,
-) -> None:
-    h, w, c = x.shape[1:]
-    oh, ow = y.shape[1:3]
-    for n in range(n0, n1):
-        for i in range(oh):
-            for j in range(ow):
-                best, place = y[n, i, j], winners[n, i, j]
-                begun = False
-                for p in range(kh):
-                    row = i * sh + p * dh - top
-                    if row < 0 or row >= h:
-                        continue
-                    for q in range(kw):
-                        column = j * sw + q * dw - left
-                        if column < 0 or column >= w:
-                            continue
-                        cell, at = x[n, row, column], row * w + column
-                        if not begun:
-                            for e in range(c):
-                                best[e] = cell[e]
-                                place[e] = at
-                            begun = True
-                        elif later:
-                            for e in range(c):
-                                better = (cell[e] >= best[e]) | (cell[e] != cell[e])
-                                place[e] = at if better else place[e]
-                                best[e] = cell[e] if better else best[e]
-                        else:
-                            for e in range(c):
-                                better = (cell[e] > best[e]) | ((cell[e] != cell[e]) & (best[e] == best[e]))
-                                place[e] = at if better else place[e]
-                                best[e] = cell[e] if better else best[e]
-
-
-@compiled.compiled
-def _add(g: Array, winners: Array, n0: int, n1: int, x: Array) -> int:
-    """Adds to x, and counts the winners that are no cells."""
-    windows, c = g.shape[1:]
-    size = x.shape[1]
-    wrong = 0
-    for n in range(n0, n1):
-        for i in range(windows):
-            for e in range(c):
-                at = winners[n, i, e]
-                if 0 <= at < size:
-                    x[n, at, e] += g[n, i, e]
-                else:
-                    wrong += 1
-    return wrong
 
 
 def _equal(x: Array, y: Array, with_nan: bool) -> Array:

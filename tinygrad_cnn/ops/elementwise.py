@@ -9,7 +9,7 @@ from ..basics import add
 from ..dtypes import common_dtype
 from ..flops import moves_data, one_per_output
 from ..graph import Tensor, method, wrap
-from ..kernels.mask import masked
+from ..kernels.mask import masked, rectified
 from ..primitive import op
 from ..shapes import ShapeError, broadcast_shape
 
@@ -53,8 +53,6 @@ __all__ = [
     "tanh",
     "where",
 ]
-
-_ZEROS = {np.dtype(t): np.zeros((), t) for t in (np.float16, np.float32, np.float64)}  # 0.5 us faster than a Python 0
 
 
 @op(operator="sub", method=True, broadcast=True, numpy=np.subtract)
@@ -394,7 +392,7 @@ tanh.flops(one_per_output)
 @op(method=True)
 def relu(x: Any, /) -> Any:
     """max(x, 0); nan stays. The gradient is 0 at 0 and at nan, and 0 below 0 even where g is inf or nan."""
-    return np.maximum(x, _ZEROS.get(x.dtype, 0))
+    return rectified(x)
 
 
 relu.vjp(x=lambda g, out: mask(g, array_of(out) > 0))

@@ -178,8 +178,10 @@ def avg_pool2d(
 
 
 def _divisor(at: Pool2dGeometry, count_include_pad: bool, divisor_override: int | None) -> Any:
+    """One number, or one for each window where they differ."""
     if divisor_override is None:
-        return kernels.pool_counts(at.size, at.kernel, at.stride, at.padding, at.dilation, at.out, count_include_pad)
+        counts = kernels.pool_counts(at.size, at.kernel, at.stride, at.padding, at.dilation, at.out, count_include_pad)
+        return counts.max() if counts.max() == counts.min() else counts
     if (
         isinstance(divisor_override, bool)
         or not isinstance(divisor_override, (int, np.integer))
