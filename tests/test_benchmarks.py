@@ -2,6 +2,7 @@
 
 import functools
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ TINY = {
     "memory.py": ["--batch", "4"],
     "overhead.py": ["--warmup", "0", "--rounds", "1"],
     "scaling.py": ["--batch", "2", "--smallest", "2", "--doublings", "1", "--warmup", "0", "--rounds", "1"],
+    "targets.py": ["--only", "step S, 1 thread|import", "--batch", "2", "--warmup", "0", "--rounds", "1"],
     "train_step.py": ["--batch", "2", "--warmup", "0", "--rounds", "1"],
 }
 SHARED = {"peers.py", "sides.py"}
@@ -137,3 +139,53 @@ def test_layers_have_a_forward_and_gradients_of_every_shape(figures):
     cases = figures("layers.py")[1]["cases"]
     assert len(cases) == 2 * 14
     assert {case.rpartition(", ")[2] for case in cases} == {"forward", "forward and gradients"}
+
+
+def test_the_table_of_targets_says_what_is_met_and_why_a_figure_is_missing(figures):
+    printed, written = figures("targets.py")
+    lines = printed.splitlines()
+    assert lines[1:4] == ["", "| what | must | measured | |", "| --- | --- | --- | --- |"]
+    assert [line.split(" | ")[0].removeprefix("| ") for line in lines[4:]] == [
+        "training step S, 1 thread", "import", "numba imported before the first kernel",
+        "NumPy only, training step S, 1 thread", "NumPy only, import",
+    ]  # fmt: skip
+    for line, target in zip(lines[4:], written["targets"], strict=True):
+        if target["measured"] is None:
+            assert re.search(r"\|  \| not measured: (PyTorch|numba) is not installed \|$", line)
+        else:
+            assert re.search(r"\| (\d+\.\d\d(x| s)|yes|no) \| (met|missed( by \d+%)?) \|$", line)
+
+
+def test_the_targets_that_need_pytorch_and_numba_are_measured_where_they_are(figures):
+    for module in ("torch", "numba"):
+        pytest.importorskip(module, reason=f"{module} is not installed: its targets are not measured")
+    written = figures("targets.py")[1]
+    assert all(target["measured"] is not None for target in written["targets"])
+    assert written["targets"][2]["said"] == "met"  # the import alone does not import numba
+
+
+@pytest.mark.parametrize(
+    ("unit", "must", "value", "bound", "said"),
+    [
+        ("x", 2.0, 2.0, "≥ 2.00x", "met"),
+        ("x", 2.0, 1.5, "≥ 2.00x", "missed by 25%"),
+        ("s", 0.2, 0.2, "≤ 0.20 s", "met"),
+        ("s", 0.2, 0.3, "≤ 0.20 s", "missed by 50%"),
+        ("of PyTorch's", 0.9, 0.99, "≤ 0.90 of PyTorch's", "missed by 10%"),
+        ("?", 0.0, 0.0, "no", "met"),
+        ("?", 1.0, 0.0, "yes", "missed"),
+        ("x", None, 3.0, "", "no target"),
+    ],
+)
+def test_a_target_is_met_or_missed_by_a_part_of_it(scripts, unit, must, value, bound, said):
+    import targets
+
+    target = targets.Target("it", must, unit, lambda given: value)
+    assert (targets.bound(target), targets.verdict(target, value)) == (bound, said)
+
+
+def test_a_benchmark_that_fails_ends_the_table_with_its_complaint(scripts):
+    import targets
+
+    with pytest.raises(SystemExit, match=r"-c raise ValueError\('broken'\) ended with 1:(.|\n)*ValueError: broken"):
+        targets.child("-c", "raise ValueError('broken')", numba=False)

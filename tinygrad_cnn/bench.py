@@ -267,9 +267,10 @@ def title(network: Network, batch: int, threads: int) -> str:
     )
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """The options of every table of times."""
-    parser.add_argument("--threads", type=_above_zero, default=1, help="of every side (%(default)s)")
+def add_options(parser: argparse.ArgumentParser, threads: bool = True) -> None:
+    """The options of every table of times. threads: whether their number is one of them."""
+    if threads:
+        parser.add_argument("--threads", type=_above_zero, default=1, help="of every side (%(default)s)")
     parser.add_argument("--batch", type=_above_zero, default=64, help="images per step (%(default)s)")
     add_timing(parser)
 
