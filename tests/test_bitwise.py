@@ -1,4 +1,4 @@
-"""Training is bitwise the same with 1, 2 and 4 threads, with numba and without."""
+"""Training is bitwise the same with 1, 2 and 4 threads, with numba and without, and from several Python threads."""
 
 import functools
 import json
@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from digests import CASES, digest
+from digests import CASES, FEW, digest
 
 import tinygrad_cnn as tg
 from tinygrad_cnn.kernels import compiled, parallel
@@ -17,12 +17,12 @@ TESTS = Path(__file__).resolve().parent
 
 
 @functools.cache
-def digests(threads, numba):
-    """By a process of its own, with the threads of the environment."""
+def digests(threads, numba, *arguments):
+    """By a process of its own, with so many threads of ours and two of BLAS, whose number is not to matter."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("TINYGRAD_CNN_")}
     clean |= {"PYTHONPATH": str(TESTS.parent), "TINYGRAD_CNN_QUIET": "1", "TINYGRAD_CNN_THREADS": str(threads)}
-    clean |= {} if numba else {"TINYGRAD_CNN_NUMBA": "0"}
-    command = [sys.executable, "-W", "error", str(TESTS / "digests.py")]
+    clean |= {"OPENBLAS_NUM_THREADS": "2"} | ({} if numba else {"TINYGRAD_CNN_NUMBA": "0"})
+    command = [sys.executable, "-W", "error", str(TESTS / "digests.py"), *arguments]
     process = subprocess.run(command, capture_output=True, text=True, env=clean)
     assert (process.returncode, process.stderr) == (0, "")
     return json.loads(process.stdout)
@@ -57,3 +57,11 @@ def test_one_process_trains_to_the_same_bits_with_any_number_of_threads(threads,
             threads(count)
             assert digest(CASES[name]) == alone
             assert parallel._pool is not None  # the threads took part
+
+
+@pytest.mark.parametrize("numba", [True, False], ids=["numba", "NumPy only"])
+def test_python_threads_that_train_at_once_do_not_change_the_bits(numba):
+    if numba and not compiled.available():
+        pytest.skip("numba is not installed, or refused")
+    alone = digests(1, numba)
+    assert digests(2, numba, "together") == [[name, alone[name]] for name in 2 * FEW]
