@@ -1,6 +1,6 @@
 """What pictures cost: seconds for graphs of 50 to 20,000 nodes, and what recording for them costs where nobody draws.
 
-    python benchmarks/diagrams.py [--json] [--sizes 50,500,2000,20000]
+    python benchmarks/diagrams.py [--sizes 50,500,2000,20000] [--json FILE]
 
 The graph is that of a residual network of tiny images: 13 nodes a block, six of them parameters, with a module around
 it. Ours, and the picture that every installed peer (torchviz, torchview, MyGrad) makes of the same network, are timed
@@ -10,10 +10,8 @@ The skeleton is what a graph keeps after a backward for pictures to read: its by
 tracemalloc, less those of detached ones; its time is that of two of a Node's fields, which backward does without.
 """
 
-import argparse
 import contextlib
 import gc
-import json
 import signal
 import statistics
 import time
@@ -23,9 +21,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
+from sides import parser_of, write
 
 import tinygrad_cnn as tg
 from tinygrad_cnn import nn, scopes
+from tinygrad_cnn.bench import machine
 from tinygrad_cnn.diagram import RenderError
 from tinygrad_cnn.diagram.digraph import to_digraph
 from tinygrad_cnn.diagram.explorer import to_model_explorer
@@ -292,20 +292,17 @@ def skeleton(kept: int, rounds: int) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
+    parser = parser_of(__doc__)
     parser.add_argument("--sizes", default=",".join(map(str, SIZES)), help="numbers of nodes")
     parser.add_argument("--kept", type=int, default=10_000, help="losses to keep for the skeleton's bytes")
     parser.add_argument("--rounds", type=int, default=15, help="rounds to take the median of for the skeleton's time")
     options = parser.parse_args()
     sizes = tuple(map(int, options.sizes.split(",")))
+    print(machine(), flush=True)
     table = measure(sizes)
     over = ratios(table)
     cost = skeleton(options.kept, options.rounds)
-    if options.json:
-        print(json.dumps({"seconds": table, "theirs_over_ours": over, "skeleton": cost}))
-        return
-    print(f"{'seconds for nodes':28}" + "".join(f"{size:>11,}" for size in sizes))
+    print(f"\n{'seconds for nodes':28}" + "".join(f"{size:>11,}" for size in sizes))
     for name, row in table.items():
         cells = [row.get(size, "") for size in sizes]
         print(f"{name:28}" + "".join(f"{c:11.4f}" if isinstance(c, float) else f"{c:>11}" for c in cells))
@@ -315,6 +312,7 @@ def main() -> None:
     print("\nskeleton, where nobody draws")
     for name, value in cost.items():
         print(f"{value:9.3g} {name}")
+    write(options.json, {"seconds": table, "theirs_over_ours": over, "skeleton": cost})
 
 
 if __name__ == "__main__":

@@ -2,8 +2,9 @@
 
     python benchmarks/layers.py [--threads 1] [--only 3x3] [--json FILE]
 
-The outputs and the gradients of ours and of PyTorch must agree to 1e-3 of the largest before anything is timed. The
-gradient that arrives is given, not computed. The speed is relative to the fastest PyTorch variant of the run.
+Ours and every installed peer's, where it has the layer; the outputs and the gradients must agree to 1e-3 of the largest
+before anything is timed. The gradient that arrives is given, not computed. The speed is relative to the fastest PyTorch
+variant of the run. Ours and PyTorch's are timed on planes and on channels-last memory, which images have in a network.
 """
 
 import argparse
@@ -12,6 +13,7 @@ from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 import numpy as np
+from peers import gradient_of, installed
 from sides import Report, limited, options
 
 import tinygrad_cnn as tg
@@ -48,7 +50,7 @@ CASES = (
 )
 
 
-def sides(case: Case) -> tuple[list[Side], list[Side]]:
+def sides(case: Case, compiled: bool) -> tuple[list[Side], list[Side]]:
     """(forward, forward with gradients) by every library."""
     generator = np.random.default_rng(0)
     x = generator.normal(size=(case.n, case.c, case.size, case.size)).astype(np.float32)
@@ -57,10 +59,14 @@ def sides(case: Case) -> tuple[list[Side], list[Side]]:
         w_shape = (case.filters, case.c // case.options.get("groups", 1), case.kernel, case.kernel)
         inputs += [generator.normal(size=shape).astype(np.float32) for shape in (w_shape, (case.filters,))]
     forward, both = [], []
-    for name, make, layer, quiet in libraries(case):
+    for name, make, layer, quiet in libraries(case, compiled):
         one, two = of_one_library(name, [make(array) for array in inputs], layer, quiet, make)
         forward.append(one)
         both.append(two)
+    for peer in installed():
+        if pair := peer.layer(case, inputs):
+            forward.append(pair[0])
+            both.append(pair[1])
     return forward, both
 
 
@@ -74,7 +80,7 @@ def of_one_library(
         with quiet():
             return layer(*inputs)
 
-    g = make(np.random.default_rng(1).normal(size=tuple(forward().shape)).astype(np.float32))
+    g = make(gradient_of(tuple(forward().shape)))
 
     def both() -> list[Any]:
         for tensor in inputs:
@@ -88,10 +94,14 @@ def of_one_library(
     )
 
 
-def libraries(case: Case) -> Iterator[tuple[str, Callable[[Any], Any], Callable[..., Any], Callable[[], Any]]]:
-    """(name, what makes a tensor of an array, the layer, the context without a graph) of each."""
+def libraries(
+    case: Case, compiled: bool
+) -> Iterator[tuple[str, Callable[[Any], Any], Callable[..., Any], Callable[[], Any]]]:
+    """(name, what makes a tensor of an array, the layer, the context without a graph) of ours and PyTorch's."""
     pool = "avg_pool2d" if case.name.startswith("mean") else "max_pool2d"
-    yield "tinygrad_cnn", tg.Tensor, layer_of(case, tg.conv2d, getattr(tg, pool)), tg.no_grad
+    own = layer_of(case, tg.conv2d, getattr(tg, pool))
+    yield "tinygrad_cnn", tg.Tensor, own, tg.no_grad
+    yield "tinygrad_cnn channels_last", our_channels_last, own, tg.no_grad
     if find_spec("torch") is None:
         return
     import torch
@@ -104,6 +114,15 @@ def libraries(case: Case) -> Iterator[tuple[str, Callable[[Any], Any], Callable[
     layer = layer_of(case, functional.conv2d, getattr(functional, pool))
     yield "torch", torch.tensor, layer, torch.inference_mode
     yield "torch channels_last", channels_last, layer, torch.inference_mode
+    if compiled:
+        yield "torch.compile", channels_last, torch.compile(layer), torch.inference_mode
+
+
+def our_channels_last(array: Any) -> tg.Tensor:
+    """A Tensor whose images lie in memory as they do inside a network: the channels of a pixel side by side."""
+    if array.ndim < 4:
+        return tg.Tensor(array)
+    return tg.Tensor(array.transpose(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
 def layer_of(case: Case, conv: Callable[..., Any], pool: Callable[..., Any]) -> Callable[..., Any]:
@@ -122,7 +141,7 @@ def main() -> None:
     with limited(given.threads):
         for case in (case for case in CASES if given.only in case.name):
             case = case._replace(n=max(1, case.n * given.batch // 64))
-            forward, both = sides(case)
+            forward, both = sides(case, given.compile)
             shape = f"{case.name}, {case.n}x{case.c}x{case.size}x{case.size}"
             shape += f" -> {case.filters}" if case.filters else ""
             report.time(f"{shape}, forward", forward)

@@ -1,6 +1,6 @@
-"""Peak memory of a training step of network M, of ours and of PyTorch's, each in a child process of its own.
+"""Peak memory of a training step of network M, of ours and every installed peer's, each in a process of its own.
 
-    python benchmarks/memory.py [--threads 1] [--batch 64] [--json FILE]
+    python benchmarks/memory.py [--threads 1] [--batch 64] [--compile] [--json FILE]
 
 Measured is resident memory as the system counts it, because PyTorch's arrays are not known to tracemalloc. A child
 makes its model, takes steps on two images, so that libraries are loaded and kernels compiled, gives free memory back,
@@ -22,11 +22,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from sides import limited, options
+from peers import installed
+from sides import compiled_training, limited, options, write
 
-from tinygrad_cnn.bench import M, machine, our_training, torch_training
+from tinygrad_cnn.bench import M, Side, machine, our_training, torch_training
 
-SIDES = ("tinygrad_cnn", "torch", "torch channels_last")
+COMPILED = ("JAX jit", "torch.compile")  # for one shape: the whole batch warms up, or the compiler is weighed
 STATUS = Path("/proc/self/status")
 
 
@@ -51,13 +52,8 @@ def give_back() -> None:
 def child(name: str, batch: int) -> dict[str, int]:
     """Bytes before the steps, and how far the peak rises above them."""
 
-    def side(n: int) -> Any:
-        x, y = M.batch(n)
-        if name == "tinygrad_cnn":
-            return our_training(M.build, x, y)
-        return next(side for side in torch_training(M.build, x, y) if side.name == name)
-
-    small, whole = side(2), side(batch)
+    whole = side(name, *M.batch(batch))
+    small = whole if name in COMPILED else side(name, *M.batch(2))
     for _ in range(2):
         small.run()
     give_back()
@@ -67,36 +63,53 @@ def child(name: str, batch: int) -> dict[str, int]:
     return {"before": before, "step": max(0, resident("VmHWM") - before)}
 
 
-def measure(batch: int, threads: int) -> dict[str, dict[str, int]]:
+def side(name: str, x: Any, y: Any) -> Side:
+    """The training step of one library, without importing another."""
+    if name == "tinygrad_cnn":
+        return our_training(M.build, x, y)
+    for peer in installed():
+        if peer.name == name:
+            return peer.training(M, x, y)
+    steps = compiled_training if name == "torch.compile" else torch_training
+    return next(step for step in steps(M.build, x, y) if step.name == name)
+
+
+def names(compiled: bool) -> list[str]:
+    """The sides that can be measured here."""
+    theirs = ["torch", "torch channels_last", *(["torch.compile"] if compiled else [])]
+    return ["tinygrad_cnn", *(theirs if find_spec("torch") else []), *(peer.name for peer in installed())]
+
+
+def measure(given: argparse.Namespace) -> dict[str, dict[str, int]]:
     """What each side's child process found."""
     found = {}
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    for name in SIDES:
-        if name.startswith("torch") and find_spec("torch") is None:
-            continue
-        command = [sys.executable, __file__, "--child", name, "--batch", str(batch), "--threads", str(threads)]
+    size = ["--batch", str(given.batch), "--threads", str(given.threads)]
+    for name in names(given.compile):
+        command = [sys.executable, __file__, "--child", name, *size]
         found[name] = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True, env=environment).stdout)
     return found
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--child", choices=SIDES, help=argparse.SUPPRESS)
+    parser.add_argument("--child", help=argparse.SUPPRESS)
 
 
 def main() -> None:
     given = options(__doc__, add)
     if given.child:
-        with limited(given.threads, peers=given.child != "tinygrad_cnn"):
+        with limited(given.threads, peers=given.child.startswith("torch")):
             print(json.dumps(child(given.child, given.batch)))
         return
     print(f"{machine()}\n\nM, training step, batch {given.batch}: MB, and ours over theirs")
-    found = measure(given.batch, given.threads)
+    found = measure(given)
     ours = found["tinygrad_cnn"]["step"]
+    over = {name: ours / size["step"] if size["step"] else None for name, size in found.items()}
     for name, size in found.items():
-        over = ours / size["step"] if size["step"] else float("nan")
-        print(f"  {name:22}{size['step'] / 1e6:10.1f}{over:8.2f}   (before the step {size['before'] / 1e6:.1f})")
-    if given.json:
-        given.json.write_text(json.dumps({"machine": machine(), "batch": given.batch, "bytes": found}, indent=1) + "\n")
+        ratio = "" if over[name] is None else f"{over[name]:.2f}"
+        print(f"  {name:22}{size['step'] / 1e6:10.1f}{ratio:>8}   (before the step {size['before'] / 1e6:.1f})")
+    figures = {"threads": given.threads, "batch": given.batch, "bytes": found, "ours_over_theirs": over}
+    write(given.json, figures)
 
 
 if __name__ == "__main__":

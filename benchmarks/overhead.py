@@ -1,24 +1,28 @@
 """What one recorded operation costs: microseconds per op, forward and backward, of a chain of small ops.
 
-    python benchmarks/overhead.py [--json] [--rounds 15]
+    python benchmarks/overhead.py [--warmup 30] [--rounds 15] [--json FILE]
 
 The chain is 200 elementwise ops on three elements, so that the time is the engine's and not the arithmetic's. Ours
-and every installed peer run in turn in one process, one thread each; the ratio of medians is what counts.
+and every installed peer run in turn in one process, one thread each, and must agree in both gradients to 1e-3; the
+ratio of medians is what counts. JAX is not compiled here: its jit would make one op of the chain.
 """
 
-import argparse
-import json
-import statistics
-import time
+import os
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
-import threadpoolctl
+from sides import limited, parser_of, write
 
 import tinygrad_cnn as tg
+from tinygrad_cnn.bench import Side, Timing, add_timing, agree, alternate, machine
 
 LENGTH = 200
+REPEATS = 20  # chains per timed run, which then takes some 20 ms
+X, W = np.array([0.5, 0.6, 0.7], np.float32), np.array([0.9, 1.1, 1.2], np.float32)
+
+Step = Callable[[], list[Any]]  # forward and backward; the gradients of x and w
 
 
 def chain(x: Any, w: Any, relu: Callable[[Any], Any], tanh: Callable[[Any], Any]) -> Any:
@@ -35,82 +39,94 @@ def chain(x: Any, w: Any, relu: Callable[[Any], Any], tanh: Callable[[Any], Any]
     return x
 
 
-def ours() -> Callable[[], None]:
-    w = tg.Tensor(np.array([0.9, 1.1, 1.2], np.float32), requires_grad=True)
-    x = tg.Tensor(np.array([0.5, 0.6, 0.7], np.float32), requires_grad=True)
+def ours() -> Step:
+    x, w = (tg.Tensor(array, requires_grad=True) for array in (X, W))
 
-    def step() -> None:
+    def step() -> list[Any]:
         x.grad = w.grad = None
         chain(x, w, tg.relu, tg.tanh).sum().backward()
+        return [x.grad, w.grad]
 
     return step
 
 
-def torch_peer() -> Callable[[], None]:
+def torch_peer() -> Step:
     import torch
 
-    torch.set_num_threads(1)
-    w = torch.tensor([0.9, 1.1, 1.2], requires_grad=True)
-    x = torch.tensor([0.5, 0.6, 0.7], requires_grad=True)
+    x, w = (torch.tensor(array, requires_grad=True) for array in (X, W))
 
-    def step() -> None:
+    def step() -> list[Any]:
         x.grad = w.grad = None
         chain(x, w, torch.relu, torch.tanh).sum().backward()
+        return [x.grad, w.grad]
 
     return step
 
 
-def mygrad_peer() -> Callable[[], None]:
-    import mygrad as mg
+def jax_peer() -> Step:
+    import jax
 
-    w, x = mg.tensor([0.9, 1.1, 1.2], dtype=np.float32), mg.tensor([0.5, 0.6, 0.7], dtype=np.float32)
+    x, w = jax.numpy.array(X), jax.numpy.array(W)
 
-    def step() -> None:
-        chain(x, w, mg.nnet.activations.relu, mg.tanh).sum().backward()
+    def total(x: Any, w: Any) -> Any:
+        return chain(x, w, jax.nn.relu, jax.numpy.tanh).sum()
+
+    return lambda: jax.block_until_ready(jax.grad(total, (0, 1))(x, w))
+
+
+def mygrad_peer() -> Step:
+    import mygrad
+
+    x, w = mygrad.tensor(X), mygrad.tensor(W)
+
+    def step() -> list[Any]:
+        chain(x, w, mygrad.nnet.activations.relu, mygrad.tanh).sum().backward()
+        return [x.grad, w.grad]
 
     return step
 
 
-PEERS: dict[str, Callable[[], Callable[[], None]]] = {
-    "tinygrad_cnn": ours,
-    "torch": torch_peer,
-    "mygrad": mygrad_peer,
+PEERS: dict[str, tuple[str, Callable[[], Step]]] = {
+    "tinygrad_cnn": ("tinygrad_cnn", ours),
+    "torch": ("torch", torch_peer),
+    "JAX": ("jax", jax_peer),
+    "MyGrad": ("mygrad", mygrad_peer),
 }
 
 
-def measure(rounds: int, repeats: int = 20) -> dict[str, float]:
-    """Median microseconds per op for every library that is installed, measured in turn."""
-    steps = {}
-    for name, make in PEERS.items():
-        try:
-            steps[name] = make()
-        except ImportError:
-            print(f"{name}: not installed, left out")
-    times: dict[str, list[float]] = {name: [] for name in steps}
-    with threadpoolctl.threadpool_limits(1):
-        for round_ in range(rounds + 3):
-            for name, step in steps.items():
-                start = time.perf_counter()
-                for _ in range(repeats):
-                    step()
-                elapsed = time.perf_counter() - start
-                if round_ >= 3:  # the first rounds warm up
-                    times[name].append(elapsed / repeats / LENGTH * 1e6)
-    return {name: statistics.median(values) for name, values in times.items()}
+def repeated(step: Step) -> Callable[[], None]:
+    def run() -> None:
+        for _ in range(REPEATS):
+            step()
+
+    return run
+
+
+def measure(timing: Timing) -> dict[str, float]:
+    """Median microseconds per op of every library that is installed."""
+    if find_spec("jax") is not None:  # read when jax is imported
+        os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1")
+    with limited(1):
+        steps = {name: make() for name, (module, make) in PEERS.items() if find_spec(module) is not None}
+        sides = [
+            Side(name, repeated(step), lambda step=step: [np.array(value.tolist()) for value in step()])
+            for name, step in steps.items()
+        ]
+        agree(sides)
+        return {name: value / REPEATS / LENGTH * 1e6 for name, value in alternate(sides, timing).items()}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
-    parser.add_argument("--rounds", type=int, default=15, help="rounds to take the median of")
-    options = parser.parse_args()
-    medians = measure(options.rounds)
+    parser = parser_of(__doc__)
+    add_timing(parser)
+    parser.set_defaults(rounds=15)
+    given = parser.parse_args()
+    print(f"{machine()}; 1 thread\n\nmicroseconds per op, forward and backward, and ours over theirs", flush=True)
+    medians = measure(Timing(given.warmup, given.rounds))
     ratios = {name: medians["tinygrad_cnn"] / value for name, value in medians.items()}
-    if options.json:
-        print(json.dumps({"microseconds_per_op": medians, "ours_over_theirs": ratios}))
-        return
     for name, value in medians.items():
-        print(f"{name:14} {value:6.2f} us per op, forward and backward   ours / theirs = {ratios[name]:.2f}")
+        print(f"  {name:22}{value:10.2f}{ratios[name]:8.2f}")
+    write(given.json, {"microseconds_per_op": medians, "ours_over_theirs": ratios})
 
 
 if __name__ == "__main__":

@@ -34,6 +34,8 @@ def test_it_prints_the_machine_and_a_table_of_each_network():
     assert (process.returncode, process.stderr) == (0, "")
     machine, *tables = process.stdout.split("\n\n")
     assert f"tinygrad_cnn {tg.__version__}" in machine
+    assert "\nmilliseconds per step" in machine
+    assert TORCH == ("the speed over that of the fastest PyTorch" in machine)
     assert [table.partition(":")[0] for table in tables[:2]] == ["S", "M"]
     for table in tables[:2]:
         title, *rows = table.strip().splitlines()
@@ -41,6 +43,28 @@ def test_it_prints_the_machine_and_a_table_of_each_network():
         assert re.match(r"  tinygrad_cnn +\d+\.\d{3} ms", rows[0])
         assert len(rows) == (3 if TORCH else 1)
         assert not TORCH or sum(row.endswith(" 1.00x") for row in rows[1:]) >= 1
+
+
+@pytest.mark.parametrize(
+    ("before", "refused", "said"),
+    [
+        ("sys.modules['numba'] = None", "", "numba is not installed: pip install 'tinygrad_cnn[fast]' compiles"),
+        ("", "0", "numba is refused by TINYGRAD_CNN_NUMBA: without that, the kernels are compiled and faster"),
+    ],
+)
+def test_without_numba_it_says_so_and_what_to_do(before, refused, said):
+    if refused and importlib.util.find_spec("numba") is None:
+        pytest.skip("numba is not installed, so it cannot be refused")
+    program = f"""
+import os, runpy, sys
+os.environ["TINYGRAD_CNN_NUMBA"] = {refused!r}
+{before}
+runpy.run_module("tinygrad_cnn", run_name="__main__", alter_sys=True)
+"""
+    process = run("bench", *TINY, program=program)
+    assert (process.returncode, process.stderr) == (0, "")
+    assert "without numba" in process.stdout.splitlines()[0]
+    assert f"\n\n{said}" in process.stdout
 
 
 def test_without_pytorch_it_says_so_and_prints_no_speed():

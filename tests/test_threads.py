@@ -122,6 +122,52 @@ def test_blas_has_one_thread_inside_whoever_leaves_first(threads):
     assert blas_threads() == before
 
 
+HOLD = """
+import threading
+import numpy  # its BLAS
+from threadpoolctl import threadpool_info
+from tinygrad_cnn.kernels import parallel
+
+def blas_threads():
+    return [library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"]
+
+before, held = blas_threads(), []
+with parallel.one_blas_thread():  # threadpoolctl 3.8 refuses all but the first thread that sets a limit
+    pass
+inside, leave = threading.Event(), threading.Event()
+
+def hold():
+    with parallel.one_blas_thread():
+        held.append(blas_threads())
+        inside.set()
+        leave.wait(60)
+
+thread = threading.Thread(target=hold)
+thread.start()
+inside.wait(60)
+with parallel.one_blas_thread():
+    pass  # this thread comes and goes while the other is inside
+held.append(blas_threads())
+leave.set()
+thread.join()
+assert held == [[1] * len(before)] * 2, held
+assert blas_threads() == before, (blas_threads(), before)
+inside.clear()
+leave.clear()
+with parallel.one_blas_thread():
+    thread = threading.Thread(target=hold)
+    thread.start()
+    inside.wait(60)
+leave.set()  # now the other thread leaves last
+thread.join()
+assert blas_threads() == before, (blas_threads(), before)
+"""
+
+
+def test_any_python_thread_holds_blas_to_one_thread_and_lets_it_go():
+    assert run(HOLD, OPENBLAS_NUM_THREADS="2") == (0, "", "")
+
+
 def test_threads_have_the_callers_error_state(threads):
     threads(2)
     both = threading.Barrier(2, timeout=60)

@@ -22,9 +22,11 @@ import threadpoolctl
 import tinygrad_cnn as tg
 
 from . import nn, optim
+from .kernels import compiled
 
 TOLERANCE = 1e-3  # of the largest value: float32 algorithms differ by about 1e-5, other computations by much more
 SETTLE = 0.01  # seconds that a side runs untimed before its turn: another library's threads still spin for 5 ms
+WARM = 60.0  # seconds after which a side is warm, whatever --warmup says: MyGrad takes 24 s for one step of M
 SCHEDULE: dict[str, Any] = {"lr": 0.01, "momentum": 0.9}
 
 
@@ -41,7 +43,7 @@ class Side(NamedTuple):
 
 
 class Timing(NamedTuple):
-    """How often sides run. warmup: untimed runs of each before the rounds."""
+    """How often sides run. warmup: untimed runs of each before the rounds, or as many as begin within WARM."""
 
     warmup: int
     rounds: int
@@ -68,8 +70,10 @@ def agree(sides: Sequence[Side]) -> None:
 def alternate(sides: Sequence[Side], timing: Timing) -> dict[str, float]:
     """Median seconds of each side, which run in turn; a side's turn begins with untimed runs."""
     for side in sides:
+        began = time.perf_counter()
         for _ in range(timing.warmup):
-            side.run()
+            if time.perf_counter() - began < WARM:
+                side.run()
     times: dict[str, list[float]] = {side.name: [] for side in sides}
     for k in range(timing.rounds):
         for side in (*sides[k % len(sides) :], *sides[: k % len(sides)]):
@@ -192,6 +196,12 @@ def machine() -> str:
         names = [line.partition(":")[2].strip() for line in info.read_text().splitlines() if "model name" in line]
         processor = names[0] if names else processor
     versions = [f"Python {platform.python_version()}", f"NumPy {np.__version__}", f"tinygrad_cnn {tg.__version__}"]
+    if compiled.available():
+        import numba
+
+        versions.append(f"numba {numba.__version__}")
+    else:
+        versions.append("without numba")
     if find_spec("torch") is not None:
         import torch
 
@@ -203,7 +213,7 @@ def rows(seconds: dict[str, float]) -> list[str]:
     """One line a side: milliseconds, and the speed where PyTorch is among the sides."""
     relative = speeds(seconds)
     return [
-        f"  {name:22}{value * 1e3:10.3f} ms" + (f"{relative[name]:8.2f}x" if relative else "")
+        f"  {name:28}{value * 1e3:10.3f} ms" + (f"{relative[name]:8.2f}x" if relative else "")
         for name, value in seconds.items()
     ]
 
@@ -217,6 +227,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add_options(parser)
     options = parser.parse_args(arguments)
     print(machine())
+    print(f"milliseconds per step{', and the speed over that of the fastest PyTorch' if find_spec('torch') else ''}")
     try:
         with limited(options.threads):
             for network in (S, M):
@@ -232,9 +243,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+    if not compiled.available():
+        print(f"\n{without_numba()}")
     if find_spec("torch") is None:
         print("\nPyTorch is not installed: nothing to compare with")
     return 0
+
+
+def without_numba() -> str:
+    """What is missing where no loop is compiled, and what to do."""
+    if find_spec("numba") is None:
+        return "numba is not installed: pip install 'tinygrad_cnn[fast]' compiles the kernels, which are then faster"
+    return "numba is refused by TINYGRAD_CNN_NUMBA: without that, the kernels are compiled and faster"
 
 
 def title(network: Network, batch: int, threads: int) -> str:
@@ -247,10 +267,16 @@ def title(network: Network, batch: int, threads: int) -> str:
     )
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """The options of every table of times."""
-    parser.add_argument("--threads", type=_above_zero, default=1, help="of every side (%(default)s)")
+def add_options(parser: argparse.ArgumentParser, threads: bool = True) -> None:
+    """The options of every table of times. threads: whether their number is one of them."""
+    if threads:
+        parser.add_argument("--threads", type=_above_zero, default=1, help="of every side (%(default)s)")
     parser.add_argument("--batch", type=_above_zero, default=64, help="images per step (%(default)s)")
+    add_timing(parser)
+
+
+def add_timing(parser: argparse.ArgumentParser) -> None:
+    """How often each side runs."""
     parser.add_argument("--warmup", type=_whole, default=30, help="untimed steps of each side (%(default)s)")
     parser.add_argument("--rounds", type=_above_zero, default=9, help="rounds to take the median of (%(default)s)")
 
