@@ -155,7 +155,13 @@ def _set_blas(threads: int | None) -> None:
     """Give every BLAS library so many threads, or what it had outside."""
     for library, outside in _blas:
         if outside != 1:
+            # From 3.8 on, threadpoolctl silently does nothing in a thread other than the one that set it first.
+            let_go = getattr(library, "clear_controlling_thread", None)
+            if let_go:
+                let_go(force=True)
             library.set_num_threads(threads or outside)
+            if let_go:
+                let_go(force=True)
 
 
 @functools.cache
