@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import compiled, parallel
+from . import buffers, compiled, parallel
 from .windows import channels_last
 
 Array = NDArray[Any]
@@ -74,7 +74,7 @@ def _masked(x: Array, keep: Array) -> Array:
 
 def _swept(loop: Any, x: Array, *others: Array) -> Array:
     """What the loop writes, chunk by chunk, in the dtype of x: (size), ... -> (size)."""
-    y = np.empty_like(x)
+    y = buffers.empty(x.shape, x.dtype)
 
     def body(k: int) -> None:
         part = slice(k * CHUNK, min(len(x), (k + 1) * CHUNK))

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import compiled, parallel
+from . import buffers, compiled, parallel
 
 Array = NDArray[Any]
 
@@ -42,14 +42,14 @@ def weighted_sum(g: Array, x: Array, centre: Array) -> Array:
 
 def affine(x: Array, centre: Array, scale: Array, shift: Array) -> Array:
     """(x - centre) scale + shift: (n c ...), (c), (c), (c) -> (n c ...)."""
-    rows, y = _rows(x), np.empty((x.size // x.shape[1], x.shape[1]), np.float32)
+    rows, y = _rows(x), buffers.empty((x.size // x.shape[1], x.shape[1]))
     _swept(rows, lambda r0, r1: _affine(rows, centre, scale, shift, r0, r1, y))
     return _images(y, x.shape)
 
 
 def combined(g: Array, x: Array, centre: Array, slope: Array, scale: Array, shift: Array) -> Array:
     """(x - centre) slope + g scale + shift: (n c ...), (n c ...), four times (c) -> (n c ...)."""
-    given, rows, y = _rows(g), _rows(x), np.empty((x.size // x.shape[1], x.shape[1]), np.float32)
+    given, rows, y = _rows(g), _rows(x), buffers.empty((x.size // x.shape[1], x.shape[1]))
     _swept(rows, lambda r0, r1: _combined(given, rows, centre, slope, scale, shift, r0, r1, y))
     return _images(y, x.shape)
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import compiled, parallel
+from . import buffers, compiled, parallel
 
 Array = NDArray[Any]
 Pair = tuple[int, int]
@@ -32,7 +32,7 @@ def max_pool2d(
 ) -> tuple[Array, Array]:
     """(y, winners) of windows with one winner each: (n c h w) -> (n c oh ow), (n c oh ow)."""
     n, c = x.shape[:2]
-    y, winners = np.empty((n, *out, c), x.dtype), np.empty((n, *out, c), index_of(x))
+    y, winners = buffers.empty((n, *out, c), x.dtype), buffers.empty((n, *out, c), index_of(x))
     # A step that is never taken may be too large for a compiled integer.
     steps = [s * (length > 1) for s, length in zip(stride, out, strict=True)]
     across, along = (
@@ -52,7 +52,7 @@ def max_pool2d(
 def scatter(g: Array, winners: Array, size: Pair, distinct: bool, wide: bool) -> Array:
     """Every g at its winner, added in the order of the windows, with `wide` in float64: -> (n c *size)."""
     n, c = g.shape[:2]
-    x = np.empty((n, *size, c), g.dtype)
+    x = buffers.empty((n, *size, c), g.dtype)
     wrong = []
 
     def body(part: slice) -> None:
@@ -72,7 +72,7 @@ def scatter(g: Array, winners: Array, size: Pair, distinct: bool, wide: bool) ->
 
 def sum_pool2d(x: Array, kernel: Pair, stride: Pair, padding: Padding, dilation: Pair, out: Pair) -> Array:
     """The sum of each window: (n c h w) -> (n c oh ow)."""
-    y = np.empty((x.shape[0], *out, x.shape[1]), x.dtype)
+    y = buffers.empty((x.shape[0], *out, x.shape[1]), x.dtype)
     steps = _steps(x.shape[2:], kernel, stride, padding, dilation)
     _in_chunks(lambda part: _sums(_last(x, part), *kernel, *steps, y[part]), len(x), x.size)
     return y.transpose(0, 3, 1, 2)
@@ -80,7 +80,7 @@ def sum_pool2d(x: Array, kernel: Pair, stride: Pair, padding: Padding, dilation:
 
 def sum_pool2d_input_grad(g: Array, size: Pair, kernel: Pair, stride: Pair, padding: Padding, dilation: Pair) -> Array:
     """The adjoint of sum_pool2d: (n c oh ow) -> (n c *size)."""
-    x = np.empty((g.shape[0], *size, g.shape[1]), g.dtype)
+    x = buffers.empty((g.shape[0], *size, g.shape[1]), g.dtype)
     steps = _steps(size, kernel, stride, padding, dilation)
     _in_chunks(lambda part: _spread(_last(g, part), *kernel, *steps, x[part]), len(x), x.size)
     return x.transpose(0, 3, 1, 2)
