@@ -51,6 +51,7 @@ LAYERS = [
 # A module of ours that is imported inside a function, and why.
 LAZY = {
     ("kernels.compiled", "kernels.vectors"): "imports numba, which is optional and slow to import",
+    ("kernels.compiled", "kernels.spin"): "imports numba, which is optional and slow to import",
     ("diagram.stamps", "testing.gradients"): "the proofs are loaded when first asked for",
     ("diagram.stamps", "testing.properties"): "the proofs are loaded when first asked for",
     ("testing", "testing.strategies"): "needs Hypothesis, which is optional",
@@ -74,6 +75,8 @@ OPTIONAL = {
 REQUIRED = {"numpy", "safetensors", "threadpoolctl"}
 OPTIONAL_AT_THE_TOP = {
     ("testing.strategies", "hypothesis"): "the module consists of strategies, and is loaded lazily",
+    ("kernels.spin", "llvmlite"): "the module consists of code for numba, and is loaded lazily",
+    ("kernels.spin", "numba"): "the module consists of code for numba, and is loaded lazily",
     ("kernels.vectors", "numba"): "the module consists of code for numba, and is loaded lazily",
     ("kernels.vectors", "llvmlite"): "the module consists of code for numba, and is loaded lazily",
 }

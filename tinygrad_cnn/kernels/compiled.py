@@ -47,6 +47,16 @@ def vectors() -> Any:
     return module if module.AVAILABLE else None
 
 
+@functools.cache
+def spin() -> Any:
+    """The module that waits without sleeping, spin.py; None where there is no vector code."""
+    if vectors() is None:
+        return None
+    from . import spin as module
+
+    return module
+
+
 class Loop:
     """A function of arrays and numbers, compiled when first called."""
 

@@ -18,8 +18,8 @@ Array = NDArray[Any]
 Pair = tuple[int, int]
 F = np.float32
 
-# Bytes of padded images in a chunk, and multiplications.
-BLOCK, STEPS = 2**19, 2**23
+# Bytes of padded images in a block, and multiplications.
+BLOCK, STEPS = 2**19, 2**22
 # The weight gradient is summed up in at most so many parts, and bytes of them.
 PARTS, SUMS = 16, 2**24
 # The furthest taps and the longest strides; im2col has no such limits.
@@ -73,21 +73,23 @@ def weight_grad(x: Array, g: Array, size: Pair, stride: Pair, corner: Pair, dila
     taps = Taps([p * dilation[0] - corner[0] for p in range(kh)], [q * dilation[1] - corner[1] for q in range(kw)], c)
     width = taps.width(ow, stride)
     terms = kh * kw * c
-    chunks = _chunks(n, oh, stride[0] * width * c * 4, ow * terms * o)
-    parts = parallel.pieces(len(chunks), -(-len(chunks) // max(1, min(PARTS, SUMS // (4 * terms * o)))))
+    blocks = _blocks(n, oh, stride[0] * width * c * 4, ow * terms * o)
+    parts = parallel.pieces(len(blocks), -(-len(blocks) // max(1, min(PARTS, SUMS // (4 * terms * o)))))
     lanes = _lanes(o)
     dw = np.zeros((len(parts), -(-o // lanes), terms, lanes), F)
     vectors, offsets = compiled.vectors(), taps.offsets(width)
+    rows = _rows(blocks)
 
-    def body(part: int) -> None:
-        for images, rows in chunks[slice(*parts[part])]:
-            padded = parallel.scratch("padded", taps.area(rows, stride) * width * c)
-            lines = parallel.scratch("lines", rows[1] - rows[0], np.int64)
-            panel = parallel.scratch("panel", (rows[1] - rows[0]) * ow * lanes)
-            area = (images, rows, stride, taps.corner, taps.size)
-            vectors.correlate_weights(x, g, area, offsets, taps.length, dw[part], padded, lines, panel)
+    def body(first: int, last: int) -> None:
+        padded = parallel.scratch("padded", taps.area(rows, stride) * width * c)
+        lines, panel = parallel.scratch("lines", rows, np.int64), parallel.scratch("panel", rows * ow * lanes)
+        for part in range(first, last):
+            some = blocks[slice(*parts[part])]
+            vectors.correlate_weights(
+                x, g, some, taps.window(stride), offsets, taps.length, dw[part], padded, lines, panel
+            )
 
-    parallel.run(body, len(parts), g.size * terms / FASTER)
+    parallel.spans(body, len(parts), g.size * terms / FASTER)
     total = dw[0]
     for more in dw[1:]:
         total += more
@@ -113,9 +115,13 @@ class Taps:
         """Columns of the pixels that so many windows in a row read."""
         return (windows - 1) * stride[1] + self.size[1]
 
-    def area(self, rows: Pair, stride: Pair) -> int:
-        """Rows of the pixels that these rows of windows read."""
-        return (rows[1] - rows[0] - 1) * stride[0] + self.size[0]
+    def area(self, rows: int, stride: Pair) -> int:
+        """Rows of the pixels that so many rows of windows read."""
+        return (rows - 1) * stride[0] + self.size[0]
+
+    def window(self, stride: Pair) -> tuple[Pair, Pair, Pair]:
+        """What `vectors.correlate` calls a window."""
+        return stride, self.corner, self.size
 
     def offsets(self, width: int) -> Array:
         """Bytes from a window's first pixel to each run, where a row of pixels has this width."""
@@ -143,16 +149,16 @@ def _correlate(
     o, c = w.shape[3], x.shape[3]
     packed, bias = _panels(w.reshape(-1, o), b)
     width, terms = taps.width(out[1], stride), packed.shape[1]
-    chunks = _chunks(len(x), out[0], stride[0] * width * c * 4, out[1] * terms * o)
+    blocks = _blocks(len(x), out[0], stride[0] * width * c * 4, out[1] * terms * o)
     vectors, offsets = compiled.vectors(), taps.offsets(width)
+    room = taps.area(_rows(blocks), stride) * width * c
 
-    def body(k: int) -> None:
-        images, rows = chunks[k]
-        padded = parallel.scratch("padded", taps.area(rows, stride) * width * c)
-        area = (images, rows, stride, taps.corner, taps.size)
-        vectors.correlate(x, area, offsets, taps.length, packed, bias, y, place, step, out[1], padded)
+    def body(first: int, last: int) -> None:
+        padded, some = parallel.scratch("padded", room), blocks[first:last]
+        window = taps.window(stride)
+        vectors.correlate(x, some, window, offsets, taps.length, packed, bias, y, place, step, out[1], padded)
 
-    parallel.run(body, len(chunks), len(x) * out[0] * out[1] * terms * o / FASTER)
+    parallel.spans(body, len(blocks), len(x) * out[0] * out[1] * terms * o / FASTER)
 
 
 def _lanes(o: int) -> int:
@@ -174,12 +180,18 @@ def _panels(w: Array, b: Array | None) -> tuple[Array, Array]:
     return packed, bias
 
 
-def _chunks(n: int, rows: int, by_row: int, steps: int) -> list[tuple[Pair, Pair]]:
-    """(images, rows of windows): whole images, or a part of one where it has more bytes or multiplications than fit.
+def _blocks(n: int, rows: int, by_row: int, steps: int) -> Array:
+    """(k 4), first and last image and row of windows: whole images, or parts of one that has more bytes than fit.
 
     by_row, steps: bytes and multiplications of one row of windows.
     """
     height = max(1, min(rows, BLOCK // max(1, by_row), STEPS // max(1, steps)))
-    if height < rows:
-        return [((k, k + 1), part) for k in range(n) for part in parallel.pieces(rows, height)]
-    return [(images, (0, rows)) for images in parallel.pieces(n, max(1, STEPS // max(1, rows * steps)))]
+    images = max(1, STEPS // max(1, rows * steps)) if height == rows else 1
+    parts = parallel.pieces(rows, height)
+    blocks = [(*some, *part) for some in parallel.pieces(n, images) for part in parts]
+    return np.array(blocks, np.int64)
+
+
+def _rows(blocks: Array) -> int:
+    """The rows of windows in the highest block."""
+    return int((blocks[:, 3] - blocks[:, 2]).max())

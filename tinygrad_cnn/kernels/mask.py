@@ -12,7 +12,6 @@ from .windows import channels_last
 
 Array = NDArray[Any]
 
-CHUNK = 2**18
 SMALL = 2**13  # for fewer values np.where is as fast
 FEW = 2**14  # and np.maximum
 
@@ -20,14 +19,15 @@ _ZEROS = {np.dtype(t): np.zeros((), t) for t in (np.float16, np.float32, np.floa
 
 
 def masked(x: Array, keep: Array) -> Array:
-    """x where `keep` is true, else 0, in the memory order of x. Shapes are equal or broadcast.
+    """x where `keep` is true, else 0, in the memory order of `keep`. Shapes are equal or broadcast.
 
-    np.where takes 20 times as long where the condition is as good as random.
+    The layers below have the order of `keep`, whatever order a mean or a reshape above has given to x. np.where takes
+    20 times as long where the condition is as good as random.
     """
     if x.size >= SMALL and x.shape == keep.shape and x.dtype.char in "fd" and keep.dtype == bool:
-        flat = _in_one_order(x, keep)
+        flat = _in_one_order(x, keep) or _in_one_order(_ordered_as(keep, x), keep)
         if flat:
-            return _back(_masked(*flat), x)
+            return _back(_masked(*flat), keep)
     return np.where(keep, x, x.dtype.type(0))
 
 
@@ -53,6 +53,13 @@ def _in_one_order(*arrays: Array) -> list[Array]:
     return []
 
 
+def _ordered_as(keep: Array, x: Array) -> Array:
+    """x in the memory order of `keep`, a copy."""
+    copy = np.empty_like(keep, x.dtype)
+    copy[...] = x
+    return copy
+
+
 def _back(flat: Array, x: Array) -> Array:
     """The values in the order of x in memory, in its shape: (size) -> (...)."""
     if x.flags.c_contiguous:
@@ -73,17 +80,14 @@ def _masked(x: Array, keep: Array) -> Array:
 
 
 def _swept(loop: Any, x: Array, *others: Array) -> Array:
-    """What the loop writes, chunk by chunk, in the dtype of x: (size), ... -> (size)."""
+    """What the loop writes, in the dtype of x: (size), ... -> (size)."""
     y = buffers.empty(x.shape, x.dtype)
 
-    def body(k: int) -> None:
-        part = slice(k * CHUNK, min(len(x), (k + 1) * CHUNK))
+    def body(first: int, last: int) -> None:
+        part = slice(first, last)
         loop(x[part], *(other[part] for other in others), y[part])
 
-    if len(x) <= CHUNK:
-        body(0)  # 5 us sooner
-    else:
-        parallel.run(body, -(-len(x) // CHUNK), float(len(x)))
+    parallel.spans(body, len(x), float(len(x)))
     return y
 
 

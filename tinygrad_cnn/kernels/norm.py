@@ -68,22 +68,21 @@ def _images(y: Array, shape: tuple[int, ...]) -> Array:
     return np.moveaxis(y.reshape(shape[0], *shape[2:], shape[1]), -1, 1)
 
 
-def _spans(rows: Array) -> list[tuple[int, int]]:
-    step = max(1, CHUNK // rows.shape[1])
-    return [(r, min(len(rows), r + step)) for r in range(0, len(rows), step)]
-
-
 def _swept(rows: Array, body: Any) -> None:
-    """body(first, last) for every chunk of rows."""
-    spans = _spans(rows)
-    parallel.run(lambda k: body(*spans[k]), len(spans), float(rows.size))
+    """body(first, last) for all rows."""
+    parallel.spans(body, len(rows), float(rows.size))
 
 
 def _summed(rows: Array, body: Any) -> Array:
-    """The sum over chunks of what body(first, last, sums) adds to the sums of the channels."""
-    spans = _spans(rows)
-    sums = np.zeros((len(spans), rows.shape[1]))
-    parallel.run(lambda k: body(*spans[k], sums[k]), len(spans), float(rows.size))
+    """The sum over chunks of what body(first row, last row, sums) adds to the sums of the channels."""
+    step = max(1, CHUNK // rows.shape[1])
+    sums = np.zeros((-(-len(rows) // step), rows.shape[1]))
+
+    def some(first: int, last: int) -> None:
+        for k in range(first, last):
+            body(k * step, min(len(rows), (k + 1) * step), sums[k])
+
+    parallel.spans(some, len(sums), float(rows.size))
     total: Array = sums[0]
     for part in sums[1:]:
         total += part

@@ -8,26 +8,32 @@ from __future__ import annotations
 
 import contextvars
 import functools
-import itertools
 import os
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from . import compiled
+
 __all__ = ["get_num_threads", "set_num_threads"]
 
-# Below this many elementary steps (multiplications, or values read) a second thread costs more than it brings:
-# handing over takes 30 to 60 us.
-SMALL = 2**20
+# Below this many elementary steps (values read, or eight multiplications in vector code; about 0.1 ns each) a second
+# thread costs more than it brings: handing over takes 15 us and more. From LARGE on each thread takes several spans.
+SMALL, LARGE = 2**19, 2**22
+
+# A thread that waits looks at a number so many times before it sleeps (27 ns each on Zen 4), as waking takes 30 to 100 us;
+# and a few times more when it has seen it change.
+LOOKS, AFTER = 10000, 150
 
 _lock = threading.Lock()
+_bell = np.zeros(1, np.int64)  # rings when there is work in the pool
 _size: int | None = None  # of the pool and the caller together; None until asked for
-_pool: ThreadPoolExecutor | None = None
+_pool: SimpleQueue[Any] | None = None  # what its threads wait at
 _inside = 0  # parallel regions that are running
 _blas: list[tuple[Any, int]] = []  # the BLAS libraries and their threads outside
 
@@ -51,52 +57,79 @@ def set_num_threads(n: int) -> None:
     if n < 1:
         raise ValueError(f"set_num_threads: n is {n}; it must be at least 1")
     with _lock:
+        before = get_num_threads()
         old, _pool, _size = _pool, None, int(n)
     if old is not None:
-        old.shutdown(wait=False)  # regions that run keep the threads that they have
+        for _ in range(before - 1):
+            old.put(None)  # after the regions that are under way
+        _bell[0] += 1
 
 
 def run(body: Callable[[int], None], chunks: int, steps: float) -> None:
-    """body(i) for every i in range(chunks), on the pool if there are enough elementary `steps` in all.
+    """body(i) for every i in range(chunks), as `spans` does it, with BLAS held to one thread."""
 
-    The bodies run in any order, each once, with the caller's context (NumPy's error state among it). BLAS is held to
-    one thread meanwhile, with one thread of ours too: its results may depend on the number of its threads. The first
-    exception ends the region and is raised here. A body may call `run`.
-    """
+    def some(first: int, last: int) -> None:
+        for i in range(first, last):
+            body(i)
+
     with one_blas_thread():
-        threads = min(get_num_threads(), chunks)
-        if threads < 2 or steps < SMALL:
-            for i in range(chunks):
-                body(i)
-            return
-        # next() on a count is atomic under the GIL and on free-threaded builds from 3.14; the lock is for the others
-        numbers, turn = itertools.count(), threading.Lock()
+        spans(some, chunks, steps)
 
-        def work() -> None:
-            while True:
-                with turn:
-                    i = next(numbers)
-                if i >= chunks:
+
+def spans(body: Callable[[int, int], None], length: int, steps: float) -> None:
+    """body(first, last) for spans that make up range(length), on the pool if there are enough elementary `steps`.
+
+    What a body computes for each number must not depend on the span that the number is in: spans depend on the number
+    of threads, and the fewer they are the less the threads wait for one another. They run in any order, each once, with
+    the caller's context (NumPy's error state among it). The first exception ends the region and is raised here. A body
+    may call `spans`.
+    """
+    threads = min(get_num_threads(), length)
+    if threads < 2 or steps < SMALL:
+        if length > 0:
+            body(0, length)
+        return
+    region = _Region(body, pieces(length, -(-length // (threads * int(min(4, max(1, steps // LARGE)))))))
+    _share(region, threads - 1)
+    region.work()
+    region.wait()
+    if region.error is not None:
+        raise region.error
+
+
+class _Region:
+    """Spans that threads take one after the other."""
+
+    def __init__(self, body: Callable[[int, int], None], spans: list[tuple[int, int]]) -> None:
+        self.body, self.spans, self.open = body, spans, np.array([len(spans)])
+        self.lock, self.done = threading.Lock(), threading.Lock()
+        self.done.acquire()
+        self.error: BaseException | None = None
+
+    def work(self) -> None:
+        """Take spans until none is left; whoever ends the last one opens `done`."""
+        while True:
+            with self.lock:
+                if not self.spans:
                     return
-                try:
-                    body(i)
-                except BaseException:
-                    with turn:
-                        for _ in range(chunks - next(numbers)):
-                            next(numbers)
-                    raise
+                span = self.spans.pop(0)
+            try:
+                self.body(*span)
+            except BaseException as error:
+                with self.lock:
+                    self.error = self.error or error
+                    self.open[0] -= len(self.spans)
+                    self.spans.clear()
+            with self.lock:
+                self.open[0] -= 1
+                if not self.open[0]:
+                    self.done.release()
 
-        others: list[Future[None]] = []
-        try:
-            for _ in range(threads - 1):
-                others.append(_submit(contextvars.copy_context(), work))
-            work()
-        finally:
-            # Those that did not begin are not needed: the work is done. Those that did are waited for.
-            running = [future for future in others if not future.cancel()]
-            failed = [error for error in (future.exception() for future in running) if error is not None]
-        if failed:
-            raise failed[0]
+    def wait(self) -> None:
+        """Until all spans are done."""
+        while (still := int(self.open[0])) and _changes(self.open, still):
+            pass
+        self.done.acquire()
 
 
 def pieces(length: int, most: int) -> list[tuple[int, int]]:
@@ -122,12 +155,42 @@ def scratch(name: str, size: int, dtype: Any = np.float32) -> NDArray[Any]:
     return kept[name][:needed].view(dtype)
 
 
-def _submit(context: contextvars.Context, work: Callable[[], None]) -> Future[None]:
+def _share(region: _Region, others: int) -> None:
+    """Ask so many threads of the pool for help."""
     global _pool
     with _lock:
         if _pool is None:
-            _pool = ThreadPoolExecutor(max(1, get_num_threads() - 1), thread_name_prefix="tinygrad_cnn")
-        return _pool.submit(context.run, work)
+            _pool = SimpleQueue()
+            for _ in range(get_num_threads() - 1):
+                threading.Thread(target=_serve, args=(_pool,), name="tinygrad_cnn", daemon=True).start()
+        for _ in range(others):
+            _pool.put((contextvars.copy_context(), region))
+        _bell[0] += 1
+
+
+def _serve(pool: SimpleQueue[Any]) -> None:
+    """What a thread of the pool does until it is told to stop."""
+    while True:
+        rung = int(_bell[0])
+        if pool.empty() and _changes(_bell, rung):
+            continue
+        job = pool.get()
+        if job is None:
+            return
+        context, region = job
+        context.run(region.work)
+        del job, context, region  # what it refers to is not kept until the next
+
+
+def _changes(numbers: NDArray[np.int64], old: int) -> bool:
+    """Whether numbers[0] is seen to change within LOOKS; False at once where this thread had better sleep."""
+    spin = compiled.spin()
+    return spin is not None and _can_spin() and spin.wait(numbers, old, LOOKS, AFTER)
+
+
+def _can_spin() -> bool:
+    """Whether every thread has a processor of its own."""
+    return get_num_threads() <= _processors()
 
 
 @contextmanager
@@ -182,6 +245,12 @@ def _size_at_the_start() -> int:
         if n < 1:
             raise ValueError(f"TINYGRAD_CNN_THREADS is {wanted!r}; it must be a positive integer")
         return n
+    return _processors()
+
+
+@functools.cache
+def _processors() -> int:
+    """The CPUs that this process may run on."""
     if hasattr(os, "sched_getaffinity"):
         return max(1, len(os.sched_getaffinity(0)))
     return os.cpu_count() or 1

@@ -19,7 +19,6 @@ Padding = tuple[Pair, Pair]
 
 CHANNELS = 8  # with fewer channels slices are as fast
 LARGEST = 16  # the sides of a kernel that the loops visit; slices skip what lies outside the image
-CHUNK = 2**18
 
 
 def fits(x: Array, kernel: Pair = (1, 1)) -> bool:
@@ -45,7 +44,7 @@ def max_pool2d(
     def body(part: slice) -> None:
         _maxima(_last(x, part), rows, columns, *steps, y[part], winners[part])
 
-    _in_chunks(body, n, y.size * kernel[0] * kernel[1])
+    _in_spans(body, n, y.size * kernel[0] * kernel[1])
     return y.transpose(0, 3, 1, 2), winners.transpose(0, 3, 1, 2)
 
 
@@ -64,7 +63,7 @@ def scatter(g: Array, winners: Array, size: Pair, distinct: bool, wide: bool) ->
         if wide:
             out[...] = total
 
-    _in_chunks(body, n, x.size)
+    _in_spans(body, n, x.size)
     if wrong:
         raise IndexError(f"scatter: a winner lies outside the plane of {size[0]} x {size[1]} cells")
     return x.transpose(0, 3, 1, 2)
@@ -74,7 +73,7 @@ def sum_pool2d(x: Array, kernel: Pair, stride: Pair, padding: Padding, dilation:
     """The sum of each window: (n c h w) -> (n c oh ow)."""
     y = buffers.empty((x.shape[0], *out, x.shape[1]), x.dtype)
     steps = _steps(x.shape[2:], kernel, stride, padding, dilation)
-    _in_chunks(lambda part: _sums(_last(x, part), *kernel, *steps, y[part]), len(x), x.size)
+    _in_spans(lambda part: _sums(_last(x, part), *kernel, *steps, y[part]), len(x), x.size)
     return y.transpose(0, 3, 1, 2)
 
 
@@ -82,7 +81,7 @@ def sum_pool2d_input_grad(g: Array, size: Pair, kernel: Pair, stride: Pair, padd
     """The adjoint of sum_pool2d: (n c oh ow) -> (n c *size)."""
     x = buffers.empty((g.shape[0], *size, g.shape[1]), g.dtype)
     steps = _steps(size, kernel, stride, padding, dilation)
-    _in_chunks(lambda part: _spread(_last(g, part), *kernel, *steps, x[part]), len(x), x.size)
+    _in_spans(lambda part: _spread(_last(g, part), *kernel, *steps, x[part]), len(x), x.size)
     return x.transpose(0, 3, 1, 2)
 
 
@@ -103,10 +102,9 @@ def _last(x: Array, part: slice) -> Array:
     return np.ascontiguousarray(x[part].transpose(0, 2, 3, 1))
 
 
-def _in_chunks(body: Any, images: int, steps: int) -> None:
-    """body(some images) for all images, with about CHUNK elementary steps each."""
-    step = max(1, CHUNK * images // max(1, steps))
-    parallel.run(lambda k: body(slice(k * step, min(images, (k + 1) * step))), -(-images // step), float(steps))
+def _in_spans(body: Any, images: int, steps: int) -> None:
+    """body(some images) for all images, whose values are read or written `steps` times in all."""
+    parallel.spans(lambda first, last: body(slice(first, last)), images, float(steps))
 
 
 @compiled.compiled

@@ -33,7 +33,7 @@ LANES = 16 if "avx512f" in _has else 8
 PANEL = 2 * LANES  # outputs that a block computes at once; fewer are computed in one vector, or in half of one
 
 Pair = tuple[int, int]
-Area = tuple[Pair, Pair, Pair, Pair, Pair]
+Window = tuple[Pair, Pair, Pair]
 Room = tuple[Array, Array, Array, Array, Array]
 _float, _int = ir.FloatType(), ir.IntType(64)
 _vector = ir.VectorType(_float, LANES)
@@ -361,7 +361,8 @@ def _copy_padded(x: Array, n: int, row: int, column: int, height: int, width: in
 @_compile
 def correlate(
     x: Array,
-    area: Area,
+    blocks: Array,
+    window: Window,
     offsets: Array,
     length: int,
     w: Array,
@@ -372,75 +373,91 @@ def correlate(
     columns: int,
     padded: Array,
 ) -> None:
-    """Windows of some rows of some images times kernels: (n h w c), w (panels terms lanes), bias (o) -> y (n ... o).
+    """Windows of some blocks times kernels: (n h w c), w (panels terms lanes), bias (o) -> y (n ... o).
 
-    area: first and last image, first and last row of windows, strides, corner, size. Window (i, j) reads runs of
-    `length` values in an area of that size at (i, j)*stride + corner, `offsets` bytes from its start; its result is
-    y[n, place + step*(i, j)]. padded: room for what these rows of one image read.
+    blocks (k 4): first and last image, first and last row of windows. window: strides, corner, size. Window (i, j) reads
+    runs of `length` values in an area of that size at (i, j)*stride + corner, `offsets` bytes from its start; its
+    result is y[n, place + step*(i, j)]. padded: room for what a block's rows of one image read.
     """
-    (n0, n1), (r0, r1), (down, right), corner, size = area
-    c, o, (panels, terms, lanes) = x.shape[3], y.shape[3], w.shape
-    height, width = (r1 - r0 - 1) * down + size[0], (columns - 1) * right + size[1]
+    ((down, right), corner, size), (panels, terms, lanes) = window, w.shape
+    c, o, width = x.shape[3], y.shape[3], (columns - 1) * right + size[1]
     if (
-        n0 < 0 or n1 > min(len(x), len(y)) or r0 < 0 or columns < 1 or place[0] + (r1 - 1) * step[0] >= y.shape[1]
-        or place[1] + (columns - 1) * step[1] >= y.shape[2] or min(*place, *step) < 0
-        or terms != len(offsets) * length or panels * lanes < o or len(bias) < panels * lanes
+        columns < 1 or place[1] + (columns - 1) * step[1] >= y.shape[2] or min(*place, *step, down, right) < 0
+        or len(x) != len(y) or terms != len(offsets) * length or panels * lanes < o or len(bias) < panels * lanes
     ):  # fmt: skip
         raise ValueError("correlate: the arrays do not fit")
     for k in offsets:
         if k < 0 or k % 4 or k // 4 + length > ((size[0] - 1) * width + size[1]) * c:
             raise ValueError("correlate: an offset leaves the window")
     line = down * width * c * 4
-    for n in range(n0, n1):
-        _copy_padded(x, n, r0 * down + corner[0], corner[1], height, width, c, padded)
-        for p in range(panels):
-            for i in range(r0, r1):
-                out = ((n * y.shape[1] + place[0] + i * step[0]) * y.shape[2] + place[1]) * o + p * lanes
-                _multiply(
-                    columns, padded.ctypes.data + (i - r0) * line, right * c * 4, 4,
-                    offsets.ctypes.data, len(offsets), length,
-                    w.ctypes.data + p * terms * lanes * 4, lanes * 4, bias.ctypes.data + p * lanes * 4, 0,
-                    y.ctypes.data + out * 4, step[1] * o * 4, min(lanes, o - p * lanes),
-                )  # fmt: skip
+    for block in blocks:
+        n0, n1, r0, r1 = block
+        if n0 < 0 or n1 > len(x) or r0 < 0 or place[0] + (r1 - 1) * step[0] >= y.shape[1]:
+            raise ValueError("correlate: a block leaves the images")
+        for n in range(n0, n1):
+            _copy_padded(x, n, r0 * down + corner[0], corner[1], (r1 - r0 - 1) * down + size[0], width, c, padded)
+            for p in range(panels):
+                for i in range(r0, r1):
+                    out = ((n * y.shape[1] + place[0] + i * step[0]) * y.shape[2] + place[1]) * o + p * lanes
+                    _multiply(
+                        columns, padded.ctypes.data + (i - r0) * line, right * c * 4, 4,
+                        offsets.ctypes.data, len(offsets), length,
+                        w.ctypes.data + p * terms * lanes * 4, lanes * 4, bias.ctypes.data + p * lanes * 4, 0,
+                        y.ctypes.data + out * 4, step[1] * o * 4, min(lanes, o - p * lanes),
+                    )  # fmt: skip
 
 
 @_compile
 def correlate_weights(
-    x: Array, g: Array, area: Area, offsets: Array, length: int, dw: Array, padded: Array, lines: Array, panel: Array
+    x: Array,
+    g: Array,
+    blocks: Array,
+    window: Window,
+    offsets: Array,
+    length: int,
+    dw: Array,
+    padded: Array,
+    lines: Array,
+    panel: Array,
 ) -> None:
-    """Add to dw what some rows of some images bring: (n h w c), (n oh ow o) -> (panels terms lanes).
+    """Add to dw what some blocks bring: (n h w c), (n oh ow o) -> (panels terms lanes).
 
-    The adjoint of `correlate` in w. lines: room for one number for each row; panel: for lanes outputs of each window.
+    The adjoint of `correlate` in w. lines, panel: room for a number for each row, for lanes outputs of each window.
     """
-    (n0, n1), (r0, r1), (down, right), corner, size = area
-    c, (oh, ow, o), (panels, terms, lanes) = x.shape[3], g.shape[1:], dw.shape
-    height, width, pixels = (r1 - r0 - 1) * down + size[0], (ow - 1) * right + size[1], (r1 - r0) * ow
+    ((down, right), corner, size), (panels, terms, lanes) = window, dw.shape
+    c, (oh, ow, o) = x.shape[3], g.shape[1:]
+    width = (ow - 1) * right + size[1]
     if (
-        n0 < 0 or n1 > min(len(x), len(g)) or r0 < 0 or r1 > oh or ow < 1 or terms != len(offsets) * length
-        or panels * lanes < o or lanes > PANEL or len(lines) < r1 - r0 or len(panel) < pixels * lanes
+        len(x) != len(g) or ow < 1 or min(down, right) < 0 or terms != len(offsets) * length or panels * lanes < o
+        or lanes > PANEL
     ):  # fmt: skip
         raise ValueError("correlate_weights: the arrays do not fit")
     for k in offsets:
         if k < 0 or k % 4 or k // 4 + length > ((size[0] - 1) * width + size[1]) * c:
             raise ValueError("correlate_weights: an offset leaves the window")
-    for i in range(r1 - r0):
+    for i in range(len(lines)):
         lines[i] = i * down * width * c * 4
-    for n in range(n0, n1):
-        _copy_padded(x, n, r0 * down + corner[0], corner[1], height, width, c, padded)
-        given = g.ctypes.data + (n * oh + r0) * ow * o * 4
-        for p in range(panels):
-            used = min(lanes, o - p * lanes)
-            source, step = given, o * 4
-            if panels > 1:  # pixels a power of two apart would meet in the same part of the cache
-                source, step = panel.ctypes.data, lanes * 4
-                for k in range(pixels):
-                    _copy(source + k * step, given + (k * o + p * lanes) * 4, used * 4)
-            for r in range(len(offsets)):
-                out = dw.ctypes.data + (p * terms + r * length) * lanes * 4
-                _multiply(
-                    length, padded.ctypes.data + offsets[r], 4, right * c * 4, lines.ctypes.data, r1 - r0, ow,
-                    source, step, out, lanes * 4, out, lanes * 4, used,
-                )  # fmt: skip
+    for block in blocks:
+        n0, n1, r0, r1 = block
+        pixels = (r1 - r0) * ow
+        if n0 < 0 or n1 > len(x) or r0 < 0 or r1 > oh or len(lines) < r1 - r0 or len(panel) < pixels * lanes:
+            raise ValueError("correlate_weights: a block leaves the images, or has no room")
+        for n in range(n0, n1):
+            _copy_padded(x, n, r0 * down + corner[0], corner[1], (r1 - r0 - 1) * down + size[0], width, c, padded)
+            given = g.ctypes.data + (n * oh + r0) * ow * o * 4
+            for p in range(panels):
+                used = min(lanes, o - p * lanes)
+                source, step = given, o * 4
+                if panels > 1:  # pixels a power of two apart would meet in the same part of the cache
+                    source, step = panel.ctypes.data, lanes * 4
+                    for k in range(pixels):
+                        _copy(source + k * step, given + (k * o + p * lanes) * 4, used * 4)
+                for r in range(len(offsets)):
+                    out = dw.ctypes.data + (p * terms + r * length) * lanes * 4
+                    _multiply(
+                        length, padded.ctypes.data + offsets[r], 4, right * c * 4, lines.ctypes.data, r1 - r0, ow,
+                        source, step, out, lanes * 4, out, lanes * 4, used,
+                    )  # fmt: skip
 
 
 # Winograd's chain on a chunk of tiles; winograd.py explains it

@@ -27,7 +27,6 @@ Span = tuple[int, int]
 # for the weight gradient, which adds to all its sums once for each block.
 BLOCK, LARGE_BLOCK = 2**20, 2**21
 LEAST = 64
-STEPS = 2**23  # multiplications in a chunk of blocks, at least
 # The weight gradient is summed up in at most so many parts, and bytes of them.
 PARTS, SUMS = 8, 2**24
 ROOM = 16  # values between two lines
@@ -51,8 +50,7 @@ def forward(
     y = buffers.empty((len(x), *out, len(w)))
     seen = np.zeros((len(x), tiles.down, 3))  # of every image and row of tiles that begins a block
     chunk = (_forward_vectors if compiled.vectors() else _forward)(tiles, x, w, b, padding, y, seen)
-    chunks = tiles.chunks()
-    parallel.run(lambda k: chunk(*chunks[k]), len(chunks), tiles.steps / FASTER)
+    parallel.spans(chunk, len(tiles.blocks), tiles.steps / FASTER)
     # Nothing finite may overflow in the transforms, whose factors are below 1e3.
     limit = 1e35 / max(x.shape[3] * largest, 1e-38) if np.isfinite(largest) else -1
     return y, _refused(seen, x.shape, trust, limit)
@@ -106,10 +104,6 @@ class Tiles:
         self.most = max(map(self.count, whole), default=0)
         self.rows = max((r1 - r0 for _, _, r0, r1 in whole), default=0)
 
-    def chunks(self) -> list[Span]:
-        """The blocks in spans with enough work for a thread."""
-        return parallel.pieces(len(self.blocks), int(STEPS * len(self.blocks) // max(1.0, self.steps)))
-
     def count(self, block: Sequence[int]) -> int:
         """How many tiles a block has."""
         n0, n1, r0, r1 = block
@@ -146,7 +140,8 @@ def _forward(
             images, rows = (n0, n1), (r0, r1)
             measure(x, images, (4 * r0, h if r1 == tiles.down else min(h, 4 * r1)), seen[n0:n1, r0])
             to_tiles(x, *padding, images, rows, tiles.along, v)
-            np.matmul(_tiles(v, count, c), u, out=_tiles(m, count, o))
+            with parallel.one_blas_thread():
+                np.matmul(_tiles(v, count, c), u, out=_tiles(m, count, o))
             from_tiles(m, bias, images, rows, tiles.along, y)
 
     return chunk

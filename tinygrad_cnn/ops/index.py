@@ -30,7 +30,8 @@ def getitem(x: Any, /, index: Any) -> Any:
 @op
 def add_at(g: Any, /, index: Any, shape: tuple[int, ...]) -> Any:
     """The adjoint of getitem: zeros of `shape` with g added at `index`; an index that occurs twice adds twice."""
-    out = np.zeros(shape, g.dtype)
+    same = len(shape) == g.ndim
+    out = np.zeros_like(g, shape=shape, subok=False) if same else np.zeros(shape, g.dtype)  # in the memory order of g
     if _is_basic(index):
         out[index] = g
     else:
