@@ -8,7 +8,7 @@ from test_kernels import laid_out
 
 import tinygrad_cnn as tg
 from tinygrad_cnn.geometry import pool2d_geometry
-from tinygrad_cnn.kernels import compiled, mask, norm, parallel, pool, pool_loops
+from tinygrad_cnn.kernels import compiled, norm, parallel, pool, pool_loops, sweeps
 from tinygrad_cnn.kernels.windows import channels_last
 from tinygrad_cnn.ops import norm as ops
 
@@ -242,7 +242,7 @@ def swept(function, fast):
 @given(values_in_memory(), st.booleans())
 def test_masking_keeps_each_value_bit_by_bit_and_lets_nothing_else_through(case, fast):
     x, keep = case
-    y = swept(lambda: mask.masked(x, keep), fast)
+    y = swept(lambda: sweeps.masked(x, keep), fast)
     expected = np.where(keep, x, np.zeros((), x.dtype))
     assert (y.dtype, y.shape) == (x.dtype, x.shape)
     assert y.strides == expected.strides or not x.size
@@ -254,7 +254,7 @@ def test_masking_keeps_each_value_bit_by_bit_and_lets_nothing_else_through(case,
 def test_a_compiled_relu_equals_numpys_maximum_bit_by_bit_in_the_memory_order_of_its_input(case):
     x, _ = case
     before = x.copy()
-    y, expected = swept(lambda: mask.rectified(x), True), np.maximum(x, np.zeros((), x.dtype))
+    y, expected = swept(lambda: sweeps.rectified(x), True), np.maximum(x, np.zeros((), x.dtype))
     assert (y.dtype, y.shape) == (x.dtype, x.shape)
     assert y.strides == expected.strides or not x.size
     assert y.tobytes() == expected.tobytes()
@@ -265,5 +265,5 @@ def test_sweeps_are_bitwise_the_same_for_any_number_of_threads(monkeypatch):
     monkeypatch.setattr(parallel, "SMALL", 0)
     monkeypatch.setattr(mask, "CHUNK", 1000)
     x = laid_out(np.random.default_rng(0).standard_normal((3, 8, 37, 41)).astype(np.float32), "channels last")
-    same_for_any_number_of_threads(lambda: (mask.rectified(x), mask.masked(x, x > 0)))
-    assert np.array_equal(mask.rectified(x), np.maximum(x, 0))
+    same_for_any_number_of_threads(lambda: (sweeps.rectified(x), sweeps.masked(x, x > 0)))
+    assert np.array_equal(sweeps.rectified(x), np.maximum(x, 0))

@@ -16,6 +16,7 @@ from . import memory
 from .basics import add, cast, sum_to
 from .declaration import Plan
 from .graph import Array, Node, Tensor, Watch, method, wrap
+from .kernels.sweeps import added
 from .modes import enable_grad
 from .watching import told, watchers
 
@@ -251,7 +252,7 @@ def backprop(
                     elif parent in ours:
                         grads[parent] += d
                     else:
-                        grads[parent] = np.asarray(grads[parent] + d)
+                        grads[parent] = added(grads[parent], d)
                         ours.add(parent)
                 if blocks is not None:
                     for block in blocks:

@@ -1,6 +1,6 @@
-"""The sums and the sweeps of batch normalisation over channels-last memory, one pass each: float32, compiled.
+"""Sums over each channel, and the sweeps of batch normalisation, one pass each over channels-last memory: float32.
 
-Sums are made in float64, chunk by chunk, and the chunks are added in their order.
+Runs of 32 rows are added in float32, those sums in float64, and the chunks' sums in their order.
 """
 
 from __future__ import annotations
@@ -23,21 +23,34 @@ def fits(*arrays: Array) -> bool:
     """Whether the loops are for these images: with few values or channels NumPy is as fast."""
     x = arrays[0]
     enough = x.ndim > 1 and x.shape[1] >= 8 and x.size >= SMALL
-    return enough and compiled.available() and all(map(_is_channels_last, arrays))
+    return bool(enough) and compiled.available() and all(map(_is_channels_last, arrays))
+
+
+def total(x: Array) -> Array:
+    """The sum of each channel: (n c ...) -> (c)."""
+    rows = _rows(x)
+    return _float32(_chunks(rows, lambda *chunks: _sum(rows, *chunks)).sum(0))
 
 
 def moments(x: Array) -> tuple[Array, Array]:
-    """The mean and the biased variance of each channel: (n c ...) -> (c), (c)."""
+    """The mean and the biased variance of each channel: (n c ...) -> (c), (c).
+
+    Each chunk has both, and is in the cache when it is read again.
+    Source: Chan, Golub & LeVeque, Algorithms for computing the sample variance (1983), eq. 2.1.
+    """
     rows = _rows(x)
-    mean = _summed(rows, lambda r0, r1, sums: _sum(rows, r0, r1, sums)) / len(rows)
-    variance = _summed(rows, lambda r0, r1, sums: _squares(rows, mean, r0, r1, sums)) / len(rows)
-    return mean.astype(np.float32), variance.astype(np.float32)
+    means, squares = _chunks(rows, lambda *chunks: _moments(rows, *chunks), 2).swapaxes(0, 1)
+    step = _step(rows)
+    counts = np.minimum(step, len(rows) - step * np.arange(len(means)))[:, None]
+    mean = (counts * means).sum(0) / len(rows)
+    variance = (squares + counts * (means - mean) ** 2).sum(0) / len(rows)
+    return _float32(mean), _float32(variance)
 
 
 def weighted_sum(g: Array, x: Array, centre: Array) -> Array:
     """sum g (x - centre) for each channel: (n c ...), (n c ...), (c) -> (c)."""
     given, rows = _rows(g), _rows(x)
-    return _summed(rows, lambda r0, r1, sums: _products(given, rows, centre, r0, r1, sums)).astype(np.float32)
+    return _float32(_chunks(rows, lambda *chunks: _products(given, rows, centre, *chunks)).sum(0))
 
 
 def affine(x: Array, centre: Array, scale: Array, shift: Array) -> Array:
@@ -73,45 +86,86 @@ def _swept(rows: Array, body: Any) -> None:
     parallel.spans(body, len(rows), float(rows.size))
 
 
-def _summed(rows: Array, body: Any) -> Array:
-    """The sum over chunks of what body(first row, last row, sums) adds to the sums of the channels."""
-    step = max(1, CHUNK // rows.shape[1])
-    sums = np.zeros((-(-len(rows) // step), rows.shape[1]))
-
-    def some(first: int, last: int) -> None:
-        for k in range(first, last):
-            body(k * step, min(len(rows), (k + 1) * step), sums[k])
-
-    parallel.spans(some, len(sums), float(rows.size))
-    total: Array = sums[0]
-    for part in sums[1:]:
-        total += part
-    return total
+def _float32(sums: Array) -> Array:
+    narrow: Array = sums.astype(np.float32)
+    return narrow
 
 
-@compiled.compiled
-def _sum(x: Array, r0: int, r1: int, sums: Array) -> None:
-    for r in range(r0, r1):
-        row = x[r]
-        for e in range(len(sums)):
-            sums[e] += row[e]
+def _step(rows: Array) -> int:
+    """The rows of a chunk."""
+    return max(1, CHUNK // int(rows.shape[1]))
+
+
+def _chunks(rows: Array, body: Any, numbers: int = 1) -> Array:
+    """What body(step, first, last, results) finds for each channel of each chunk: (chunks [numbers] c), float64."""
+    step = _step(rows)
+    results = np.zeros((-(-len(rows) // step), numbers, rows.shape[1]))
+    if numbers == 1:
+        results = results[:, 0]
+    parallel.spans(lambda first, last: body(step, first, last, results), len(results), float(rows.size))
+    return results
 
 
 @compiled.compiled
-def _squares(x: Array, mean: Array, r0: int, r1: int, sums: Array) -> None:
-    for r in range(r0, r1):
-        row = x[r]
-        for e in range(len(sums)):
-            centred = row[e] - mean[e]
-            sums[e] += centred * centred
+def _sum(x: Array, step: int, first: int, last: int, sums: Array) -> None:
+    part = np.empty(x.shape[1], np.float32)
+    for k in range(first, last):
+        stop = min(len(x), (k + 1) * step)
+        for start in range(k * step, stop, 32):
+            part[:] = 0
+            for r in range(start, min(start + 32, stop)):
+                row = x[r]
+                for e in range(len(part)):
+                    part[e] += row[e]
+            for e in range(len(part)):
+                sums[k, e] += part[e]
 
 
 @compiled.compiled
-def _products(g: Array, x: Array, centre: Array, r0: int, r1: int, sums: Array) -> None:
-    for r in range(r0, r1):
-        given, row = g[r], x[r]
-        for e in range(len(sums)):
-            sums[e] += given[e] * (row[e] - centre[e])
+def _moments(x: Array, step: int, first: int, last: int, results: Array) -> None:
+    c = x.shape[1]
+    part, mean = np.empty(c, np.float32), np.empty(c, np.float32)
+    for k in range(first, last):
+        begin, stop = k * step, min(len(x), (k + 1) * step)
+        means, squares = results[k, 0], results[k, 1]
+        for start in range(begin, stop, 32):
+            part[:] = 0
+            for r in range(start, min(start + 32, stop)):
+                row = x[r]
+                for e in range(c):
+                    part[e] += row[e]
+            for e in range(c):
+                means[e] += part[e]
+        for e in range(c):
+            means[e] /= stop - begin
+            mean[e] = means[e]
+        for start in range(begin, stop, 32):
+            part[:] = 0
+            for r in range(start, min(start + 32, stop)):
+                row = x[r]
+                for e in range(c):
+                    part[e] += (row[e] - mean[e]) * (row[e] - mean[e])
+            for e in range(c):
+                squares[e] += part[e]
+        # sum (x - m)^2 = sum (x - a)^2 - n (a - m)^2 about the mean m, which was rounded to a
+        for e in range(c):
+            away = means[e] - mean[e]
+            squares[e] = max(0.0, squares[e] - (stop - begin) * away * away)
+
+
+@compiled.compiled
+def _products(g: Array, x: Array, centre: Array, step: int, first: int, last: int, sums: Array) -> None:
+    part = np.empty(x.shape[1], np.float32)
+    for k in range(first, last):
+        stop = min(len(x), (k + 1) * step)
+        for start in range(k * step, stop, 32):
+            part[:] = 0
+            for r in range(start, min(start + 32, stop)):
+                given, row = g[r], x[r]
+                for e in range(len(part)):
+                    part[e] += given[e] * (row[e] - centre[e])
+            for e in range(len(part)):
+                sums[k, e] += part[e]
 
 
 @compiled.compiled

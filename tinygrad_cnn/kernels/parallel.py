@@ -26,8 +26,8 @@ __all__ = ["get_num_threads", "set_num_threads"]
 # thread costs more than it brings: handing over takes 15 us and more. From LARGE on each thread takes several spans.
 SMALL, LARGE = 2**19, 2**22
 
-# A thread that waits looks at a number so many times before it sleeps (27 ns each on Zen 4), as waking takes 30 to 100 us;
-# and a few times more when it has seen it change.
+# A thread that waits looks at a number so many times before it sleeps (27 ns each on Zen 4), as waking takes 30 to
+# 100 us; and a few times more when it has seen it change.
 LOOKS, AFTER = 10000, 150
 
 _lock = threading.Lock()

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from . import norm
+
 Array = NDArray[Any]
 
 # NumPy adds runs of 128 plainly before it adds in pairs; sums no longer than SMALL gain nothing from a detour.
@@ -35,6 +37,8 @@ def sum_pairwise(x: Array, axes: tuple[int, ...], keepdims: bool) -> Array:
         return small.astype(x.dtype) if half else small
     if not axes:
         return x.copy()
+    if not keepdims and axes == (0, *range(2, x.ndim)) and norm.fits(x):
+        return norm.total(x)
     wide = np.dtype(np.float32) if half else x.dtype
     # Work in memory order, where NumPy reads runs.
     order = sorted(range(x.ndim), key=lambda axis: -abs(x.strides[axis]))

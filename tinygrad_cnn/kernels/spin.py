@@ -5,6 +5,7 @@ Importing this module imports numba; it is for x86 processors.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numba
@@ -16,8 +17,15 @@ from numpy.typing import NDArray
 _int = ir.IntType(64)
 
 
-@intrinsic
-def _look(context: Any, address: Any) -> Any:
+def _compile(function: Callable[..., Any]) -> Any:
+    """A loop without the GIL, kept on disk if a folder is writable."""
+    try:
+        return numba.njit(nogil=True, cache=True)(function)
+    except (RuntimeError, OSError):  # no folder is writable
+        return numba.njit(nogil=True)(function)
+
+
+def _look_at(context: Any, address: Any) -> Any:
     """The int64 at an address, read anew each time, after a moment's pause."""
 
     def write(context: Any, b: Any, signature: Any, values: Any) -> Any:
@@ -28,7 +36,10 @@ def _look(context: Any, address: Any) -> Any:
     return types.int64(types.int64), write
 
 
-@numba.njit(nogil=True, cache=True)
+_look = intrinsic(_look_at)
+
+
+@_compile
 def wait(numbers: NDArray[Any], old: int, looks: int, after: int) -> bool:
     """Whether numbers[0] ceases to be `old` within so many looks; and then a moment more, of `after` looks.
 

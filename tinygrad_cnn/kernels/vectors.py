@@ -375,9 +375,9 @@ def correlate(
 ) -> None:
     """Windows of some blocks times kernels: (n h w c), w (panels terms lanes), bias (o) -> y (n ... o).
 
-    blocks (k 4): first and last image, first and last row of windows. window: strides, corner, size. Window (i, j) reads
-    runs of `length` values in an area of that size at (i, j)*stride + corner, `offsets` bytes from its start; its
-    result is y[n, place + step*(i, j)]. padded: room for what a block's rows of one image read.
+    blocks (k 4): first and last image, first and last row of windows. window: strides, corner, size. Window (i, j)
+    reads runs of `length` values in an area of that size at (i, j)*stride + corner, `offsets` bytes from its start;
+    its result is y[n, place + step*(i, j)]. padded: room for what a block's rows of one image read.
     """
     ((down, right), corner, size), (panels, terms, lanes) = window, w.shape
     c, o, width = x.shape[3], y.shape[3], (columns - 1) * right + size[1]

@@ -9,7 +9,7 @@ from ..basics import add
 from ..dtypes import common_dtype
 from ..flops import moves_data, one_per_output
 from ..graph import Tensor, method, wrap
-from ..kernels.mask import masked, rectified
+from ..kernels.sweeps import masked, positive, rectified
 from ..primitive import op
 from ..shapes import ShapeError, broadcast_shape
 
@@ -395,7 +395,7 @@ def relu(x: Any, /) -> Any:
     return rectified(x)
 
 
-relu.vjp(x=lambda g, out: mask(g, array_of(out) > 0))
+relu.vjp(x=lambda g, out: mask(g, positive(array_of(out))))
 relu.formula(x="∂out · 1[x > 0]")
 relu.flops(one_per_output)
 

@@ -1,4 +1,4 @@
-"""Values where a condition holds and zeros elsewhere, in one pass over memory."""
+"""Passes over the values of large arrays, one after the other in memory and shared by threads."""
 
 from __future__ import annotations
 
@@ -42,6 +42,34 @@ def rectified(x: Array) -> Array:
             return _back(_swept(_rectify, *flat), x)
     rectified: Array = np.maximum(x, _ZEROS.get(x.dtype, 0))
     return rectified
+
+
+def positive(x: Array) -> Array:
+    """x > 0, in the memory order of x."""
+    return _by_numpy(np.greater, np.dtype(bool), x, 0)
+
+
+def added(x: Array, y: Array) -> Array:
+    """x + y, in the memory order that they share."""
+    return _by_numpy(np.add, x.dtype, x, y)
+
+
+def _by_numpy(function: Any, dtype: np.dtype[Any], x: Any, y: Any) -> Array:
+    """What a function of NumPy makes of two arrays of one shape and dtype, or of one and a number."""
+    arrays = [x, y] if isinstance(y, np.ndarray) else [x]
+    flat = []
+    if x.size >= FEW and x.dtype.char in "fd" and all(a.shape == x.shape and a.dtype == x.dtype for a in arrays):
+        flat = _in_one_order(*arrays)
+    if not flat:
+        return np.asarray(function(x, y))
+    out = buffers.empty(flat[0].shape, dtype)
+
+    def body(first: int, last: int) -> None:
+        part = slice(first, last)
+        function(flat[0][part], flat[1][part] if len(flat) > 1 else y, out=out[part])
+
+    parallel.spans(body, len(out), float(len(out)))
+    return _back(out, x)
 
 
 def _in_one_order(*arrays: Array) -> list[Array]:
