@@ -75,10 +75,11 @@ OPTIONAL = {
 REQUIRED = {"numpy", "safetensors", "threadpoolctl"}
 OPTIONAL_AT_THE_TOP = {
     ("testing.strategies", "hypothesis"): "the module consists of strategies, and is loaded lazily",
-    ("kernels.spin", "llvmlite"): "the module consists of code for numba, and is loaded lazily",
-    ("kernels.spin", "numba"): "the module consists of code for numba, and is loaded lazily",
-    ("kernels.vectors", "numba"): "the module consists of code for numba, and is loaded lazily",
-    ("kernels.vectors", "llvmlite"): "the module consists of code for numba, and is loaded lazily",
+    **{
+        (f"kernels.{module}", target): "the module consists of code for numba, and is loaded lazily"
+        for module in ("instructions", "spin", "vectors")
+        for target in ("numba", "llvmlite")
+    },
 }
 
 LONGEST = 600  # lines, without generated ones

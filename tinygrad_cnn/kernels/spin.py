@@ -5,24 +5,14 @@ Importing this module imports numba; it is for x86 processors.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-import numba
 from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-_int = ir.IntType(64)
-
-
-def _compile(function: Callable[..., Any]) -> Any:
-    """A loop without the GIL, kept on disk if a folder is writable."""
-    try:
-        return numba.njit(nogil=True, cache=True)(function)
-    except (RuntimeError, OSError):  # no folder is writable
-        return numba.njit(nogil=True)(function)
+from .instructions import INT, njit
 
 
 def _look_at(context: Any, address: Any) -> Any:
@@ -31,7 +21,7 @@ def _look_at(context: Any, address: Any) -> Any:
     def write(context: Any, b: Any, signature: Any, values: Any) -> Any:
         pause = cgutils.get_or_insert_function(b.module, ir.FunctionType(ir.VoidType(), []), "llvm.x86.sse2.pause")
         b.call(pause, [])
-        return b.load_atomic(b.inttoptr(values[0], _int.as_pointer()), "acquire", 8)
+        return b.load_atomic(b.inttoptr(values[0], INT.as_pointer()), "acquire", 8)
 
     return types.int64(types.int64), write
 
@@ -39,7 +29,7 @@ def _look_at(context: Any, address: Any) -> Any:
 _look = intrinsic(_look_at)
 
 
-@_compile
+@njit
 def wait(numbers: NDArray[Any], old: int, looks: int, after: int) -> bool:
     """Whether numbers[0] ceases to be `old` within so many looks; and then a moment more, of `after` looks.
 

@@ -1,11 +1,10 @@
 """The inner loops of convolution in vector code, which numba compiles for processors with AVX2 or AVX-512: float32.
 
 A loop in Python leaves sums of products in memory; here a block of them stays in the vector registers, as in a BLAS.
-The building blocks are emitted as LLVM instructions (`block`, `to_tile`, `from_tile`, `spread_tile`, `kernel_tile`) and
-called with addresses by the loops below them. Nothing checks an address: the loops check the sizes of their arrays
+The building blocks are emitted as LLVM instructions and called with addresses by the loops below them. Nothing checks an address: the loops check the sizes of their arrays
 before they take any. Elsewhere the loops of tiles.py and the matrix products of conv_im2col.py compute the same.
 
-Importing this module imports numba. numba's copy on disk is as old as this file, so all vector code is in it.
+Importing this module imports numba.
 Source: Goto & van de Geijn, Anatomy of high-performance matrix multiplication (2008); Lavin & Gray (2015), sec. 4.3.
 """
 
@@ -14,120 +13,46 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import llvmlite.binding as llvm
-import numba
-import numpy as np
 from llvmlite import ir
-from numba.core import cgutils, types
-from numba.extending import intrinsic
+from numba.core import cgutils
 from numpy.typing import NDArray
 
+from .instructions import (
+    AVAILABLE,
+    FLOAT,
+    INT,
+    LANES,
+    VECTOR,
+    Value,
+    all_lanes,
+    at,
+    emits,
+    first_lanes,
+    load,
+    load_some,
+    njit,
+    pointer,
+    store,
+    store_some,
+)
+
+__all__ = [
+    "AVAILABLE",
+    "LANES",
+    "PANEL",
+    "correlate",
+    "correlate_tiles",
+    "correlate_tiles_weights",
+    "correlate_weights",
+    "kernels_to_tiles",
+]
+
 Array = NDArray[Any]
-
-# What the processor has, or NUMBA_CPU_FEATURES ("+avx2,-avx512f") says.
-_said = numba.config.CPU_FEATURES or llvm.get_host_cpu_features().flatten()
-_has = {name[1:] for name in _said.split(",") if name.startswith("+")}
-# Older LLVMs name the instructions that load and store some lanes otherwise.
-AVAILABLE = llvm.llvm_version_info[0] >= 16 and ("avx512f" in _has or {"avx2", "fma"} <= _has)
-LANES = 16 if "avx512f" in _has else 8
-PANEL = 2 * LANES  # outputs that a block computes at once; fewer are computed in one vector, or in half of one
-
 Pair = tuple[int, int]
 Window = tuple[Pair, Pair, Pair]
 Room = tuple[Array, Array, Array, Array, Array]
-_float, _int = ir.FloatType(), ir.IntType(64)
-_vector = ir.VectorType(_float, LANES)
 
-
-def _compile(function: Callable[..., Any]) -> Any:
-    """A loop without the GIL, kept on disk if a folder is writable."""
-    options = {"nogil": True, "error_model": "numpy"}
-    try:
-        return numba.njit(cache=True, **options)(function)
-    except (RuntimeError, OSError):  # no folder is writable
-        return numba.njit(**options)(function)
-
-
-# How instructions are written
-
-
-def _emits(names: str, write: Callable[..., None]) -> Any:
-    """A function of integers (addresses, bytes and counts) that compiled loops can call: `write` emits its body."""
-
-    def body(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        write(builder, *values)
-        return context.get_dummy_value()
-
-    arguments = names.split()
-    scope = {"signature": types.void(*[types.int64] * len(arguments)), "body": body}
-    # an intrinsic needs a function with named arguments
-    exec(f"def emitted(context, {', '.join(arguments)}):\n    return signature, body", scope)
-    return intrinsic(scope["emitted"])
-
-
-def _at(b: Any, address: Any, *steps: tuple[Any, int]) -> Any:
-    """address + the sum of step * count."""
-    for step, count in steps:
-        if count:
-            address = b.add(address, step if count == 1 else b.mul(step, _int(count)))
-    return address
-
-
-def _pointer(b: Any, address: Any, kind: Any) -> Any:
-    return b.inttoptr(address, kind.as_pointer())
-
-
-def _load(b: Any, address: Any, kind: Any = _vector) -> Any:
-    return b.load(_pointer(b, address, kind), align=4)
-
-
-def _store(b: Any, value: Any, address: Any) -> None:
-    b.store(value, _pointer(b, address, value.type), align=4)
-
-
-def _first(b: Any, count: Any, lanes: int) -> Any:
-    """The mask of the first `count` lanes."""
-    numbers = ir.Constant(ir.VectorType(_int, lanes), list(range(lanes)))
-    return b.icmp_signed("<", numbers, _all(b, count, lanes))
-
-
-def _all(b: Any, scalar: Any, lanes: int) -> Any:
-    """A vector of one value."""
-    nothing = ir.Constant(ir.VectorType(scalar.type, lanes), ir.Undefined)
-    single = b.insert_element(nothing, scalar, ir.IntType(32)(0))
-    return b.shuffle_vector(single, nothing, ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes))
-
-
-def _load_some(b: Any, address: Any, mask: Any) -> Any:
-    """Load the lanes of a mask, zeros elsewhere; what lies there is not touched."""
-    lanes = mask.type.count
-    kind = ir.VectorType(_float, lanes)
-    shape = ir.FunctionType(kind, [kind.as_pointer(), ir.IntType(32), mask.type, kind])
-    load = cgutils.get_or_insert_function(b.module, shape, f"llvm.masked.load.v{lanes}f32.p0")
-    return b.call(load, [_pointer(b, address, kind), ir.IntType(32)(4), mask, ir.Constant(kind, [0.0] * lanes)])
-
-
-def _store_some(b: Any, value: Any, address: Any, mask: Any) -> None:
-    shape = ir.FunctionType(ir.VoidType(), [value.type, value.type.as_pointer(), ir.IntType(32), mask.type])
-    store = cgutils.get_or_insert_function(b.module, shape, f"llvm.masked.store.v{mask.type.count}f32.p0")
-    b.call(store, [value, _pointer(b, address, value.type), ir.IntType(32)(4), mask])
-
-
-class _Value:
-    """A vector of the code being emitted, with arithmetic. A product and a sum may be rounded once (FMA)."""
-
-    def __init__(self, builder: Any, value: Any) -> None:
-        self.builder, self.value = builder, value
-
-    def __add__(self, other: _Value) -> _Value:
-        return _Value(self.builder, self.builder.fadd(self.value, other.value, flags=("contract",)))
-
-    def __sub__(self, other: _Value) -> _Value:
-        return _Value(self.builder, self.builder.fsub(self.value, other.value, flags=("contract",)))
-
-    def __rmul__(self, factor: float) -> _Value:
-        constant = ir.Constant(_vector, [float(np.float32(factor))] * LANES)
-        return _Value(self.builder, self.builder.fmul(constant, self.value, flags=("contract",)))
+PANEL = 2 * LANES  # outputs that a block computes at once; fewer are computed in one vector, or in half of one
 
 
 # A block of sums of products: out[m] = start[m] + sum over runs and k of a[m, run, k] b[run, k]
@@ -135,38 +60,38 @@ class _Value:
 
 def _write_block(b: Any, rows: int, vectors: int, lanes: int, arguments: dict[str, Any]) -> None:
     """`rows` rows of `vectors` vectors, whose sums stay in registers; see `_multiply` for the arguments."""
-    get, kind = arguments.__getitem__, ir.VectorType(_float, lanes)
-    mask = _first(b, b.sub(get("width"), _int(lanes * (vectors - 1))), lanes)
+    get, kind = arguments.__getitem__, ir.VectorType(FLOAT, lanes)
+    mask = first_lanes(b, b.sub(get("width"), INT(lanes * (vectors - 1))), lanes)
 
-    def load(address: Any, v: int) -> Any:
-        address = _at(b, address, (_int(4 * lanes), v))
-        return _load_some(b, address, mask) if v == vectors - 1 else _load(b, address, kind)
+    def part(address: Any, v: int) -> Any:
+        address = at(b, address, (INT(4 * lanes), v))
+        return load_some(b, address, mask) if v == vectors - 1 else load(b, address, kind)
 
     sums = {(m, v): cgutils.alloca_once(b, kind) for m in range(rows) for v in range(vectors)}
     for (m, v), total in sums.items():
-        b.store(load(_at(b, get("start"), (get("start_row"), m)), v), total)
-    place, factors = cgutils.alloca_once(b, _int), cgutils.alloca_once(b, _int)
+        b.store(part(at(b, get("start"), (get("start_row"), m)), v), total)
+    place, factors = cgutils.alloca_once(b, INT), cgutils.alloca_once(b, INT)
     b.store(get("b"), factors)
     with cgutils.for_range(b, get("runs")) as run:
-        offset = b.load(_pointer(b, b.add(get("offsets"), b.mul(run.index, _int(8))), _int))
+        offset = b.load(pointer(b, b.add(get("offsets"), b.mul(run.index, INT(8))), INT))
         b.store(b.add(get("a"), offset), place)
         with cgutils.for_range(b, get("length")):
             here, there = b.load(place), b.load(factors)
-            values = [load(there, v) for v in range(vectors)]
+            values = [part(there, v) for v in range(vectors)]
             for m in range(rows):
-                scalar = b.load(_pointer(b, _at(b, here, (get("by_row"), m)), _float), align=4)
-                factor = _all(b, scalar, lanes)
+                scalar = b.load(pointer(b, at(b, here, (get("by_row"), m)), FLOAT), align=4)
+                factor = all_lanes(b, scalar, lanes)
                 for v in range(vectors):
                     product = b.fmul(factor, values[v], flags=("contract",))
                     b.store(b.fadd(b.load(sums[m, v]), product, flags=("contract",)), sums[m, v])
             b.store(b.add(here, get("by_term")), place)
             b.store(b.add(there, get("step")), factors)
     for (m, v), total in sums.items():
-        address = _at(b, get("out"), (get("out_row"), m), (_int(4 * lanes), v))
+        address = at(b, get("out"), (get("out_row"), m), (INT(4 * lanes), v))
         if v == vectors - 1:
-            _store_some(b, b.load(total), address, mask)
+            store_some(b, b.load(total), address, mask)
         else:
-            _store(b, b.load(total), address)
+            store(b, b.load(total), address)
 
 
 _BLOCK = "a by_row by_term offsets runs length b step start start_row out out_row width"
@@ -179,9 +104,9 @@ def _write_blocks(b: Any, rows: Any, *values: Any) -> None:
     """
     arguments = dict(zip(_BLOCK.split(), values, strict=True))
     apart = b.icmp_signed("!=", arguments["start"], arguments["out"])
-    again = b.and_(apart, b.icmp_signed(">=", rows, _int(8)))
-    blocks = b.lshr(b.add(rows, b.select(again, _int(7), _int(0))), _int(3))
-    rest = b.select(again, _int(0), b.and_(rows, _int(7)))
+    again = b.and_(apart, b.icmp_signed(">=", rows, INT(8)))
+    blocks = b.lshr(b.add(rows, b.select(again, INT(7), INT(0))), INT(3))
+    rest = b.select(again, INT(0), b.and_(rows, INT(7)))
 
     def block(first: Any, size: int, vectors: int, lanes: int) -> None:
         moved = {
@@ -192,28 +117,28 @@ def _write_blocks(b: Any, rows: Any, *values: Any) -> None:
 
     def all_rows(vectors: int, lanes: int) -> None:
         with cgutils.for_range(b, blocks) as loop:
-            first, latest = b.shl(loop.index, _int(3)), b.sub(rows, _int(8))
+            first, latest = b.shl(loop.index, INT(3)), b.sub(rows, INT(8))
             block(b.select(b.icmp_signed("<", first, latest), first, latest), 8, vectors, lanes)
-        with b.if_then(b.icmp_signed("!=", b.and_(rest, _int(4)), _int(0))):
-            block(b.and_(rows, _int(-8)), 4, vectors, lanes)
+        with b.if_then(b.icmp_signed("!=", b.and_(rest, INT(4)), INT(0))):
+            block(b.and_(rows, INT(-8)), 4, vectors, lanes)
         for size in (3, 2, 1):
-            with b.if_then(b.icmp_signed("==", b.and_(rest, _int(3)), _int(size))):
-                block(b.and_(rows, _int(-4)), size, vectors, lanes)
+            with b.if_then(b.icmp_signed("==", b.and_(rest, INT(3)), INT(size))):
+                block(b.and_(rows, INT(-4)), size, vectors, lanes)
 
-    with b.if_else(b.icmp_signed(">", arguments["width"], _int(LANES))) as (wide, narrow):
+    with b.if_else(b.icmp_signed(">", arguments["width"], INT(LANES))) as (wide, narrow):
         with wide:
             all_rows(2, LANES)
-        with narrow, b.if_else(b.icmp_signed(">", arguments["width"], _int(LANES // 2))) as (whole, half):
+        with narrow, b.if_else(b.icmp_signed(">", arguments["width"], INT(LANES // 2))) as (whole, half):
             with whole:
                 all_rows(1, LANES)
             with half:
                 all_rows(1, LANES // 2)
 
 
-_blocks = _emits("rows " + _BLOCK, _write_blocks)
+_blocks = emits("rows " + _BLOCK, _write_blocks)
 
 
-@_compile
+@njit
 def _multiply(
     rows: int,
     a: int,
@@ -276,23 +201,21 @@ def _kernel(w: Sequence[Any]) -> list[Any]:
     return [(1 / 4) * w[0], even + odd, even - odd, near + far, near - far, w[2]]
 
 
-def _square(b: Any, side: int, address: Any, by_row: Any, by_column: Any) -> list[list[_Value]]:
+def _square(b: Any, side: int, address: Any, by_row: Any, by_column: Any) -> list[list[Value]]:
     """side x side vectors from memory."""
-    return [
-        [_Value(b, _load(b, _at(b, address, (by_row, i), (by_column, j)))) for j in range(side)] for i in range(side)
-    ]
+    return [[Value(b, load(b, at(b, address, (by_row, i), (by_column, j)))) for j in range(side)] for i in range(side)]
 
 
 def _transform(side: int, sums: Any, bias: str = "") -> Any:
     """out[i, j] = the transform of side x side vectors, plus a bias if it has one; memory steps in bytes."""
 
     def write(b: Any, address: Any, row: Any, column: Any, out: Any, out_row: Any, out_column: Any, *bias: Any) -> None:
-        added = [_Value(b, _load(b, place)) for place in bias]
+        added = [Value(b, load(b, place)) for place in bias]
         for i, line in enumerate(_twice(sums, _square(b, side, address, row, column))):
             for j, value in enumerate(line):
-                _store(b, sum(added, value).value, _at(b, out, (out_row, i), (out_column, j)))
+                store(b, sum(added, value).value, at(b, out, (out_row, i), (out_column, j)))
 
-    return _emits(f"address row column out out_row out_column {bias}", write)
+    return emits(f"address row column out out_row out_column {bias}", write)
 
 
 _to_tile, _spread_tile = _transform(6, _pixels), _transform(4, _spread)
@@ -302,19 +225,19 @@ _from_tile = _transform(6, _outputs, "bias")
 
 def _write_sizes(b: Any, address: Any, count: Any, out: Any) -> None:
     """Add the sums of |x| and x^2 of `count` vectors to two float64 at out, and keep the largest |x| in a third."""
-    kind = ir.FunctionType(_vector, [_vector])
+    kind = ir.FunctionType(VECTOR, [VECTOR])
     size = cgutils.get_or_insert_function(b.module, kind, f"llvm.fabs.v{LANES}f32")
-    totals = [cgutils.alloca_once(b, _vector) for _ in range(3)]
+    totals = [cgutils.alloca_once(b, VECTOR) for _ in range(3)]
     for total in totals:
-        b.store(ir.Constant(_vector, [0.0] * LANES), total)
+        b.store(ir.Constant(VECTOR, [0.0] * LANES), total)
     with cgutils.for_range(b, count) as loop:
-        x = b.call(size, [_load(b, b.add(address, b.mul(loop.index, _int(4 * LANES))))])
+        x = b.call(size, [load(b, b.add(address, b.mul(loop.index, INT(4 * LANES))))])
         so_far, squares, most = map(b.load, totals)
         b.store(b.fadd(so_far, x), totals[0])
         b.store(b.fadd(squares, b.fmul(x, x)), totals[1])
         b.store(b.select(b.fcmp_ordered(">", x, most), x, most), totals[2])
     for k, total in enumerate(totals):
-        place = _pointer(b, b.add(out, _int(8 * k)), ir.DoubleType())
+        place = pointer(b, b.add(out, INT(8 * k)), ir.DoubleType())
         result, vector = b.load(place), b.load(total)
         for lane in range(LANES):
             value = b.fpext(b.extract_element(vector, ir.IntType(32)(lane)), ir.DoubleType())
@@ -323,21 +246,21 @@ def _write_sizes(b: Any, address: Any, count: Any, out: Any) -> None:
 
 
 def _write_copy(b: Any, to: Any, source: Any, count: Any) -> None:
-    cgutils.raw_memcpy(b, *(_pointer(b, address, ir.IntType(8)) for address in (to, source)), count, 1)
+    cgutils.raw_memcpy(b, *(pointer(b, address, ir.IntType(8)) for address in (to, source)), count, 1)
 
 
 def _write_clear(b: Any, to: Any, count: Any) -> None:
-    cgutils.memset(b, _pointer(b, to, ir.IntType(8)), count, 0)
+    cgutils.memset(b, pointer(b, to, ir.IntType(8)), count, 0)
 
 
-_sizes = _emits("address count out", _write_sizes)
-_copy, _clear = _emits("to source count", _write_copy), _emits("to count", _write_clear)
+_sizes = emits("address count out", _write_sizes)
+_copy, _clear = emits("to source count", _write_copy), emits("to count", _write_clear)
 
 
 # Convolution without columns: the windows are read where they are
 
 
-@_compile
+@njit
 def _copy_padded(x: Array, n: int, row: int, column: int, height: int, width: int, channels: int, out: Array) -> None:
     """The pixels from (row, column) on of image n, with zeros outside: (n h w c) -> out (height*width*channels)."""
     h, w, c = x.shape[1:]
@@ -358,7 +281,7 @@ def _copy_padded(x: Array, n: int, row: int, column: int, height: int, width: in
             _clear(to + (j * channels + c) * 4, (channels - c) * 4)
 
 
-@_compile
+@njit
 def correlate(
     x: Array,
     blocks: Array,
@@ -407,7 +330,7 @@ def correlate(
                     )  # fmt: skip
 
 
-@_compile
+@njit
 def correlate_weights(
     x: Array,
     g: Array,
@@ -463,7 +386,7 @@ def correlate_weights(
 # Winograd's chain on a chunk of tiles; winograd.py explains it
 
 
-@_compile
+@njit
 def kernels_to_tiles(w: Array, u: Array) -> None:
     """G w G^T: (3 3 c panels*lanes) -> u (36 panels c lanes)."""
     panels, c, lanes = u.shape[1:]
@@ -477,7 +400,7 @@ def kernels_to_tiles(w: Array, u: Array) -> None:
                 _kernel_tile(source, 3 * one, one, u.ctypes.data + ((p * c + k) * lanes + e) * 4, 6 * line, line)
 
 
-@_compile
+@njit
 def _pixels_to_tiles(
     x: Array, block: Array, tw: int, corner: Pair, channels: int, padded: Array, v: Array, seen: Array
 ) -> None:
@@ -507,7 +430,7 @@ def _pixels_to_tiles(
                     to += LANES * 4
 
 
-@_compile
+@njit
 def correlate_tiles(
     x: Array, blocks: Array, tw: int, corner: Pair, u: Array, bias: Array, y: Array, room: Room, seen: Array
 ) -> None:
@@ -563,7 +486,7 @@ def correlate_tiles(
                     t += 1
 
 
-@_compile
+@njit
 def correlate_tiles_weights(
     x: Array,
     g: Array,
