@@ -110,8 +110,7 @@ def conv2d_input_grad(
     kernel = (w.shape[2], w.shape[3])
     if min(before) >= 0 and _few_products(name, g, w, kernel, stride, dilation, groups, w.shape[1]):
         # With stride 1 it is the correlation of g with the turned kernels, input and output channels swapped.
-        turned = w[:, :, ::-1, ::-1].swapaxes(0, 1)
-        x, rest = winograd.forward(_last(g), turned, None, before, size, trust=name == "winograd")
+        x, rest = winograd.forward(_last(g), w, None, before, size, turned=True, trust=name == "winograd")
         if len(rest):
             again = im2col.conv2d_input_grad(g[rest], w, size, stride, padding, dilation, groups)
             x[rest] = again.transpose(0, 2, 3, 1)

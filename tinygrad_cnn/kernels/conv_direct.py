@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import buffers, compiled, parallel
+from .packing import lanes_of, packed, unpacked
 
 Array = NDArray[Any]
 Pair = tuple[int, int]
@@ -43,7 +44,8 @@ def conv2d(x: Array, w: Array, b: Array | None, stride: Pair, corner: Pair, dila
     o, c, kh, kw = w.shape
     y = buffers.empty((len(x), *out, o))
     taps = Taps([p * dilation[0] - corner[0] for p in range(kh)], [q * dilation[1] - corner[1] for q in range(kw)], c)
-    _correlate(x, w.transpose(2, 3, 1, 0), b, taps, stride, y, (0, 0), (1, 1), out)
+    kernels = packed(w, list(range(kh * kw)), lanes_of(o))
+    _correlate(x, kernels, b, taps, stride, y, (0, 0), (1, 1), out)
     return y
 
 
@@ -61,9 +63,10 @@ def input_grad(g: Array, w: Array, size: Pair, stride: Pair, corner: Pair, dilat
             columns = _phase(j + corner[1], kw, stride[1], dilation[1])
             if rows and columns:
                 taps = Taps([t for t, _ in rows], [t for t, _ in columns], o)
-                part = w[:, :, [p for _, p in rows]][:, :, :, [q for _, q in columns]].transpose(2, 3, 0, 1)
+                chosen = [p * kw + q for _, p in rows for _, q in columns]
+                kernels = packed(w, chosen, lanes_of(c), swapped=True)
                 out = (-(-(size[0] - i) // stride[0]), -(-(size[1] - j) // stride[1]))
-                _correlate(g, part, None, taps, (1, 1), x, (i, j), stride, out)
+                _correlate(g, kernels, None, taps, (1, 1), x, (i, j), stride, out)
     return x
 
 
@@ -75,7 +78,7 @@ def weight_grad(x: Array, g: Array, size: Pair, stride: Pair, corner: Pair, dila
     terms = kh * kw * c
     blocks = _blocks(n, oh, stride[0] * width * c * 4, ow * terms * o)
     parts = parallel.pieces(len(blocks), -(-len(blocks) // max(1, min(PARTS, SUMS // (4 * terms * o)))))
-    lanes = _lanes(o)
+    lanes = lanes_of(o)
     dw = np.zeros((len(parts), -(-o // lanes), terms, lanes), F)
     vectors, offsets = compiled.vectors(), taps.offsets(width)
     rows = _rows(blocks)
@@ -93,8 +96,7 @@ def weight_grad(x: Array, g: Array, size: Pair, stride: Pair, corner: Pair, dila
     total = dw[0]
     for more in dw[1:]:
         total += more
-    # (panels kh*kw*c lanes) -> (o c kh kw)
-    return np.ascontiguousarray(total.swapaxes(1, 2).reshape(-1, kh, kw, c)[:o].transpose(0, 3, 1, 2))
+    return unpacked(total.reshape(len(total), kh * kw, c, lanes), o, c).reshape(o, c, kh, kw)
 
 
 class Taps:
@@ -145,10 +147,12 @@ def _correlate(
     step: Pair,
     out: Pair,
 ) -> None:
-    """The correlation of x with w (rows columns c o) into y at place + step*(i, j) for (i, j) in range(*out)."""
-    o, c = w.shape[3], x.shape[3]
-    packed, bias = _panels(w.reshape(-1, o), b)
-    width, terms = taps.width(out[1], stride), packed.shape[1]
+    """The correlation of x with w (panels taps c lanes) into y at place + step*(i, j) for (i, j) in range(*out)."""
+    (panels, _, c, lanes), o = w.shape, y.shape[3]
+    kernels, bias = w.reshape(panels, -1, lanes), np.zeros(panels * lanes, F)
+    if b is not None:
+        bias[:o] = b
+    width, terms = taps.width(out[1], stride), kernels.shape[1]
     blocks = _blocks(len(x), out[0], stride[0] * width * c * 4, out[1] * terms * o)
     vectors, offsets = compiled.vectors(), taps.offsets(width)
     room = taps.area(_rows(blocks), stride) * width * c
@@ -156,28 +160,9 @@ def _correlate(
     def body(first: int, last: int) -> None:
         padded, some = parallel.scratch("padded", room), blocks[first:last]
         window = taps.window(stride)
-        vectors.correlate(x, some, window, offsets, taps.length, packed, bias, y, place, step, out[1], padded)
+        vectors.correlate(x, some, window, offsets, taps.length, kernels, bias, y, place, step, out[1], padded)
 
     parallel.spans(body, len(blocks), len(x) * out[0] * out[1] * terms * o / FASTER)
-
-
-def _lanes(o: int) -> int:
-    """How many of o outputs a block of vector code computes: half a vector, one or two."""
-    vectors = compiled.vectors()
-    return int(next(m for m in (vectors.LANES // 2, vectors.LANES, vectors.PANEL) if o <= m or m == vectors.PANEL))
-
-
-def _panels(w: Array, b: Array | None) -> tuple[Array, Array]:
-    """(terms o), (o) -> (panels terms lanes), (panels*lanes): the outputs in panels as wide as vectors, with zeros."""
-    (terms, o), lanes = w.shape, _lanes(w.shape[1])
-    panels = -(-o // lanes)
-    packed, bias = np.zeros((panels, terms, lanes), F), np.zeros(panels * lanes, F)
-    for p in range(panels):
-        part = w[:, p * lanes : (p + 1) * lanes]
-        packed[p, :, : part.shape[1]] = part
-    if b is not None:
-        bias[:o] = b
-    return packed, bias
 
 
 def _blocks(n: int, rows: int, by_row: int, steps: int) -> Array:

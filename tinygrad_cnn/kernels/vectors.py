@@ -1,8 +1,9 @@
 """The inner loops of convolution in vector code, which numba compiles for processors with AVX2 or AVX-512: float32.
 
 A loop in Python leaves sums of products in memory; here a block of them stays in the vector registers, as in a BLAS.
-The building blocks are emitted as LLVM instructions and called with addresses by the loops below them. Nothing checks an address: the loops check the sizes of their arrays
-before they take any. Elsewhere the loops of tiles.py and the matrix products of conv_im2col.py compute the same.
+The building blocks are emitted as LLVM instructions and called with addresses by the loops below them. Nothing checks
+an address: the loops check the sizes of their arrays before they take any. Elsewhere the loops of tiles.py and the
+matrix products of conv_im2col.py compute the same.
 
 Importing this module imports numba.
 Source: Goto & van de Geijn, Anatomy of high-performance matrix multiplication (2008); Lavin & Gray (2015), sec. 4.3.
@@ -387,17 +388,17 @@ def correlate_weights(
 
 
 @njit
-def kernels_to_tiles(w: Array, u: Array) -> None:
-    """G w G^T: (3 3 c panels*lanes) -> u (36 panels c lanes)."""
+def kernels_to_tiles(w: Array, channels: Pair, u: Array) -> None:
+    """G w G^T for some input channels: (panels 9 c lanes) -> u (36 panels c lanes)."""
     panels, c, lanes = u.shape[1:]
-    if w.shape != (3, 3, c, panels * lanes) or len(u) != 36 or lanes % LANES:
+    if w.shape != (panels, 9, c, lanes) or len(u) != 36 or lanes % LANES or channels[0] < 0 or channels[1] > c:
         raise ValueError("kernels_to_tiles: the arrays do not fit")
-    one, line = c * panels * lanes * 4, u.size // 36 * 4
-    for k in range(c):
-        for p in range(panels):
+    one, line = c * lanes * 4, u.size // 36 * 4
+    for p in range(panels):
+        for k in range(channels[0], channels[1]):
             for e in range(0, lanes, LANES):
-                source = w.ctypes.data + ((k * panels + p) * lanes + e) * 4
-                _kernel_tile(source, 3 * one, one, u.ctypes.data + ((p * c + k) * lanes + e) * 4, 6 * line, line)
+                source, to = ((p * 9 * c + k) * lanes + e) * 4, ((p * c + k) * lanes + e) * 4
+                _kernel_tile(w.ctypes.data + source, 3 * one, one, u.ctypes.data + to, 6 * line, line)
 
 
 @njit

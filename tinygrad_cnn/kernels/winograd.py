@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import buffers, compiled, parallel
+from .packing import lanes_of, packed, unpacked
 from .tiles import KERNEL, F, from_tiles, spread_tiles, to_tiles
 
 Array = NDArray[Any]
@@ -28,7 +29,7 @@ Span = tuple[int, int]
 BLOCK, LARGE_BLOCK = 2**20, 2**21
 LEAST = 64
 # The weight gradient is summed up in at most so many parts, and bytes of them.
-PARTS, SUMS = 8, 2**24
+PARTS, SUMS = 8, 2**23
 ROOM = 16  # values between two lines
 FASTER = 8  # multiplications in the time of one elementary step of `parallel.run`
 
@@ -36,20 +37,24 @@ FASTER = 8  # multiplications in the time of one elementary step of `parallel.ru
 # small values beside the large one. The second rule is for small images, where one outlier is most of the square.
 SQUARES = 64.0
 MEANS = 256.0
+NONE = np.zeros(0, np.int64)
 
 
 def forward(
-    x: Array, w: Array, b: Array | None, padding: Pair, out: Pair, *, trust: bool = False
+    x: Array, w: Array, b: Array | None, padding: Pair, out: Pair, *, turned: bool = False, trust: bool = False
 ) -> tuple[Array, Array]:
     """The convolution, and the images for which it must be done directly: (n h w c), (o c 3 3) -> (n *out o), (k).
 
-    padding: zeros above and to the left; what is needed below and to the right is there. `trust` takes outliers.
+    padding: zeros above and to the left; what is needed below and to the right is there. turned: with the kernels
+    turned by half a circle and their inputs and outputs swapped, as for the gradient to the image. `trust` takes
+    outliers.
     """
-    largest = float(abs(w).max(initial=0))
-    tiles = Tiles(x.shape, (*out, len(w)))
-    y = buffers.empty((len(x), *out, len(w)))
+    largest = max(float(w.max(initial=0)), -float(w.min(initial=0)))
+    o = w.shape[turned]
+    tiles = Tiles(x.shape, (*out, o))
+    y = buffers.empty((len(x), *out, o))
     seen = np.zeros((len(x), tiles.down, 3))  # of every image and row of tiles that begins a block
-    chunk = (_forward_vectors if compiled.vectors() else _forward)(tiles, x, w, b, padding, y, seen)
+    chunk = (_forward_vectors if compiled.vectors() else _forward)(tiles, x, w, turned, b, padding, y, seen)
     parallel.spans(chunk, len(tiles.blocks), tiles.steps / FASTER)
     # Nothing finite may overflow in the transforms, whose factors are below 1e3.
     limit = 1e35 / max(x.shape[3] * largest, 1e-38) if np.isfinite(largest) else -1
@@ -61,20 +66,34 @@ def weight_grad(x: Array, g: Array, padding: Pair, *, trust: bool = False) -> Ar
     tiles = Tiles(x.shape, g.shape[1:], LEAST)
     seen = np.zeros((2, len(x), tiles.down, 3))
     # Each part of the blocks has its own sum; the sums are added in their order.
-    most = max(2, min(PARTS, SUMS // (144 * tiles.c * tiles.o), len(tiles.blocks) // 2))
-    parts = parallel.pieces(len(tiles.blocks), -(-len(tiles.blocks) // most))
-    total = np.zeros((len(parts), 36, tiles.c, tiles.o), F)
+    most = max(1, min(PARTS, max(4, SUMS // (144 * tiles.c * tiles.o)), len(tiles.blocks) // 2))
+    parts = parallel.pieces(len(tiles.blocks), -(-len(tiles.blocks) // most)) or [(0, 0)]
+    total = buffers.empty((len(parts), 36, tiles.c, tiles.o))
     part = (_weights_vectors if compiled.vectors() else _weights)(tiles, x, g, padding, seen)
-    parallel.run(lambda k: part(*parts[k], total[k]), len(parts), tiles.steps / FASTER)
+
+    def body(k: int) -> None:
+        total[k] = 0
+        part(*parts[k], total[k])
+
+    def add_up(first: int, last: int) -> None:
+        for more in flat[1:, first:last]:
+            flat[0, first:last] += more
+
+    parallel.run(body, len(parts), tiles.steps / FASTER)
     if len(_refused(seen[0], x.shape, trust)) or len(_refused(seen[1], g.shape, trust)):
         return None
-    summed = total[0] if len(total) else np.zeros((36, tiles.c, tiles.o), F)
-    for more in total[1:]:
-        summed += more
-    # (36 c*o) -> (3 3 c o) -> (o c 3 3)
+    flat = total.reshape(len(total), 36 * tiles.c * tiles.o)
+    parallel.spans(add_up, flat.shape[1], float(flat.size))
     with parallel.one_blas_thread():
-        dw = (KERNEL.T @ summed.reshape(36, -1)).reshape(3, 3, tiles.c, tiles.o)[:, :, : x.shape[3], : g.shape[3]]
-    return np.ascontiguousarray(dw.transpose(3, 2, 0, 1)) if np.isfinite(dw).all() else None
+        dw = KERNEL.T @ total[0].reshape(36, -1)
+    return _kernels(dw.reshape(9, tiles.c, tiles.o), x.shape[3], g.shape[3]) if np.isfinite(dw).all() else None
+
+
+def _kernels(dw: Array, c: int, o: int) -> Array:
+    """(9 channels outputs) -> (o c 3 3), without the channels and outputs that were added."""
+    if compiled.available():
+        return unpacked(dw[None], o, c).reshape(o, c, 3, 3)
+    return np.ascontiguousarray(dw[:, :c, :o].transpose(2, 1, 0)).reshape(o, c, 3, 3)
 
 
 class Tiles:
@@ -88,7 +107,7 @@ class Tiles:
         vectors = compiled.vectors()
         self.lanes = o
         if vectors:
-            self.lanes = vectors.LANES if o <= vectors.LANES else vectors.PANEL
+            self.lanes = lanes_of(o, vectors.LANES)
             c, o = (-(-m // lanes) * lanes for m, lanes in ((c, vectors.LANES), (o, self.lanes)))
         self.c, self.o, self.panels = c, o, o // self.lanes if o else 0
         self.down, self.along = -(-oh // 4), -(-ow // 4)
@@ -125,10 +144,12 @@ class Tiles:
 
 
 def _forward(
-    tiles: Tiles, x: Array, w: Array, b: Array | None, padding: Pair, y: Array, seen: Array
+    tiles: Tiles, x: Array, w: Array, turned: bool, b: Array | None, padding: Pair, y: Array, seen: Array
 ) -> Callable[[int, int], None]:
     """Computes the outputs of a span of blocks, step by step."""
     h, c, o = x.shape[1], tiles.c, tiles.o
+    if turned:
+        w = w[:, :, ::-1, ::-1].swapaxes(0, 1)
     with parallel.one_blas_thread():
         u = (KERNEL @ w.transpose(2, 3, 1, 0).reshape(9, c * o)).reshape(36, c, o)
     bias = np.zeros(o, F) if b is None else b
@@ -148,16 +169,15 @@ def _forward(
 
 
 def _forward_vectors(
-    tiles: Tiles, x: Array, w: Array, b: Array | None, padding: Pair, y: Array, seen: Array
+    tiles: Tiles, x: Array, w: Array, turned: bool, b: Array | None, padding: Pair, y: Array, seen: Array
 ) -> Callable[[int, int], None]:
     """The same in one call."""
-    vectors, (o, c) = compiled.vectors(), w.shape[:2]
-    kernels, u = np.zeros((3, 3, tiles.c, tiles.o), F), np.empty((36, tiles.panels, tiles.c, tiles.lanes), F)
-    kernels[:, :, :c, :o] = w.transpose(2, 3, 1, 0)
-    vectors.kernels_to_tiles(kernels, u)
-    bias = np.zeros(tiles.o, F)
+    vectors, bias = compiled.vectors(), np.zeros(tiles.o, F)
+    kernels = packed(w, list(range(9))[:: -1 if turned else 1], tiles.lanes, channels=tiles.c, swapped=turned)
+    u = buffers.empty((36, tiles.panels, tiles.c, tiles.lanes))
+    parallel.spans(lambda *channels: vectors.kernels_to_tiles(kernels, channels, u), tiles.c, 0.5 * u.size)
     if b is not None:
-        bias[:o] = b
+        bias[: len(b)] = b
 
     def chunk(first: int, last: int) -> None:
         blocks = tiles.blocks[first:last]
@@ -232,12 +252,27 @@ def _measure(x: Array, n0: int, n1: int, r0: int, r1: int, lanes: Array, seen: A
 
 def _refused(seen: Array, shape: tuple[int, ...], trust: bool, limit: float = np.inf) -> Array:
     """The images that are not finite, go beyond the limit, or have outliers."""
-    size = shape[1] * shape[2] * shape[3]
-    sums, squares, most = seen[:, :, 0].sum(1), seen[:, :, 1].sum(1), seen[:, :, 2].max(1, initial=0)
-    fine = np.isfinite(sums) & np.isfinite(squares) & (most <= limit)
-    if not trust:
-        fine &= (most * most * size <= SQUARES**2 * squares) & (most * size <= MEANS * sums)
-    return np.flatnonzero(~fine)
+    refused = np.zeros(len(seen), np.bool_)
+    outliers = (np.inf, np.inf) if trust else (SQUARES**2, MEANS)
+    any_refused = _judge(seen, float(shape[1] * shape[2] * shape[3]), limit, *outliers, refused)
+    return np.flatnonzero(refused) if any_refused else NONE
+
+
+@compiled.compiled
+def _judge(seen: Array, size: float, limit: float, most_squares: float, most_means: float, refused: Array) -> bool:
+    found = False
+    for n in range(len(seen)):
+        sums, squares, most = 0.0, 0.0, 0.0
+        for i in range(seen.shape[1]):
+            sums += seen[n, i, 0]
+            squares += seen[n, i, 1]
+            most = max(most, seen[n, i, 2])
+        fine = np.isfinite(sums) and np.isfinite(squares) and most <= limit
+        if most > 0 and not (most * most * size <= most_squares * squares and most * size <= most_means * sums):
+            fine = False
+        refused[n] = not fine
+        found = found or not fine
+    return found
 
 
 def _tiles(v: Array, count: int, c: int) -> Array:
