@@ -1,12 +1,16 @@
 """Fresh arrays for results, from memory that earlier results have left.
 
 The first touch of new memory costs a page fault every 4 kB: of a result of 1.6 MB as long as relu takes to fill it.
-A training step makes arrays of the same sizes again and again, so what is freed is kept for the next of its size.
+A training step makes arrays of the same sizes again and again. They are cut from slabs, the first place that fits, so
+that what is touched is little more than what is in use at once.
 """
 
 from __future__ import annotations
 
 import math
+import os
+import threading
+from collections import deque
 from typing import Any
 
 import numpy as np
@@ -15,53 +19,104 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 
 SMALLEST = 2**16  # bytes; below it the C library does the same
-MOST, SIZES = 2**28, 64  # bytes that are kept at most, and different sizes
-ALIGNED = 64
+PAGE = 4096  # bytes: places begin and end at multiples of it in their slab
+SLAB = 2**26  # bytes; a larger array has a slab of its own
+MOST = 2**28  # bytes of slabs, beyond which one that is free is given up
 
-# The free memory by its size. Each step on it is one call that cannot be interrupted: `_Block.__del__` may run
-# anywhere, in any thread, where a lock could be held.
-_free: dict[int, list[Array]] = {}
+
+class _Slab:
+    """A piece of memory and its free places, (start, stop) in order, none of which touches another."""
+
+    def __init__(self, size: int) -> None:
+        whole = np.empty(size + PAGE, np.uint8)
+        start = -whole.ctypes.data % PAGE
+        self.memory = whole[start : start + size]
+        self.free = [(0, size)]
+
+    def take(self, size: int) -> int | None:
+        """Where the first place of this size begins; None if there is none."""
+        for k, (start, stop) in enumerate(self.free):
+            if stop - start >= size:
+                self.free[k : k + 1] = [(start + size, stop)] if stop - start > size else []
+                return start
+        return None
+
+    def give(self, start: int, stop: int) -> None:
+        """Free a place, and join it to those that touch it."""
+        places = self.free
+        k = next((k for k, place in enumerate(places) if place[0] > start), len(places))
+        first, last = k, k
+        if k < len(places) and places[k][0] == stop:
+            stop, last = places[k][1], k + 1
+        if k and places[k - 1][1] == start:
+            start, first = places[k - 1][0], k - 1
+        places[first:last] = [(start, stop)]
+
+    def is_free(self) -> bool:
+        """Whether nothing of it is in use."""
+        return self.free == [(0, len(self.memory))]
+
+
+_slabs: list[_Slab] = []
+_turn = threading.Lock()  # of what changes the slabs
+# What arrays have left, to be freed by the next call of `empty`: `_Block.__del__` may run anywhere, in any thread, even
+# within `empty`, and an append cannot be interrupted.
+_left: deque[tuple[_Slab, int, int]] = deque()
 
 
 class _Block:
     """Memory that an array borrows: the array's base, so that it lives as long as the array and its views."""
 
-    __slots__ = ("__array_interface__", "memory")
+    __slots__ = ("__array_interface__", "place")
 
-    def __init__(self, memory: Array) -> None:
-        self.memory = memory
-        self.__array_interface__ = memory.__array_interface__
+    def __init__(self, slab: _Slab, start: int, stop: int) -> None:
+        self.place = slab, start, stop
+        self.__array_interface__ = slab.memory[start:stop].__array_interface__
 
     def __del__(self) -> None:
-        if _free is not None:  # at the end of the interpreter
-            keep(self.memory)
-
-
-def keep(memory: Array) -> None:
-    """Leave memory for later arrays; when MOST bytes or SIZES sizes are kept, all of them are given up first."""
-    if kept() + memory.nbytes > MOST or len(_free) >= SIZES:
-        _free.clear()
-    _free.setdefault(memory.nbytes, []).append(memory)
-
-
-def kept() -> int:
-    """The bytes that are kept."""
-    return sum(size * len(arrays) for size, arrays in list(_free.items()))
+        if _left is not None:  # at the end of the interpreter
+            _left.append(self.place)
 
 
 def empty(shape: tuple[int, ...], dtype: Any = np.float32) -> Array:
     """np.empty: an array with anything in it. Its memory may be that of an array that is gone."""
     dtype = np.dtype(dtype)
     needed = math.prod(shape) * dtype.itemsize
-    if needed < SMALLEST:
+    # Whoever finds the slabs in use does without them: waiting, in a finalizer perhaps, could be waiting for oneself.
+    if needed < SMALLEST or not _turn.acquire(blocking=False):
         return np.empty(shape, dtype)
-    step = 1 << (needed.bit_length() - 4)  # at most an eighth more than needed
-    size = -(-needed // step) * step
     try:
-        memory = _free[size].pop()
-    except (KeyError, IndexError):
-        whole = np.empty(size + ALIGNED, np.uint8)
-        start = -whole.ctypes.data % ALIGNED
-        memory = whole[start : start + size]
-    array: Array = np.asarray(_Block(memory))[:needed].view(dtype).reshape(shape)
+        block = _block(-(-needed // PAGE) * PAGE)
+    finally:
+        _turn.release()
+    array: Array = np.asarray(block)[:needed].view(dtype).reshape(shape)
     return array
+
+
+def _block(size: int) -> _Block:
+    while _left:
+        slab, *place = _left.popleft()
+        slab.give(*place)
+    for slab in _slabs:
+        start = slab.take(size)
+        if start is not None:
+            return _Block(slab, start, start + size)
+    held = size
+    for slab in list(_slabs):
+        if held + len(slab.memory) > MOST and slab.is_free():
+            _slabs.remove(slab)
+        else:
+            held += len(slab.memory)
+    slab = _Slab(max(SLAB, size))
+    _slabs.append(slab)
+    slab.take(size)
+    return _Block(slab, 0, size)
+
+
+def _after_fork() -> None:
+    global _turn
+    _turn = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
