@@ -36,6 +36,7 @@ _chosen: ContextVar[str] = ContextVar("conv_algorithm", default="auto")
 # 'auto' takes Winograd from so many channels on, in and out: (with numba, without). Measured on Zen 4 with AVX-512.
 FEWEST = (16, 32)
 PIXELS = 128  # and from so many pixels of all images on: for fewer, transforming the kernels costs more than it saves
+PIXELS_KEPT = 32  # unless that has been done before
 
 
 @contextmanager
@@ -71,27 +72,32 @@ def conv2d(
     dilation: Pair,
     groups: int,
     out: Pair | None = None,
+    *,
+    keep: bool = False,
 ) -> Array:
     """Cross-correlate images with kernels: y[n,o,i,j] = b[o] + sum x[n,c,i*s+p*d,j*s+q*d] w[o,c,p,q] over c, p, q.
 
     (n c h w), (o c/groups kh kw), (o) -> (n o oh ow), oh = (h + top + bottom - d*(kh-1) - 1) // s + 1
 
     float16 is summed in float32 and rounded once. `out` asks for the first oh x ow windows only.
+    keep: what is made of the kernels, for another call with them.
     """
     name = _chosen.get()
     size = out or _out((x.shape[2], x.shape[3]), (w.shape[2], w.shape[3]), stride, padding, dilation)
     if name == "loops":
         return loops.conv2d(x, w, b, stride, padding, dilation, groups, size)
     corner = (padding[0][0], padding[1][0])
-    if _few_products(name, x, w, (w.shape[2], w.shape[3]), stride, dilation, groups, len(w)):
+    if _few_products(
+        name, x, w, (w.shape[2], w.shape[3]), stride, dilation, groups, len(w), PIXELS_KEPT if keep else PIXELS
+    ):
         bias = b if b is None or b.dtype == x.dtype else b.astype(x.dtype)
-        y, rest = winograd.forward(_last(x), w, bias, corner, size, trust=name == "winograd")
+        y, rest = winograd.forward(_last(x), w, bias, corner, size, trust=name == "winograd", keep=keep)
         if len(rest):
             again = im2col.conv2d(x[rest], w, b, stride, padding, dilation, groups, size)
             y[rest] = again.transpose(0, 2, 3, 1)
         return y.transpose(0, 3, 1, 2)
     if _in_vectors(name, (w.shape[2], w.shape[3]), stride, dilation, groups, x, w):
-        y = direct.conv2d(_last(x), w, b, stride, corner, dilation, size).transpose(0, 3, 1, 2)
+        y = direct.conv2d(_last(x), w, b, stride, corner, dilation, size, keep=keep).transpose(0, 3, 1, 2)
         return y.astype(np.result_type(x, w), copy=False)
     return im2col.conv2d(x, w, b, stride, padding, dilation, groups, size)
 
@@ -144,7 +150,15 @@ def conv2d_weight_grad(
 
 
 def _few_products(
-    name: str, x: Array, other: Array, kernel: Pair, stride: Pair, dilation: Pair, groups: int, o: int
+    name: str,
+    x: Array,
+    other: Array,
+    kernel: Pair,
+    stride: Pair,
+    dilation: Pair,
+    groups: int,
+    o: int,
+    pixels: int = PIXELS,
 ) -> bool:
     """Whether this is for Winograd, as far as shapes and dtypes say."""
     if name in ("im2col", "direct") or (kernel, stride, dilation, groups) != ((3, 3), (1, 1), (1, 1), 1):
@@ -153,7 +167,7 @@ def _few_products(
         return False
     if name == "winograd":
         return True
-    return bool(min(x.shape[1], o) >= FEWEST[not compiled.available()] and len(x) * x.shape[2] * x.shape[3] >= PIXELS)
+    return bool(min(x.shape[1], o) >= FEWEST[not compiled.available()] and len(x) * x.shape[2] * x.shape[3] >= pixels)
 
 
 def _in_vectors(name: str, kernel: Pair, stride: Pair, dilation: Pair, groups: int, *arrays: Array) -> bool:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import buffers, compiled, parallel
-from .packing import lanes_of, packed, unpacked
+from .packing import kept, lanes_of, packed, padded, unpacked
 
 Array = NDArray[Any]
 Pair = tuple[int, int]
@@ -39,13 +39,32 @@ def fits(kernel: Pair, stride: Pair, dilation: Pair, groups: int, *arrays: Array
     )
 
 
-def conv2d(x: Array, w: Array, b: Array | None, stride: Pair, corner: Pair, dilation: Pair, out: Pair) -> Array:
-    """Forward: (n h w c), (o c kh kw), (o) -> (n *out o). corner: zeros above and to the left."""
+def conv2d(
+    x: Array,
+    w: Array,
+    b: Array | None,
+    stride: Pair,
+    corner: Pair,
+    dilation: Pair,
+    out: Pair,
+    *,
+    keep: bool = False,
+) -> Array:
+    """Forward: (n h w c), (o c kh kw), (o) -> (n *out o). corner: zeros above and to the left.
+
+    keep: the kernels as they are packed, for another call with them.
+    """
     o, c, kh, kw = w.shape
     y = buffers.empty((len(x), *out, o))
     taps = Taps([p * dilation[0] - corner[0] for p in range(kh)], [q * dilation[1] - corner[1] for q in range(kw)], c)
-    kernels = packed(w, list(range(kh * kw)), lanes_of(o))
-    _correlate(x, kernels, b, taps, stride, y, (0, 0), (1, 1), out)
+    lanes = lanes_of(o)
+
+    def in_panels() -> tuple[Array, Array]:
+        kernels = packed(w, list(range(kh * kw)), lanes)
+        return kernels, padded(b, len(kernels) * lanes)
+
+    kernels, bias = kept("direct", w, b, in_panels) if keep else in_panels()
+    _correlate(x, kernels, bias, taps, stride, y, (0, 0), (1, 1), out)
     return y
 
 
@@ -65,8 +84,9 @@ def input_grad(g: Array, w: Array, size: Pair, stride: Pair, corner: Pair, dilat
                 taps = Taps([t for t, _ in rows], [t for t, _ in columns], o)
                 chosen = [p * kw + q for _, p in rows for _, q in columns]
                 kernels = packed(w, chosen, lanes_of(c), swapped=True)
+                bias = padded(None, len(kernels) * lanes_of(c))
                 out = (-(-(size[0] - i) // stride[0]), -(-(size[1] - j) // stride[1]))
-                _correlate(g, kernels, None, taps, (1, 1), x, (i, j), stride, out)
+                _correlate(g, kernels, bias, taps, (1, 1), x, (i, j), stride, out)
     return x
 
 
@@ -84,12 +104,12 @@ def weight_grad(x: Array, g: Array, size: Pair, stride: Pair, corner: Pair, dila
     rows = _rows(blocks)
 
     def body(first: int, last: int) -> None:
-        padded = parallel.scratch("padded", taps.area(rows, stride) * width * c)
+        pixels = parallel.scratch("padded", taps.area(rows, stride) * width * c)
         lines, panel = parallel.scratch("lines", rows, np.int64), parallel.scratch("panel", rows * ow * lanes)
         for part in range(first, last):
             some = blocks[slice(*parts[part])]
             vectors.correlate_weights(
-                x, g, some, taps.window(stride), offsets, taps.length, dw[part], padded, lines, panel
+                x, g, some, taps.window(stride), offsets, taps.length, dw[part], pixels, lines, panel
             )
 
     parallel.spans(body, len(parts), g.size * terms / FASTER)
@@ -139,7 +159,7 @@ def _phase(at: int, kernel: int, stride: int, dilation: int) -> list[tuple[int, 
 def _correlate(
     x: Array,
     w: Array,
-    b: Array | None,
+    bias: Array,
     taps: Taps,
     stride: Pair,
     y: Array,
@@ -147,20 +167,21 @@ def _correlate(
     step: Pair,
     out: Pair,
 ) -> None:
-    """The correlation of x with w (panels taps c lanes) into y at place + step*(i, j) for (i, j) in range(*out)."""
+    """The correlation of x with w (panels taps c lanes) plus bias (panels*lanes), into y.
+
+    Window (i, j) of range(*out) goes to y[place + step*(i, j)].
+    """
     (panels, _, c, lanes), o = w.shape, y.shape[3]
-    kernels, bias = w.reshape(panels, -1, lanes), np.zeros(panels * lanes, F)
-    if b is not None:
-        bias[:o] = b
+    kernels = w.reshape(panels, -1, lanes)
     width, terms = taps.width(out[1], stride), kernels.shape[1]
     blocks = _blocks(len(x), out[0], stride[0] * width * c * 4, out[1] * terms * o)
     vectors, offsets = compiled.vectors(), taps.offsets(width)
     room = taps.area(_rows(blocks), stride) * width * c
 
     def body(first: int, last: int) -> None:
-        padded, some = parallel.scratch("padded", room), blocks[first:last]
+        pixels, some = parallel.scratch("padded", room), blocks[first:last]
         window = taps.window(stride)
-        vectors.correlate(x, some, window, offsets, taps.length, kernels, bias, y, place, step, out[1], padded)
+        vectors.correlate(x, some, window, offsets, taps.length, kernels, bias, y, place, step, out[1], pixels)
 
     parallel.spans(body, len(blocks), len(x) * out[0] * out[1] * terms * o / FASTER)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,12 +13,37 @@ from . import compiled
 Array = NDArray[Any]
 F = np.float32
 
+MOST = 2**26  # bytes of transformed kernels that are kept
+_kept: dict[tuple[str, int, tuple[int, ...]], tuple[list[Array], tuple[Any, ...]]] = {}
+
 
 def lanes_of(outputs: int, least: int = 0) -> int:
     """How many of so many outputs a block of vector code computes: half a vector, one or two; `least` of them."""
     vectors = compiled.vectors()
     widths = (vectors.LANES // 2, vectors.LANES, vectors.PANEL)
     return int(next(m for m in widths if m >= least and (outputs <= m or m == vectors.PANEL)))
+
+
+def kept(kind: str, w: Array, b: Array | None, make: Callable[[], tuple[Any, ...]]) -> tuple[Any, ...]:
+    """What `make` makes of the kernels w and their bias, first an array; made once, as long as they hold the same values.
+
+    They are compared with copies: whoever has changed them need not have said so.
+    """
+    place = (kind, w.ctypes.data, w.shape)
+    values = [np.ascontiguousarray(a).view(f"u{a.itemsize}") for a in ((w,) if b is None else (w, b))]  # nan is itself
+    found = _kept.pop(place, None)
+    if found is None or not _same(found[0], values):
+        found = ([a.copy() for a in values], make())
+    _kept[place] = found
+    while len(_kept) > 1 and sum(made[0].nbytes for _, made in list(_kept.values())) > MOST:
+        _kept.pop(next(iter(_kept)), None)  # the one that has not been asked for longest
+    return found[1]
+
+
+def _same(old: list[Array], new: list[Array]) -> bool:
+    return len(old) == len(new) and all(
+        a.shape == b.shape and bool((a == b).all()) for a, b in zip(old, new, strict=True)
+    )
 
 
 def packed(w: Array, taps: list[int], lanes: int, *, channels: int = 0, swapped: bool = False) -> Array:
@@ -31,6 +57,14 @@ def packed(w: Array, taps: list[int], lanes: int, *, channels: int = 0, swapped:
     flat = np.ascontiguousarray(w, F).reshape(o, c, kh * kw)
     _pack(flat, np.array(taps, np.int64), inputs, outputs, swapped, out)
     return out
+
+
+def padded(b: Array | None, length: int) -> Array:
+    """A bias, or zeros if there is none, with zeros for outputs that there are not: (o) -> (length)."""
+    bias = np.zeros(length, F)
+    if b is not None:
+        bias[: len(b)] = b
+    return bias
 
 
 def unpacked(dw: Array, o: int, c: int) -> Array:

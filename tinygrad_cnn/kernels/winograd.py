@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import buffers, compiled, parallel
-from .packing import lanes_of, packed, unpacked
+from .packing import kept, lanes_of, packed, padded, unpacked
 from .tiles import KERNEL, F, from_tiles, spread_tiles, to_tiles
 
 Array = NDArray[Any]
@@ -41,20 +41,28 @@ NONE = np.zeros(0, np.int64)
 
 
 def forward(
-    x: Array, w: Array, b: Array | None, padding: Pair, out: Pair, *, turned: bool = False, trust: bool = False
+    x: Array,
+    w: Array,
+    b: Array | None,
+    padding: Pair,
+    out: Pair,
+    *,
+    turned: bool = False,
+    trust: bool = False,
+    keep: bool = False,
 ) -> tuple[Array, Array]:
     """The convolution, and the images for which it must be done directly: (n h w c), (o c 3 3) -> (n *out o), (k).
 
     padding: zeros above and to the left; what is needed below and to the right is there. turned: with the kernels
     turned by half a circle and their inputs and outputs swapped, as for the gradient to the image. `trust` takes
-    outliers.
+    outliers. keep: the transformed kernels, for another call with them.
     """
-    largest = max(float(w.max(initial=0)), -float(w.min(initial=0)))
     o = w.shape[turned]
     tiles = Tiles(x.shape, (*out, o))
     y = buffers.empty((len(x), *out, o))
     seen = np.zeros((len(x), tiles.down, 3))  # of every image and row of tiles that begins a block
-    chunk = (_forward_vectors if compiled.vectors() else _forward)(tiles, x, w, turned, b, padding, y, seen)
+    method = _forward_vectors if compiled.vectors() else _forward
+    chunk, largest = method(tiles, x, w, turned, b, padding, y, seen, keep)
     parallel.spans(chunk, len(tiles.blocks), tiles.steps / FASTER)
     # Nothing finite may overflow in the transforms, whose factors are below 1e3.
     limit = 1e35 / max(x.shape[3] * largest, 1e-38) if np.isfinite(largest) else -1
@@ -144,9 +152,9 @@ class Tiles:
 
 
 def _forward(
-    tiles: Tiles, x: Array, w: Array, turned: bool, b: Array | None, padding: Pair, y: Array, seen: Array
-) -> Callable[[int, int], None]:
-    """Computes the outputs of a span of blocks, step by step."""
+    tiles: Tiles, x: Array, w: Array, turned: bool, b: Array | None, padding: Pair, y: Array, seen: Array, keep: bool
+) -> tuple[Callable[[int, int], None], float]:
+    """What computes the outputs of a span of blocks, step by step; and the largest |w|."""
     h, c, o = x.shape[1], tiles.c, tiles.o
     if turned:
         w = w[:, :, ::-1, ::-1].swapaxes(0, 1)
@@ -165,25 +173,33 @@ def _forward(
                 np.matmul(_tiles(v, count, c), u, out=_tiles(m, count, o))
             from_tiles(m, bias, images, rows, tiles.along, y)
 
-    return chunk
+    return chunk, _largest(w)
+
+
+def _largest(w: Array) -> float:
+    return max(float(w.max(initial=0)), -float(w.min(initial=0)))
 
 
 def _forward_vectors(
-    tiles: Tiles, x: Array, w: Array, turned: bool, b: Array | None, padding: Pair, y: Array, seen: Array
-) -> Callable[[int, int], None]:
+    tiles: Tiles, x: Array, w: Array, turned: bool, b: Array | None, padding: Pair, y: Array, seen: Array, keep: bool
+) -> tuple[Callable[[int, int], None], float]:
     """The same in one call."""
-    vectors, bias = compiled.vectors(), np.zeros(tiles.o, F)
-    kernels = packed(w, list(range(9))[:: -1 if turned else 1], tiles.lanes, channels=tiles.c, swapped=turned)
-    u = buffers.empty((36, tiles.panels, tiles.c, tiles.lanes))
-    parallel.spans(lambda *channels: vectors.kernels_to_tiles(kernels, channels, u), tiles.c, 0.5 * u.size)
-    if b is not None:
-        bias[: len(b)] = b
+    vectors = compiled.vectors()
+
+    def transformed() -> tuple[Array, Array, float]:
+        order = list(range(9))[:: -1 if turned else 1]
+        kernels = packed(w, order, tiles.lanes, channels=tiles.c, swapped=turned)
+        u = buffers.empty((36, tiles.panels, tiles.c, tiles.lanes))
+        parallel.spans(lambda *channels: vectors.kernels_to_tiles(kernels, channels, u), tiles.c, 0.5 * u.size)
+        return u, padded(b, tiles.o), _largest(w)
+
+    u, bias, largest = kept(f"tiles, turned: {turned}", w, b, transformed) if keep else transformed()
 
     def chunk(first: int, last: int) -> None:
         blocks = tiles.blocks[first:last]
         vectors.correlate_tiles(x, blocks, tiles.along, padding, u, bias, y, tiles.room(), seen)
 
-    return chunk
+    return chunk, largest
 
 
 def _weights(tiles: Tiles, x: Array, g: Array, padding: Pair, seen: Array) -> Callable[[int, int, Array], None]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..geometry import Conv2dGeometry, conv2d_geometry, conv_transpose2d_geometry
 from ..kernels import conv as kernels
+from ..modes import is_grad_enabled
 from ..primitive import op
 from ..shapes import ShapeError
 from .index import getitem
@@ -47,7 +48,9 @@ def conv2d(
     at = conv2d_geometry(x.shape, w.shape, stride, padding, dilation, groups, strict=strict)
     if b is not None and b.shape != w.shape[:1]:
         raise ShapeError(f"conv2d: the bias has shape {b.shape}; it needs one value for each filter, {w.shape[:1]}")
-    return kernels.conv2d(x, w, b, at.stride, at.padding, at.dilation, at.groups)
+    # Without gradients the kernels stay as they are from one batch to the next.
+    keep = not is_grad_enabled()
+    return kernels.conv2d(x, w, b, at.stride, at.padding, at.dilation, at.groups, keep=keep)
 
 
 @op
