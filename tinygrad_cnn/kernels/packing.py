@@ -25,7 +25,7 @@ def lanes_of(outputs: int, least: int = 0) -> int:
 
 
 def kept(kind: str, w: Array, b: Array | None, make: Callable[[], tuple[Any, ...]]) -> tuple[Any, ...]:
-    """What `make` makes of the kernels w and their bias, first an array; made once, as long as they hold the same values.
+    """What `make` makes of the kernels w and their bias, first an array; once, as long as they hold the same values.
 
     They are compared with copies: whoever has changed them need not have said so.
     """

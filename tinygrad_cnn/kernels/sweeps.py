@@ -31,6 +31,15 @@ def masked(x: Array, keep: Array) -> Array:
     return np.where(keep, x, x.dtype.type(0))
 
 
+def masked_positive(x: Array, where: Array) -> Array:
+    """x where `where` > 0, else 0, in the memory order of `where`. Of one shape and dtype, or broadcast."""
+    if x.size >= SMALL and x.shape == where.shape and x.dtype == where.dtype and x.dtype.char in "fd":
+        flat = _in_one_order(x, where) or _in_one_order(_ordered_as(where, x), where)
+        if flat and compiled.available():
+            return _back(_swept(_mask_positive, *flat), where)
+    return masked(x, where > 0)
+
+
 def rectified(x: Array) -> Array:
     """max(x, 0), where nan stays and -0.0 becomes 0.0, in the memory order of x.
 
@@ -44,32 +53,22 @@ def rectified(x: Array) -> Array:
     return rectified
 
 
-def positive(x: Array) -> Array:
-    """x > 0, in the memory order of x."""
-    return _by_numpy(np.greater, np.dtype(bool), x, 0)
-
-
 def added(x: Array, y: Array) -> Array:
     """x + y, in the memory order that they share."""
-    return _by_numpy(np.add, x.dtype, x, y)
-
-
-def _by_numpy(function: Any, dtype: np.dtype[Any], x: Any, y: Any) -> Array:
-    """What a function of NumPy makes of two arrays of one shape and dtype, or of one and a number."""
-    arrays = [x, y] if isinstance(y, np.ndarray) else [x]
     flat = []
-    if x.size >= FEW and x.dtype.char in "fd" and all(a.shape == x.shape and a.dtype == x.dtype for a in arrays):
-        flat = _in_one_order(*arrays)
+    if x.size >= FEW and x.shape == y.shape and x.dtype == y.dtype and x.dtype.char in "fd":
+        flat = _in_one_order(x, y)
     if not flat:
-        return np.asarray(function(x, y))
-    out = buffers.empty(flat[0].shape, dtype)
+        return np.asarray(x + y)
+    first, second = flat
+    total = buffers.empty(first.shape, x.dtype)
 
-    def body(first: int, last: int) -> None:
-        part = slice(first, last)
-        function(flat[0][part], flat[1][part] if len(flat) > 1 else y, out=out[part])
+    def body(start: int, stop: int) -> None:
+        part = slice(start, stop)
+        np.add(first[part], second[part], out=total[part])
 
-    parallel.spans(body, len(out), float(len(out)))
-    return _back(out, x)
+    parallel.spans(body, len(total), float(len(total)))
+    return _back(total, x)
 
 
 def _in_one_order(*arrays: Array) -> list[Array]:
@@ -123,6 +122,12 @@ def _swept(loop: Any, x: Array, *others: Array) -> Array:
 def _mask(x: Array, keep: Array, y: Array) -> None:
     for e in range(len(y)):
         y[e] = x[e] if keep[e] else 0
+
+
+@compiled.compiled
+def _mask_positive(x: Array, where: Array, y: Array) -> None:
+    for e in range(len(y)):
+        y[e] = x[e] if where[e] > 0 else 0
 
 
 @compiled.compiled
