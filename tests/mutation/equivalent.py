@@ -21,7 +21,6 @@ EQUIVALENT: dict[str, str] = {
     r"conv\._cropped: y\.shape\[2:\] -> y\.shape": IDLE,
     r"conv\._cropped: \(h, w\) -> \(w, h\)": IDLE,
     r"conv\._cropped: (2: -> : \(2\)|2 -> 3 \(2\)|h -> shape|w -> shape)": IDLE,
-    r"relu\.x: array_of\(out\) -> out": CONSTANT,
     r"relu\.x: asks for x as out": "relu(x) > 0 where x > 0, nan included",
     r"elementwise\._pow_base_gradient: if isinstance\(y, .* -> if False: .*": IDLE,
     r"elementwise\._pow_base_gradient: (y -> g|y -> x)": "neither is ever a plain number: the general path is taken",
