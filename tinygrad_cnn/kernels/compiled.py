@@ -48,6 +48,16 @@ def vectors() -> Any:
 
 
 @functools.cache
+def pool_vectors() -> Any:
+    """The module of pooling in vector code, pool_vectors.py; None where there is no vector code."""
+    if vectors() is None:
+        return None
+    from . import pool_vectors as module
+
+    return module
+
+
+@functools.cache
 def spin() -> Any:
     """The module that waits without sleeping, spin.py; None where there is no vector code."""
     if vectors() is None:

@@ -96,10 +96,11 @@ def load_some(b: Any, address: Any, mask: Any) -> Any:
 
 
 def store_some(b: Any, value: Any, address: Any, mask: Any) -> None:
-    """Write the lanes of a mask; what lies beside them is not touched."""
+    """Write the lanes of a mask, float32 or int32; what lies beside them is not touched."""
     shape = ir.FunctionType(ir.VoidType(), [value.type, value.type.as_pointer(), ir.IntType(32), mask.type])
-    store = cgutils.get_or_insert_function(b.module, shape, f"llvm.masked.store.v{mask.type.count}f32.p0")
-    b.call(store, [value, pointer(b, address, value.type), ir.IntType(32)(4), mask])
+    kind = "f32" if isinstance(value.type.element, ir.FloatType) else "i32"
+    found = cgutils.get_or_insert_function(b.module, shape, f"llvm.masked.store.v{mask.type.count}{kind}.p0")
+    b.call(found, [value, pointer(b, address, value.type), ir.IntType(32)(4), mask])
 
 
 class Value:

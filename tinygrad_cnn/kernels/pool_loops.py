@@ -41,8 +41,15 @@ def max_pool2d(
     order = slice(None, None, -1 if ties == "last" else 1)
     rows, columns = np.repeat(across, kernel[1])[order].copy(), np.tile(along, kernel[0])[order].copy()
 
+    vectors = compiled.pool_vectors() if x.dtype.char == "f" and winners.itemsize == 4 else None
+
     def body(part: slice) -> None:
-        _maxima(_last(x, part), rows, columns, *steps, y[part], winners[part])
+        images = _last(x, part)
+        if vectors:
+            at = parallel.scratch("cells", 2 * len(rows), np.int32).reshape(2, len(rows))
+            vectors.maxima(images, (0, len(images)), rows, columns, *steps, y[part], winners[part], at)
+        else:
+            _maxima(images, rows, columns, *steps, y[part], winners[part])
 
     _in_spans(body, n, y.size * kernel[0] * kernel[1])
     return y.transpose(0, 3, 1, 2), winners.transpose(0, 3, 1, 2)
