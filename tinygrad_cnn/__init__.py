@@ -1,12 +1,10 @@
 """tinygrad_cnn: a small autograd engine for convolutional networks, to read, check, see and use."""
 
 import importlib
-from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from . import data, inplace, nn, optim, protocols  # noqa: F401  (they hand the Tensor its methods)
 from .backprop import grad
-from .diagram import draw
 from .graph import Tensor, from_numpy
 from .interchange import CheckpointError, load, save
 from .kernels.conv import conv_algorithm
@@ -87,6 +85,7 @@ from .shapes import ShapeError
 
 if TYPE_CHECKING:
     from . import testing
+    from .diagram import draw
 
 __version__ = "0.1.0"
 __all__ = [
@@ -200,8 +199,10 @@ __all__ = [
 
 if not TYPE_CHECKING:
 
-    def __getattr__(name: str) -> ModuleType:
-        """`tinygrad_cnn.testing`, imported when first asked for."""
+    def __getattr__(name: str) -> Any:
+        """`tinygrad_cnn.testing` and `draw`, imported when first asked for: a training run needs neither."""
         if name == "testing":
             return importlib.import_module(".testing", __name__)
+        if name == "draw":
+            return importlib.import_module(".diagram", __name__).draw
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,7 +1,5 @@
 """The UCI handwritten digits, 1797 real images of 8 x 8 pixels that travel with the package."""
 
-from importlib.resources import files
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,6 +17,8 @@ def digits(split: str | None = None) -> tuple[NDArray[np.float32], NDArray[np.in
     """
     if split not in ("train", "test", None):
         raise ValueError(f"digits: split={split!r}; it is 'train', 'test', or None for all images")
+    from importlib.resources import files  # 10 ms of the package's import
+
     with (
         files("tinygrad_cnn.data").joinpath("digits.npz").open("rb") as stored,
         np.load(stored, allow_pickle=False) as archive,
