@@ -1,10 +1,12 @@
 """tinygrad_cnn: a small autograd engine for convolutional networks, to read, check, see and use."""
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 from . import data, inplace, nn, optim, protocols  # noqa: F401  (they hand the Tensor its methods)
 from .backprop import grad
+from .diagram import draw
 from .graph import Tensor, from_numpy
 from .interchange import CheckpointError, load, save
 from .kernels.conv import conv_algorithm
@@ -85,7 +87,6 @@ from .shapes import ShapeError
 
 if TYPE_CHECKING:
     from . import testing
-    from .diagram import draw
 
 __version__ = "0.1.0"
 __all__ = [
@@ -199,10 +200,8 @@ __all__ = [
 
 if not TYPE_CHECKING:
 
-    def __getattr__(name: str) -> Any:
-        """`tinygrad_cnn.testing` and `draw`, imported when first asked for: a training run needs neither."""
+    def __getattr__(name: str) -> ModuleType:
+        """`tinygrad_cnn.testing`, imported when first asked for."""
         if name == "testing":
             return importlib.import_module(".testing", __name__)
-        if name == "draw":
-            return importlib.import_module(".diagram", __name__).draw
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

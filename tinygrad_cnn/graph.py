@@ -303,6 +303,23 @@ class Tensor:
         def flip(self, *axes: Any, dims: Any = None, axis: Any = None) -> "Tensor": ...
         def float(self) -> "Tensor": ...
         def ge(self, y: Any, /) -> "Tensor": ...
+        def graph(
+            self,
+            model: Any = None,
+            inputs: Mapping[str, Any] | None = None,
+            view: str = "ops",
+            depth: builtins.int | None = None,
+            fold: builtins.bool | None = None,
+            params: str = "nodes",
+            focus: str | None = None,
+            hops: builtins.int = 2,
+            max_nodes: builtins.int = 400,
+            title: str | None = None,
+            legend: builtins.bool = True,
+            direction: str = "TB",
+            theme: str = "auto",
+            label: Callable[..., Any] | None = None,
+        ) -> Any: ...
         def greater(self, y: Any, /) -> "Tensor": ...
         def greater_equal(self, y: Any, /) -> "Tensor": ...
         def gt(self, y: Any, /) -> "Tensor": ...
