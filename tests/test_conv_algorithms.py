@@ -297,3 +297,21 @@ def test_an_outlier_in_the_last_row_that_a_tile_reads_is_seen(way, monkeypatch):
     y = conv.conv2d(x, w, None, (1, 1), NONE, (1, 1), 1)
     with tg.conv_algorithm("im2col"):
         assert np.array_equal(y[1], conv.conv2d(x[1:], w, None, (1, 1), NONE, (1, 1), 1)[0])
+
+
+@pytest.mark.parametrize("top", [0, 2, 3, 5, 6])
+def test_an_outlier_in_any_row_is_seen_whatever_the_padding_and_the_blocks(way, monkeypatch, top):
+    monkeypatch.setattr(winograd, "BLOCK", 1)
+    monkeypatch.setattr(winograd, "LARGE_BLOCK", 1)
+    monkeypatch.setattr(winograd, "LEAST", 1)
+    x, w = images(8, (1, 16, 12, 9))
+    g = normal((1, 16, 11 + top, 9), 9)
+    params = (1, 1), ((top, 1), (1, 1)), (1, 1), 1
+    for row in range(12):
+        spoilt = x.copy()
+        spoilt[0, 3, row, 5] = np.nan
+        with tg.conv_algorithm("winograd"):
+            y, dw = conv.conv2d(spoilt, w, None, *params), conv.conv2d_weight_grad(spoilt, g, (3, 3), *params)
+        with tg.conv_algorithm("im2col"):
+            assert np.array_equal(y, conv.conv2d(spoilt, w, None, *params), equal_nan=True)
+            assert np.array_equal(dw, conv.conv2d_weight_grad(spoilt, g, (3, 3), *params), equal_nan=True)
