@@ -3,6 +3,8 @@
 It is called with raw addresses, so a wrong one would not be an error but another array's wrong value.
 """
 
+import ctypes
+import mmap
 import os
 import platform
 import subprocess
@@ -79,14 +81,31 @@ class Guarded:
         self.arrays.clear()
 
 
-@pytest.fixture
-def guarded(monkeypatch):
-    guarded = Guarded()
-    monkeypatch.setattr(parallel, "scratch", guarded.scratch)
-    monkeypatch.setattr(buffers, "empty", guarded.buffer)
+class Fenced(Guarded):
+    """Arrays that end where a page ends, or begin where one begins, beside pages that nobody may read."""
+
+    sides = np.random.default_rng(0)
+
+    def empty(self, shape, dtype=float):
+        shape = shape if isinstance(shape, tuple) else (shape,)
+        size, page = int(np.prod(shape)) * np.dtype(dtype).itemsize, mmap.PAGESIZE
+        pages = -(-max(size, 1) // page)
+        memory = np.frombuffer(mmap.mmap(-1, (pages + 2) * page), np.uint8)
+        for edge in (0, pages + 1):
+            assert ctypes.CDLL(None).mprotect(ctypes.c_void_p(memory.ctypes.data + edge * page), page, 0) == 0
+        start = page if self.sides.random() < 0.5 else (pages + 1) * page - size
+        self.arrays.append(memory)
+        return memory[start : start + size].view(dtype).reshape(shape)
+
+    def check(self):
+        self.arrays.clear()
+
+
+def use(guarded, patch):
+    patch.setattr(parallel, "scratch", guarded.scratch)
+    patch.setattr(buffers, "empty", guarded.buffer)
     for module in (conv_direct, winograd):
-        monkeypatch.setattr(module, "np", guarded)
-    return guarded
+        patch.setattr(module, "np", guarded)
 
 
 OUTPUTS = [1, 3, 5, 8, 9, 16, 17, 31, 32, 33, 40, 70]
@@ -109,16 +128,10 @@ def problem(rng, three_by_three):
     return (n, c, o), *map(tuple, (kernel, stride, dilation, corner, size, out))
 
 
-@needs_vectors
-@pytest.mark.parametrize("blocks", ["whole", "small"])
-@pytest.mark.parametrize("seed", range(4))
-def test_nothing_is_read_or_written_outside_an_array(guarded, monkeypatch, seed, blocks):
-    if blocks == "small":
-        monkeypatch.setattr(conv_direct, "BLOCK", 2**10)
-        monkeypatch.setattr(winograd, "BLOCK", 1)
-        monkeypatch.setattr(winograd, "LEAST", 1)
+def compute(guarded, seed, problems):
+    """All maps of both modules for some random problems."""
     rng = np.random.default_rng(seed)
-    for trial in range(40):
+    for trial in range(problems):
         (n, c, o), kernel, stride, dilation, corner, size, out = problem(rng, trial % 2)
         x, g = (guarded.copy(rng.standard_normal(s).astype(F)) for s in ((n, *size, c), (n, *out, o)))
         w, b = (guarded.copy(rng.standard_normal(s).astype(F)) for s in ((o, c, *kernel), (o,)))
@@ -139,7 +152,30 @@ def test_nothing_is_read_or_written_outside_an_array(guarded, monkeypatch, seed,
         guarded.check()
 
 
-def test_a_guard_sees_a_value_outside(guarded):
+@needs_vectors
+@pytest.mark.parametrize("blocks", ["whole", "small"])
+@pytest.mark.parametrize("seed", range(4))
+def test_nothing_is_written_outside_an_array_and_nothing_outside_gets_into_a_result(monkeypatch, seed, blocks):
+    if blocks == "small":
+        monkeypatch.setattr(conv_direct, "BLOCK", 2**10)
+        monkeypatch.setattr(winograd, "BLOCK", 1)
+        monkeypatch.setattr(winograd, "LEAST", 1)
+    guarded = Guarded()
+    use(guarded, monkeypatch)
+    compute(guarded, seed, 40)
+
+
+@needs_vectors
+@pytest.mark.skipif(sys.platform != "linux", reason="asks for memory in Linux's way")
+def test_not_even_a_value_that_is_not_used_is_read_outside_an_array():
+    program = "import pytest, test_vectors as t\nf = t.Fenced()\nt.use(f, pytest.MonkeyPatch())\nt.compute(f, 0, 100)"
+    env = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"}
+    process = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=env)
+    assert (process.returncode, process.stderr) == (0, "")
+
+
+def test_a_guard_sees_a_value_outside():
+    guarded = Guarded()
     for place in (-1, 5):
         guarded.zeros(5, F)
         guarded.arrays[-1][GUARD // 4 + place] = 0
