@@ -15,6 +15,15 @@ from tinygrad_cnn.ops import norm as ops
 pytestmark = pytest.mark.skipif(not compiled.available(), reason="numba is not installed, or refused")
 
 
+@pytest.fixture(autouse=True, scope="module")
+def three_threads():
+    """Where parallel.SMALL is 0, work is cut into spans of unequal lengths."""
+    before = tg.get_num_threads()
+    tg.set_num_threads(3)
+    yield
+    tg.set_num_threads(before)
+
+
 def without_numba(function):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(compiled, "available", lambda: False)
@@ -50,8 +59,8 @@ def poolings(draw):
     return laid_out(x, draw(layouts)), laid_out(g, draw(layouts)), at
 
 
-@given(poolings(), st.sampled_from(["first", "last"]), st.sampled_from([1, 2**18]))
-def test_compiled_pooling_equals_slices_and_so_does_its_gradient(case, ties, chunk):
+@given(poolings(), st.sampled_from(["first", "last"]), st.sampled_from([0, parallel.SMALL]))
+def test_compiled_pooling_equals_slices_and_so_does_its_gradient(case, ties, small):
     x, g, at = case
 
     def pooled():
@@ -59,7 +68,7 @@ def test_compiled_pooling_equals_slices_and_so_does_its_gradient(case, ties, chu
 
     plain, places, _ = without_numba(pooled)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pool_loops, "CHUNK", chunk)
+        patch.setattr(parallel, "SMALL", small)
         y, winners, share = pooled()
         assert share is None
         assert (y.dtype, winners.dtype.kind) == (x.dtype, "i")
@@ -77,8 +86,8 @@ def test_compiled_pooling_equals_slices_and_so_does_its_gradient(case, ties, chu
             assert scattered().dtype == x.dtype
 
 
-@given(poolings(), st.sampled_from([1, 2**18]))
-def test_compiled_sums_of_windows_equal_slices_bit_by_bit_and_so_do_their_gradients(case, chunk):
+@given(poolings(), st.sampled_from([0, parallel.SMALL]))
+def test_compiled_sums_of_windows_equal_slices_bit_by_bit_and_so_do_their_gradients(case, small):
     x, g, at = case
 
     def summed():
@@ -88,7 +97,7 @@ def test_compiled_sums_of_windows_equal_slices_bit_by_bit_and_so_do_their_gradie
         return pool.sum_pool2d_input_grad(g, at.size, at.kernel, at.stride, at.padding, at.dilation)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pool_loops, "CHUNK", chunk)
+        patch.setattr(parallel, "SMALL", small)
         for pooled in (summed, spread):
             assert np.array_equal(bits(pooled()), bits(without_numba(pooled)))
             assert pooled().dtype == x.dtype
@@ -135,7 +144,6 @@ def test_a_winner_outside_the_plane_is_refused():
 @pytest.mark.parametrize("layout", ["channels last", "planes"])
 def test_pooling_is_bitwise_the_same_for_any_number_of_threads(monkeypatch, layout):
     monkeypatch.setattr(parallel, "SMALL", 0)
-    monkeypatch.setattr(pool_loops, "CHUNK", 2**16)
     x = laid_out(np.random.default_rng(0).standard_normal((40, 32, 22, 21)).astype(np.float32), layout)
     windows = (3, 2), (2, 1), ((1, 1), (0, 0)), (1, 1)
 
@@ -231,11 +239,11 @@ def values_in_memory(draw):
 
 
 def swept(function, fast):
-    """function() with small arrays and chunks given to the compiled sweeps, or to NumPy."""
+    """function() with small arrays given to the compiled sweeps in spans, or to NumPy."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(mask, "SMALL", 0)
-        patch.setattr(mask, "FEW", 0)
-        patch.setattr(mask, "CHUNK", 7)
+        patch.setattr(sweeps, "SMALL", 0)
+        patch.setattr(sweeps, "FEW", 0)
+        patch.setattr(parallel, "SMALL", 0)
         return function() if fast else without_numba(function)
 
 
@@ -263,7 +271,6 @@ def test_a_compiled_relu_equals_numpys_maximum_bit_by_bit_in_the_memory_order_of
 
 def test_sweeps_are_bitwise_the_same_for_any_number_of_threads(monkeypatch):
     monkeypatch.setattr(parallel, "SMALL", 0)
-    monkeypatch.setattr(mask, "CHUNK", 1000)
     x = laid_out(np.random.default_rng(0).standard_normal((3, 8, 37, 41)).astype(np.float32), "channels last")
     same_for_any_number_of_threads(lambda: (sweeps.rectified(x), sweeps.masked(x, x > 0)))
     assert np.array_equal(sweeps.rectified(x), np.maximum(x, 0))

@@ -8,24 +8,27 @@ from hypothesis import strategies as st
 from test_kernels import LAYOUTS, convolutions, laid_out, whole
 
 import tinygrad_cnn as tg
-from tinygrad_cnn.kernels import compiled, conv, conv_im2col, parallel, winograd
+from tinygrad_cnn.kernels import compiled, conv, conv_direct, conv_im2col, parallel, winograd
 
 NONE = ((0, 0), (0, 0))
 PLAIN = ((1, 1), ((1, 1), (1, 1)), (1, 1), 1)
-WAYS = ["numba", "NumPy"]
+WAYS = ["vectors", "numba", "NumPy"]
 
 
 @pytest.fixture(params=WAYS)
 def way(request, monkeypatch):
-    """The compiled loops, and what runs where numba is missing."""
-    if request.param == "NumPy":
-        monkeypatch.setattr(compiled, "available", lambda: False)
-    elif not compiled.available():
-        pytest.skip("numba is not installed, or TINYGRAD_CNN_NUMBA refuses it")
+    """Vector code, the compiled loops without it, and what runs where numba is missing."""
+    in_way(monkeypatch, request.param)
     return request.param
 
 
 def in_way(patch, way):
+    if way != "NumPy" and not compiled.available():
+        pytest.skip("numba is not installed, or TINYGRAD_CNN_NUMBA refuses it")
+    if way == "vectors" and compiled.vectors() is None:
+        pytest.skip("vector code does not know this processor")
+    if way != "vectors":
+        patch.setattr(compiled, "vectors", lambda: None)
     if way == "NumPy":
         patch.setattr(compiled, "available", lambda: False)
 
@@ -80,6 +83,8 @@ def test_winograd_equals_the_loops_within_a_bound_for_each_tile(way, case):
     with pytest.MonkeyPatch.context() as patch, tg.conv_algorithm("winograd"):
         in_way(patch, way)
         patch.setattr(winograd, "BLOCK", block)
+        patch.setattr(winograd, "LARGE_BLOCK", block)
+        patch.setattr(winograd, "LEAST", 1)
         patch.setattr(winograd, "PARTS", parts)
         y = conv.conv2d(x, w, b, (1, 1), padding, (1, 1), 1)
         g = laid_out(normal(y.shape, seed), layout)
@@ -109,7 +114,7 @@ def test_winograd_equals_the_loops_within_a_bound_for_each_tile(way, case):
     assert np.array_equal(w, before[1])
 
 
-@pytest.mark.parametrize("algorithm", ["loops", "im2col", "winograd", "auto"])
+@pytest.mark.parametrize("algorithm", ["loops", "direct", "im2col", "winograd", "auto"])
 @pytest.mark.parametrize("dtype", [np.float64, np.float32, np.int64])
 @given(convolutions())
 def test_every_algorithm_is_exact_where_sums_of_products_are(algorithm, dtype, case):
@@ -137,7 +142,7 @@ def test_every_algorithm_is_exact_where_sums_of_products_are(algorithm, dtype, c
     st.tuples(st.integers(1, 3), st.sampled_from([1, 3, 16, 17, 40]), st.sampled_from([2, 16, 33]), st.integers(1, 13)),
     st.sampled_from([(3, 3), (1, 1), (2, 5), (5, 3)]),
     st.sampled_from([1, 2]),
-    st.sampled_from(["loops", "im2col", "winograd", "auto"]),
+    st.sampled_from(["loops", "direct", "im2col", "winograd", "auto"]),
     st.booleans(),
     st.integers(0, 2**32 - 1),
 )
@@ -250,7 +255,7 @@ def test_float64_and_float16_never_go_through_winograd():
         assert np.array_equal(results[1], results[2])
 
 
-@pytest.mark.parametrize("algorithm", ["auto", "im2col", "loops"])
+@pytest.mark.parametrize("algorithm", ["auto", "direct", "im2col", "loops"])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize(("c", "o", "groups", "stride"), [(16, 24, 1, 1), (3, 8, 1, 1), (16, 16, 16, 1), (8, 16, 2, 2)])
 def test_results_are_bitwise_equal_for_any_number_of_threads(algorithm, dtype, c, o, groups, stride, way, monkeypatch):
@@ -258,6 +263,9 @@ def test_results_are_bitwise_equal_for_any_number_of_threads(algorithm, dtype, c
         pytest.skip("loops run in Python on one thread, and slowly")
     monkeypatch.setattr(parallel, "SMALL", 0)
     monkeypatch.setattr(winograd, "BLOCK", 2**16)
+    monkeypatch.setattr(winograd, "LARGE_BLOCK", 2**16)
+    monkeypatch.setattr(conv_direct, "BLOCK", 2**12)
+    monkeypatch.setattr(conv_direct, "STEPS", 2**17)
     monkeypatch.setattr(conv_im2col, "BLOCK", 2**14)
     monkeypatch.setattr(conv, "FEWEST", (16, 16))
     rng = np.random.default_rng(0)
@@ -297,3 +305,21 @@ def test_an_outlier_in_the_last_row_that_a_tile_reads_is_seen(way, monkeypatch):
     y = conv.conv2d(x, w, None, (1, 1), NONE, (1, 1), 1)
     with tg.conv_algorithm("im2col"):
         assert np.array_equal(y[1], conv.conv2d(x[1:], w, None, (1, 1), NONE, (1, 1), 1)[0])
+
+
+@pytest.mark.parametrize("top", [0, 2, 3, 5, 6])
+def test_an_outlier_in_any_row_is_seen_whatever_the_padding_and_the_blocks(way, monkeypatch, top):
+    monkeypatch.setattr(winograd, "BLOCK", 1)
+    monkeypatch.setattr(winograd, "LARGE_BLOCK", 1)
+    monkeypatch.setattr(winograd, "LEAST", 1)
+    x, w = images(8, (1, 16, 12, 9))
+    g = normal((1, 16, 11 + top, 9), 9)
+    params = (1, 1), ((top, 1), (1, 1)), (1, 1), 1
+    for row in range(12):
+        spoilt = x.copy()
+        spoilt[0, 3, row, 5] = np.nan
+        with tg.conv_algorithm("winograd"):
+            y, dw = conv.conv2d(spoilt, w, None, *params), conv.conv2d_weight_grad(spoilt, g, (3, 3), *params)
+        with tg.conv_algorithm("im2col"):
+            assert np.array_equal(y, conv.conv2d(spoilt, w, None, *params), equal_nan=True)
+            assert np.array_equal(dw, conv.conv2d_weight_grad(spoilt, g, (3, 3), *params), equal_nan=True)

@@ -417,7 +417,7 @@ def _pixels_to_tiles(
     line, down = v.shape[1] * 4, width * channels * 4
     to = v.ctypes.data
     sizes = seen.ctypes.data + r0 * 24
-    first = min(corner[0], height)
+    first = min(corner[0], 2)  # rows that two blocks read are measured in one of them, whatever the corner
     stop = height if r1 == seen.shape[1] else min(height, first + 4 * (r1 - r0))
     for n in range(n0, n1):
         _copy_padded(x, n, 4 * r0 - corner[0], -corner[1], height, width, channels, padded)
