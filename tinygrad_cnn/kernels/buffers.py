@@ -83,7 +83,7 @@ def empty(shape: tuple[int, ...], dtype: Any = np.float32) -> Array:
     dtype = np.dtype(dtype)
     needed = math.prod(shape) * dtype.itemsize
     # Whoever finds the slabs in use does without them: waiting, in a finalizer perhaps, could be waiting for oneself.
-    if needed < SMALLEST or not _turn.acquire(blocking=False):
+    if needed < SMALLEST or dtype.hasobject or not _turn.acquire(blocking=False):
         return np.empty(shape, dtype)
     try:
         block = _block(-(-needed // PAGE) * PAGE)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import compiled, parallel
+from . import buffers, compiled, parallel
 from . import conv_depthwise as depthwise
 from .reduce import sum_pairwise
 from .windows import channels_last, padded_rows, spans, windows
@@ -54,7 +54,7 @@ def conv2d(
         if b is not None:
             plane += b.astype(work)[:, None]
         return plane.reshape(n, o, oh, ow).astype(dtype, copy=False)
-    y = np.empty((n, oh, ow, o), work)
+    y = buffers.empty((n, oh, ow, o), work)
     if groups == c > 1:
         depthwise.conv2d(x, w, b, stride, padding, dilation, y)
         return y.astype(dtype, copy=False).transpose(0, 3, 1, 2)
@@ -93,7 +93,8 @@ def conv2d_input_grad(
         return conv2d(g, turned[:, :, ::-1, ::-1], None, (1, 1), sides, dilation, groups, size)
     # Few channels make short runs: keep the columns as rows of pixels and the image as planes.
     few = c_group <= 4
-    x = np.zeros((n, c, *size) if few else (n, *size, c), work)
+    x = buffers.empty((n, c, *size) if few else (n, *size, c), work)
+    x[...] = 0
     rows = spans(kh, stride[0], top, dilation[0], size[0], oh)
     columns = spans(kw, stride[1], left, dilation[1], size[1], ow)
     matrix = _matrix(w, groups, work).swapaxes(1, 2) if not few else _matrix(w, groups, work)

@@ -45,10 +45,9 @@ def rectified(x: Array) -> Array:
 
     np.maximum takes 3 times as long in the cache, and 1.3 times beyond it with two threads.
     """
-    if x.size >= FEW and x.dtype.char in "fd" and compiled.available():
-        flat = _in_one_order(x)
-        if flat:
-            return _back(_swept(_rectify, *flat), x)
+    flat = _in_one_order(x) if x.size >= FEW and x.dtype.char in "fd" else []
+    if flat:
+        return _back(_swept(_rectify if compiled.available() else _rectify_by_numpy, *flat), x)
     rectified: Array = np.maximum(x, _ZEROS.get(x.dtype, 0))
     return rectified
 
@@ -60,15 +59,7 @@ def added(x: Array, y: Array) -> Array:
         flat = _in_one_order(x, y)
     if not flat:
         return np.asarray(x + y)
-    first, second = flat
-    total = buffers.empty(first.shape, x.dtype)
-
-    def body(start: int, stop: int) -> None:
-        part = slice(start, stop)
-        np.add(first[part], second[part], out=total[part])
-
-    parallel.spans(body, len(total), float(len(total)))
-    return _back(total, x)
+    return _back(_swept(_add_by_numpy, *flat), x)
 
 
 def _in_one_order(*arrays: Array) -> list[Array]:
@@ -116,6 +107,14 @@ def _swept(loop: Any, x: Array, *others: Array) -> Array:
 
     parallel.spans(body, len(x), float(len(x)))
     return y
+
+
+def _rectify_by_numpy(x: Array, y: Array) -> None:
+    np.maximum(x, _ZEROS[x.dtype], out=y)
+
+
+def _add_by_numpy(x: Array, other: Array, y: Array) -> None:
+    np.add(x, other, out=y)
 
 
 @compiled.compiled
