@@ -16,7 +16,8 @@ LARGE = 2**16  # bytes
 @op(operator="add", method=True, broadcast=True, numpy=np.add)
 def add(x: Any, y: Any, /) -> Any:
     """x + y, elementwise with broadcasting."""
-    return added(x, y) if x.nbytes >= LARGE else x + y
+    large = type(x) is type(y) is np.ndarray and x.nbytes >= LARGE
+    return added(x, y) if large else x + y
 
 
 @op
