@@ -98,7 +98,7 @@ def scatter(g: Array, winners: Array, size: Pair, *, distinct: bool = False) -> 
     wide = not distinct and g.dtype != np.float64 and per_plane > 1024
     if winners.ndim == 4 and pool_loops.fits(g):
         return pool_loops.scatter(g, winners, size, distinct, wide)
-    if winners.ndim == 4 and channels_last(g) and c > 1:
+    if winners.ndim == 4 and c > 1 and (channels_last(g) or channels_last(winners)):
         flat = (winners.transpose(0, 2, 3, 1) + np.arange(0, n * h * w, h * w).reshape(n, 1, 1, 1)) * c + np.arange(c)
         return (
             _add_at(flat, g.transpose(0, 2, 3, 1), n * h * w * c, per_plane, distinct)

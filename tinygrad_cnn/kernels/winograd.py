@@ -268,10 +268,16 @@ def _measure(x: Array, n0: int, n1: int, r0: int, r1: int, lanes: Array, seen: A
 
 def _refused(seen: Array, shape: tuple[int, ...], trust: bool, limit: float = np.inf) -> Array:
     """The images that are not finite, go beyond the limit, or have outliers."""
-    refused = np.zeros(len(seen), np.bool_)
-    outliers = (np.inf, np.inf) if trust else (SQUARES**2, MEANS)
-    any_refused = _judge(seen, float(shape[1] * shape[2] * shape[3]), limit, *outliers, refused)
-    return np.flatnonzero(refused) if any_refused else NONE
+    size = float(shape[1] * shape[2] * shape[3])
+    if compiled.available():  # in a tenth of the time
+        refused = np.zeros(len(seen), np.bool_)
+        outliers = (np.inf, np.inf) if trust else (SQUARES**2, MEANS)
+        return np.flatnonzero(refused) if _judge(seen, size, limit, *outliers, refused) else NONE
+    sums, squares, most = seen[:, :, 0].sum(1), seen[:, :, 1].sum(1), seen[:, :, 2].max(1, initial=0)
+    fine = np.isfinite(sums) & np.isfinite(squares) & (most <= limit)
+    if not trust:
+        fine &= (most * most * size <= SQUARES**2 * squares) & (most * size <= MEANS * sums)
+    return np.flatnonzero(~fine)
 
 
 @compiled.compiled
