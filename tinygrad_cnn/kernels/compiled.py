@@ -68,12 +68,11 @@ def spin() -> Any:
 
 
 class Loop:
-    """A function of arrays and numbers, compiled when first called."""
+    """A function of arrays and numbers, compiled when first called. fast: its form by numba, if there is one."""
 
-    def __init__(self, function: Callable[..., Any]) -> None:
+    def __init__(self, function: Callable[..., Any], fast: Any = None) -> None:
         functools.update_wrapper(self, function)
-        self.python = function
-        self._fast: Any = None
+        self.python, self._fast = function, fast
 
     def __call__(self, *args: Any) -> Any:
         fast = self._fast or self._prepared()

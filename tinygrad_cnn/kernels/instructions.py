@@ -17,6 +17,8 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
+from .compiled import Loop
+
 # What the processor has, or NUMBA_CPU_FEATURES ("+avx2,-avx512f") says.
 _said = numba.config.CPU_FEATURES or llvm.get_host_cpu_features().flatten()
 _has = {name[1:] for name in _said.split(",") if name.startswith("+")}
@@ -34,6 +36,11 @@ def njit(function: Callable[..., Any]) -> Any:
         return numba.njit(cache=True, **options)(function)
     except (RuntimeError, OSError):  # no folder is writable
         return numba.njit(**options)(function)
+
+
+def entry(function: Callable[..., Any]) -> Loop:
+    """The same for a loop that Python calls: what compiling takes is counted, and said once."""
+    return Loop(function, njit(function))
 
 
 def emits(names: str, write: Callable[..., None]) -> Any:

@@ -12,7 +12,7 @@ from llvmlite import ir
 from numba.core import cgutils
 from numpy.typing import NDArray
 
-from .instructions import INT, LANES, all_lanes, emits, first_lanes, load_some, njit, pointer, store_some
+from .instructions import INT, LANES, all_lanes, emits, entry, first_lanes, load_some, pointer, store_some
 
 Array = NDArray[Any]
 _INT32 = ir.IntType(32)
@@ -50,7 +50,7 @@ def _write_best(
 _best = emits("cells count base pixel image out winners channels", _write_best)
 
 
-@njit
+@entry
 def maxima(
     x: Array,
     images: tuple[int, int],

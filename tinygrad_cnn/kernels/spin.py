@@ -12,7 +12,7 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from .instructions import INT, njit
+from .instructions import INT, entry
 
 
 def _look_at(context: Any, address: Any) -> Any:
@@ -29,7 +29,7 @@ def _look_at(context: Any, address: Any) -> Any:
 _look = intrinsic(_look_at)
 
 
-@njit
+@entry
 def wait(numbers: NDArray[Any], old: int, looks: int, after: int) -> bool:
     """Whether numbers[0] ceases to be `old` within so many looks; and then a moment more, of `after` looks.
 

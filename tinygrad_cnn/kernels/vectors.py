@@ -28,6 +28,7 @@ from .instructions import (
     all_lanes,
     at,
     emits,
+    entry,
     first_lanes,
     load,
     load_some,
@@ -282,7 +283,7 @@ def _copy_padded(x: Array, n: int, row: int, column: int, height: int, width: in
             _clear(to + (j * channels + c) * 4, (channels - c) * 4)
 
 
-@njit
+@entry
 def correlate(
     x: Array,
     blocks: Array,
@@ -331,7 +332,7 @@ def correlate(
                     )  # fmt: skip
 
 
-@njit
+@entry
 def correlate_weights(
     x: Array,
     g: Array,
@@ -387,7 +388,7 @@ def correlate_weights(
 # Winograd's chain on a chunk of tiles; winograd.py explains it
 
 
-@njit
+@entry
 def kernels_to_tiles(w: Array, channels: Pair, u: Array) -> None:
     """G w G^T for some input channels: (panels 9 c lanes) -> u (36 panels c lanes)."""
     panels, c, lanes = u.shape[1:]
@@ -431,7 +432,7 @@ def _pixels_to_tiles(
                     to += LANES * 4
 
 
-@njit
+@entry
 def correlate_tiles(
     x: Array, blocks: Array, tw: int, corner: Pair, u: Array, bias: Array, y: Array, room: Room, seen: Array
 ) -> None:
@@ -487,7 +488,7 @@ def correlate_tiles(
                     t += 1
 
 
-@njit
+@entry
 def correlate_tiles_weights(
     x: Array,
     g: Array,
