@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import compiled, winograd
+from . import buffers, compiled, parallel, winograd
 from . import conv_direct as direct
 from . import conv_im2col as im2col
 from . import conv_loops as loops
@@ -179,7 +179,13 @@ def _in_vectors(name: str, kernel: Pair, stride: Pair, dilation: Pair, groups: i
 
 def _last(x: Array) -> Array:
     """(n c h w) -> (n h w c), contiguous, float32"""
-    return np.ascontiguousarray(x.transpose(0, 2, 3, 1), np.float32)
+    last = x.transpose(0, 2, 3, 1)
+    if last.flags.c_contiguous and last.dtype == np.float32:
+        return last
+    copy = buffers.empty(last.shape)
+    # planes are read with long steps
+    parallel.spans(lambda *images: np.copyto(copy[slice(*images)], last[slice(*images)]), len(copy), 8.0 * copy.size)
+    return copy
 
 
 def _out(size: Pair, kernel: Pair, stride: Pair, padding: Padding, dilation: Pair) -> Pair:
