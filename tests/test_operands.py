@@ -55,6 +55,19 @@ def test_H33_what_is_no_array_of_numbers_is_refused_beside_a_tensor(operand, mes
         tg.mul(x, operand)
 
 
+@pytest.mark.parametrize("length", [(), (3,), (2**16,)])
+@pytest.mark.parametrize("function", [tg.add, tg.sub, tg.mul, tg.div, tg.pow, tg.maximum, tg.minimum])
+@pytest.mark.parametrize("number", [2, 2.0, np.float32(2), np.float64(2)])
+def test_a_number_may_stand_on_either_side_of_a_tensor_or_an_array_of_any_size(function, length, number):
+    array = np.full(length, 3.0, np.float32)
+    for x in (array, Tensor(array), Tensor(array, requires_grad=True)):
+        for arguments, values in (((x, number), (array, 2)), ((number, x), (2, array))):
+            right = function(*(np.asarray(a, np.float32) for a in values))
+            found = function(*arguments)
+            assert np.array_equal(found if x is array else found.numpy(), right)
+    assert np.array_equal(sum([Tensor(array), Tensor(array)]).numpy(), array + array)
+
+
 def test_fractions_and_object_arrays_compute_exactly_without_tensors():
     x = np.array([Fraction(1, 3), Fraction(2, 3)], object)
     assert list(tg.mul(x, Fraction(3, 2))) == [Fraction(1, 2), 1]
