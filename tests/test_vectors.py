@@ -9,6 +9,7 @@ import os
 import platform
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from hypothesis import strategies as st
 from test_kernels import LAYOUTS, laid_out
 
 import tinygrad_cnn as tg
-from tinygrad_cnn.kernels import buffers, compiled, conv, conv_direct, parallel, winograd
+from tinygrad_cnn.kernels import buffers, compiled, conv, conv_direct, packing, parallel, pool_loops, winograd
 
 ROOT = Path(__file__).resolve().parent.parent
 F = np.float32
@@ -54,7 +55,7 @@ class Guarded:
     def empty(self, shape, dtype=float):
         shape = shape if isinstance(shape, tuple) else (shape,)
         size = int(np.prod(shape)) * np.dtype(dtype).itemsize
-        whole = np.full((size + 2 * GUARD) // 4, NAN)
+        whole = np.full((size + 3 + 2 * GUARD) // 4, NAN)
         self.arrays.append(whole)
         return whole.view(np.uint8)[GUARD : GUARD + size].view(dtype).reshape(shape)
 
@@ -104,7 +105,13 @@ class Fenced(Guarded):
 def use(guarded, patch):
     patch.setattr(parallel, "scratch", guarded.scratch)
     patch.setattr(buffers, "empty", guarded.buffer)
-    for module in (conv_direct, winograd):
+    patch.setattr(packing, "_kept", {})
+    for module in (conv_direct, winograd, packing, pool_loops):
+        for loop in vars(module).values():
+            if isinstance(loop, compiled.Loop):  # it may yet be compiled, and is to find NumPy
+                code, names = loop.python.__code__, dict(vars(module))
+                patch.setattr(loop, "python", types.FunctionType(code, names, loop.__name__))
+                patch.setattr(loop, "_fast", None)
         patch.setattr(module, "np", guarded)
 
 
@@ -136,19 +143,25 @@ def compute(guarded, seed, problems):
         x, g = (guarded.copy(rng.standard_normal(s).astype(F)) for s in ((n, *size, c), (n, *out, o)))
         w, b = (guarded.copy(rng.standard_normal(s).astype(F)) for s in ((o, c, *kernel), (o,)))
         results = [
-            conv_direct.conv2d(x, w, b, stride, corner, dilation, out),
+            conv_direct.conv2d(x, w, b, stride, corner, dilation, out, keep=trial % 3 == 0),
             conv_direct.input_grad(g, w, size, stride, corner, dilation),
             conv_direct.weight_grad(x, g, kernel, stride, corner, dilation),
         ]
         if trial % 2:
-            turned = w[:, :, ::-1, ::-1].swapaxes(0, 1)
+            back = 2 - corner[0], 2 - corner[1]
             results += [
-                winograd.forward(x, w, b, corner, out, trust=True)[0],
-                winograd.forward(g, turned, None, (2 - corner[0], 2 - corner[1]), size, trust=True)[0],
+                winograd.forward(x, w, b, corner, out, trust=True, keep=trial % 3 == 0)[0],
+                winograd.forward(g, w, None, back, size, turned=True, trust=True)[0],
                 winograd.weight_grad(x, g, corner, trust=True),
             ]
+        kernel = tuple(min(k, h) for k, h in zip(kernel, size, strict=True))
+        padding = tuple((k // 2, k // 2) for k in kernel)
+        out = tuple((h + 2 * (k // 2) - k) // s + 1 for h, k, s in zip(size, kernel, stride, strict=True))
+        images = x.transpose(0, 3, 1, 2)
+        results += pool_loops.max_pool2d(images, kernel, stride, padding, (1, 1), out, "first")
         for result in results:
             assert np.isfinite(result).all()
+            assert result.dtype == F or (abs(result) < size[0] * size[1]).all()
         guarded.check()
 
 
@@ -365,7 +378,23 @@ def for_correlate_weights():
 
 def for_kernels_to_tiles():
     lanes = compiled.vectors().LANES
-    return {"w": sentinel((3, 3, 2, 2 * lanes)), "u": sentinel((36, 2, 2, lanes))}
+    return {"w": sentinel((2, 9, 3, lanes)), "channels": (1, 3), "u": sentinel((36, 2, 3, lanes))}
+
+
+def for_maxima():
+    """Two images of 5 x 6 pixels, windows of 2 x 2."""
+    lanes = compiled.vectors().LANES
+    return {
+        "x": normal((2, 5, 6, lanes + 1), 0),
+        "images": (0, 2),
+        "rows": np.array([0, 0, 1, 1]),
+        "columns": np.array([0, 1, 0, 1]),
+        "sh": 1,
+        "sw": 1,
+        "y": sentinel((2, 4, 5, lanes + 1)),
+        "winners": sentinel((2, 4, 5, lanes + 1), np.int32),
+        "at": sentinel((2, 4), np.int32),
+    }
 
 
 def for_correlate_tiles():
@@ -415,6 +444,7 @@ FITTING = {
     "kernels_to_tiles": (for_kernels_to_tiles, "u"),
     "correlate_tiles": (for_correlate_tiles, "y"),
     "correlate_tiles_weights": (for_correlate_tiles_weights, "du"),
+    "maxima": (for_maxima, "y"),
 }
 
 
@@ -425,7 +455,8 @@ def call(name, arguments):
         rooms = tuple(arguments.pop(part) for part in room)
         seen = [arguments.pop(part) for part in ("seen", "seen_g") if part in arguments]
         arguments = {**arguments, "room": rooms, **dict(zip(("seen", "seen_g"), seen, strict=False))}
-    getattr(compiled.vectors(), name)(*arguments.values())
+    module = compiled.pool_vectors() if name == "maxima" else compiled.vectors()
+    getattr(module, name)(*arguments.values())
 
 
 def shorter(axis):
@@ -533,7 +564,21 @@ WRONG = {
         wrong(FIT, w=shorter(2)),
         wrong(FIT, w=shorter(3)),
         wrong(FIT, u=shorter(0)),
-        wrong(FIT, u=reshaped(36, 4, 2, half)),
+        wrong(FIT, u=reshaped(36, 2, 3, half), w=reshaped(2, 9, 3, half)),
+        wrong(FIT, channels=become((-1, 2))),
+        wrong(FIT, channels=become((0, 4))),
+    ],
+    "maxima": [
+        wrong(FIT, winners=lambda winners: winners[:, :3].copy()),
+        wrong(FIT, x=longer(0)),
+        wrong(FIT, x=longer(3)),
+        wrong(FIT, images=become((-1, 2))),
+        wrong(FIT, images=become((0, 3))),
+        wrong(FIT, rows=longer(0)),
+        wrong(FIT, rows=become(np.zeros(0, int)), columns=become(np.zeros(0, int)), at=lambda at: at[:, :0].copy()),
+        wrong(FIT, at=shorter(0)),
+        wrong(FIT, at=longer(1)),
+        wrong("a window has no cell inside the image", rows=become(np.array([-2, -1, -2, -1]))),
     ],
     "correlate_tiles": [
         wrong(FIT, u=shorter(0)),
