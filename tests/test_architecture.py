@@ -51,6 +51,7 @@ LAYERS = [
 # A module of ours that is imported inside a function, and why.
 LAZY = {
     ("kernels.compiled", "kernels.vectors"): "imports numba, which is optional and slow to import",
+    ("kernels.compiled", "kernels.depthwise_vectors"): "imports numba, which is optional and slow to import",
     ("kernels.compiled", "kernels.pool_vectors"): "imports numba, which is optional and slow to import",
     ("kernels.compiled", "kernels.spin"): "imports numba, which is optional and slow to import",
     ("diagram.stamps", "testing.gradients"): "the proofs are loaded when first asked for",
@@ -78,7 +79,7 @@ OPTIONAL_AT_THE_TOP = {
     ("testing.strategies", "hypothesis"): "the module consists of strategies, and is loaded lazily",
     **{
         (f"kernels.{module}", target): "the module consists of code for numba, and is loaded lazily"
-        for module in ("instructions", "pool_vectors", "spin", "vectors")
+        for module in ("depthwise_vectors", "instructions", "pool_vectors", "spin", "vectors")
         for target in ("numba", "llvmlite")
     },
 }

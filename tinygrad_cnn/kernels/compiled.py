@@ -58,6 +58,16 @@ def pool_vectors() -> Any:
 
 
 @functools.cache
+def depthwise_vectors() -> Any:
+    """The module of depthwise convolution in vector code; None where there is no vector code."""
+    if vectors() is None:
+        return None
+    from . import depthwise_vectors as module
+
+    return module
+
+
+@functools.cache
 def spin() -> Any:
     """The module that waits without sleeping, spin.py; None where there is no vector code."""
     if vectors() is None:

@@ -36,7 +36,12 @@ def conv2d(x: Array, w: Array, b: Array | None, stride: Pair, padding: Padding, 
         block = padded_rows(last, images, (0, oh), (kh, kw), stride, corner, dilation, ow, y.dtype)
         if o == c and y.dtype.char in "fd" and compiled.available():
             steps = (stride[0] * (oh > 1), stride[1] * (ow > 1), dilation[0] * (kh > 1), dilation[1] * (kw > 1))
-            _forward(block, taps, bias, *steps, y[slice(*images)])
+            vectors = compiled.depthwise_vectors() if y.dtype == np.float32 else None
+            if vectors:
+                offsets = parallel.scratch("offsets", kh * kw, np.int64)
+                vectors.forward(block, taps, bias, *steps, offsets, y[slice(*images)])
+            else:
+                _forward(block, taps, bias, *steps, y[slice(*images)])
             return
         seen = windows(block if o == c else block.repeat(o // c, axis=3), (kh, kw), stride, dilation, (oh, ow))
         part = y[slice(*images)]
@@ -69,6 +74,12 @@ def weight_grad(
         block = padded_rows(last, images, (0, oh), size, stride, corner, dilation, ow, dtype)
         if o == c and dtype == np.float32 and compiled.available():
             steps = (stride[0] * (oh > 1), stride[1] * (ow > 1), dilation[0] * (kh > 1), dilation[1] * (kw > 1))
+            vectors = compiled.depthwise_vectors()
+            if vectors:  # every row of outputs has sums of its own, in float32
+                rows = np.zeros((oh, kh, kw, o), np.float32)
+                vectors.weight_grad(block, part, *steps, rows)
+                sums[k] = rows.sum(0, np.float64)
+                return
             exact = np.zeros((kh, kw, o))
             _weight_grad(block, part, *steps, exact)
             sums[k] = exact
