@@ -1,10 +1,14 @@
 """The pool of threads, and the loops that numba compiles: what they do where something is missing or goes wrong."""
 
+import contextvars
+import gc
 import importlib.util
 import os
 import subprocess
 import sys
 import threading
+import time
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -100,6 +104,278 @@ def test_an_exception_ends_the_region_and_leaves_blas_as_it_was(threads):
     assert len(done) < 10**6
     assert blas_threads() == before
     parallel.run(done.append, 3, MANY)
+
+
+# Spans
+
+
+def steps(per_thread):
+    """So many that each thread takes one span, or up to four."""
+    return float(parallel.SMALL if per_thread == 1 else MANY)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4])
+@pytest.mark.parametrize("length", [0, 1, 2, 5, 1000])
+@pytest.mark.parametrize("per_thread", [1, 4])
+def test_spans_make_up_the_range_and_are_few(threads, count, length, per_thread):
+    threads(count)
+    seen = []
+    parallel.spans(lambda first, last: seen.append((first, last)), length, steps(per_thread))
+    seen.sort()
+    assert [number for first, last in seen for number in range(first, last)] == list(range(length))
+    most, lengths = 1 if count == 1 else count * per_thread, [last - first for first, last in seen]
+    assert len(seen) <= most
+    assert max(lengths, default=0) == -(-length // most)
+    assert max(lengths, default=0) - min(lengths, default=0) <= 1
+
+
+def test_little_work_is_one_span_of_the_thread_that_asked(threads):
+    threads(4)
+    seen = []
+    parallel.spans(lambda *span: seen.append((span, threading.get_ident())), 1000, parallel.SMALL - 1)
+    assert seen == [((0, 1000), threading.get_ident())]
+
+
+def test_a_region_ends_when_its_last_span_has_ended_whoever_computes_it(threads):
+    threads(2)
+    me, mine, both = threading.get_ident(), threading.Event(), threading.Barrier(2, timeout=60)
+    done = []
+
+    def body(first, _):
+        both.wait()
+        if threading.get_ident() == me:
+            mine.set()
+        else:
+            assert mine.wait(60)
+            np.sort(np.random.default_rng(0).random(10**6))
+        done.append(first)
+
+    for _ in range(5):
+        parallel.spans(body, 2, steps(1))
+        assert sorted(done) == [0, 1]
+        done.clear()
+        mine.clear()
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
+@pytest.mark.parametrize("mine", [True, False])
+def test_an_error_in_any_thread_is_raised_when_no_span_runs_any_more(threads, error, mine):
+    threads(2)
+    me, both = threading.get_ident(), threading.Barrier(2, timeout=60)
+    done, running = [], []
+
+    def body(first, last):
+        running.append(first)
+        if len(done) < 2:
+            done.append(first)
+            both.wait()
+            if (threading.get_ident() == me) is mine:
+                running.remove(first)
+                raise error(first)
+        np.sort(np.random.default_rng(0).random(10**6))
+        running.remove(first)
+
+    for _ in range(5):
+        with pytest.raises(error):
+            parallel.spans(body, 1000, MANY)
+        assert running == []
+        done.clear()
+    seen = []
+    parallel.spans(lambda *span: seen.append(span), 2, MANY)
+    assert sorted(seen) == [(0, 1), (1, 2)]
+
+
+def test_the_first_of_several_errors_is_raised(threads):
+    threads(2)
+    me, both, first = threading.get_ident(), threading.Barrier(2, timeout=60), threading.Event()
+
+    def body(_, last):
+        both.wait()
+        if threading.get_ident() != me:
+            first.set()
+            raise ValueError("first")
+        assert first.wait(60)
+        while not any(region.error for region in regions()):
+            pass
+        raise ValueError("second")
+
+    def regions():
+        return [found for found in gc.get_objects() if isinstance(found, parallel._Region)]
+
+    with pytest.raises(ValueError, match="first"):
+        parallel.spans(body, 2, steps(1))
+
+
+def test_spans_may_lie_in_spans_of_several_python_threads_while_the_number_of_threads_changes(threads):
+    threads(3)
+
+    def job(seed):
+        total = np.zeros(400)
+
+        def outer(first, last):
+            for i in range(first, last):
+                part = total[20 * i : 20 * i + 20]
+
+                def inner(start, stop, i=i, part=part):
+                    part[start:stop] += seed + 20 * i + np.arange(start, stop)
+
+                parallel.spans(inner, 20, MANY)
+
+        parallel.spans(outer, 20, MANY)
+        threads(1 + seed % 4)
+        return total
+
+    with ThreadPoolExecutor(6) as users:
+        for seed, total in zip(range(60), users.map(job, range(60)), strict=True):
+            assert np.array_equal(total, seed + np.arange(400.0))
+
+
+def pool_threads():
+    return {thread for thread in threading.enumerate() if thread.name == "tinygrad_cnn"}
+
+
+def test_the_number_of_threads_may_change_while_a_region_runs_and_the_old_threads_end(threads):
+    threads(1)
+    for thread in pool_threads():
+        thread.join(60)
+    threads(2)
+    me, both, three = threading.get_ident(), threading.Barrier(2, timeout=60), threading.Barrier(3, timeout=60)
+
+    def body(*_):
+        both.wait()
+        if threading.get_ident() == me:
+            old.update(pool_threads())
+            threads(3)
+            parallel.spans(lambda *_: three.wait(), 3, steps(1))
+
+    old = set()
+    parallel.spans(body, 2, steps(1))
+    assert len(old) == 1
+    for thread in old:
+        thread.join(60)
+        assert not thread.is_alive()
+    assert len(pool_threads()) == 2
+
+
+def test_spans_have_the_context_of_the_caller(threads):
+    threads(2)
+    name, both, seen = contextvars.ContextVar("name", default="none"), threading.Barrier(2, timeout=60), []
+
+    def body(*_):
+        both.wait()
+        np.float64(1) / np.zeros(1)  # a warning is an error here
+        seen.append(name.get())
+        name.set("changed inside")
+        both.wait()
+        with np.errstate(divide="raise"):
+            pass
+
+    for given in ("first", "second"):
+        token = name.set(given)
+        with np.errstate(divide="ignore"):
+            parallel.spans(body, 2, steps(1))
+        assert seen == [given] * 2
+        seen.clear()
+        name.reset(token)
+
+
+class Held:
+    """What a weak reference can tell of."""
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_no_thread_keeps_what_a_body_had(threads, fails):
+    threads(2)
+    both = threading.Barrier(2, timeout=60)
+
+    def region():
+        held = Held()
+
+        def body(*_):
+            both.wait()
+            if fails:
+                raise ValueError(held)
+
+        if fails:
+            with pytest.raises(ValueError, match="Held"):
+                parallel.spans(body, 2, steps(1))
+        else:
+            parallel.spans(body, 2, steps(1))
+        return weakref.ref(held)
+
+    held = region()
+    parallel.spans(lambda *_: both.wait(), 2, steps(1))  # the thread of the pool has taken up something else
+    if fails:
+        gc.collect()  # an error and its traceback are a cycle
+    assert held() is None
+
+
+@pytest.fixture
+def looks(monkeypatch):
+    """How often a thread has looked at a number before it slept."""
+    if compiled.spin() is None:
+        pytest.skip("numba is not installed or refused, or vector code does not know this processor")
+    looked, plain = [], compiled.spin().wait
+
+    class Spin:
+        @staticmethod
+        def wait(*arguments):
+            looked.append(threading.get_ident())
+            return plain(*arguments)
+
+    monkeypatch.setattr(compiled, "spin", lambda: Spin)
+    return looked
+
+
+def becomes_true(what):
+    """Whether it does within a minute."""
+    return any(what() or time.sleep(0.001) for _ in range(60000))
+
+
+def shared_regions():
+    """Regions that two threads must be in at once."""
+    both = threading.Barrier(2, timeout=60)
+    for _ in range(50):
+        parallel.spans(lambda *_: both.wait(), 2, steps(1))
+
+
+def test_threads_wait_awake_where_each_has_a_processor(threads, looks, monkeypatch):
+    monkeypatch.setattr(parallel, "_processors", lambda: 2)
+    threads(2)
+    me, both = threading.get_ident(), threading.Barrier(2, timeout=60)
+
+    def body(*_):
+        both.wait()
+        assert threading.get_ident() == me or becomes_true(lambda: me in looks)
+
+    parallel.spans(body, 2, steps(1))
+    assert becomes_true(lambda: set(looks) - {me})
+
+
+def test_more_threads_than_processors_sleep_at_once(threads, looks, monkeypatch):
+    monkeypatch.setattr(parallel, "_processors", lambda: 2)
+    threads(3)
+    shared_regions()
+    assert looks == []
+
+
+def test_threads_sleep_where_they_cannot_wait_awake(threads, monkeypatch):
+    monkeypatch.setattr(compiled, "spin", lambda: None)
+    threads(2)
+    shared_regions()
+
+
+def test_waiting_awake_ends_when_the_number_changes_and_after_so_many_looks():
+    spin = compiled.spin()
+    if spin is None:
+        pytest.skip("numba is not installed or refused, or vector code does not know this processor")
+    numbers = np.array([7, 8])
+    assert not spin.wait(numbers, 7, 1000, 0)
+    assert spin.wait(numbers, 8, 1, 0)
+    with ThreadPoolExecutor(1) as other:
+        ended = other.submit(spin.wait, numbers, 7, 10**12, 10)
+        numbers[0] = 9
+        assert ended.result(60)
 
 
 def test_blas_has_one_thread_inside_whoever_leaves_first(threads):
@@ -224,6 +500,7 @@ child = os.fork()
 if child == 0:
     both = threading.Barrier(2, timeout=60)
     parallel.run(lambda _: both.wait(), 2, 1e12)
+    parallel.spans(lambda *_: both.wait(), 2, 2.0**19)
     os._exit(7)
 print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """

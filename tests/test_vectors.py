@@ -574,7 +574,7 @@ WRONG = {
         wrong(FIT, x=longer(3)),
         wrong(FIT, images=become((-1, 2))),
         wrong(FIT, images=become((0, 3))),
-        wrong(FIT, rows=longer(0)),
+        wrong(FIT, columns=shorter(0)),
         wrong(FIT, rows=become(np.zeros(0, int)), columns=become(np.zeros(0, int)), at=lambda at: at[:, :0].copy()),
         wrong(FIT, at=shorter(0)),
         wrong(FIT, at=longer(1)),
@@ -680,6 +680,11 @@ for c, o, kernel, stride in [(19, 21, (3, 3), (1, 1)), (3, 4, (3, 2), (2, 1)), (
         with tg.conv_algorithm(name):
             for y, right in zip(maps(x, w, b, g), exact, strict=True):
                 assert abs(y - right).max() < 2e-5 * abs(right).max(), (name, c, o, abs(y - right).max())
+"""
+
+FOUND = """
+from tinygrad_cnn.kernels import compiled
+
 vectors = compiled.vectors()
 print(vectors and vectors.LANES, compiled.spin() is not None, compiled.available())
 """
@@ -688,19 +693,19 @@ print(vectors and vectors.LANES, compiled.spin() is not None, compiled.available
 @pytest.mark.skipif(not compiled.available(), reason="numba is not installed, or refused")
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="these processors are of the x86 family")
 @pytest.mark.parametrize(
-    ("processor", "features", "found"),
+    ("processor", "features", "program", "found"),
     [
-        ("haswell", "+avx2,+fma,+avx,+sse4.2", "8 True True"),
-        ("nehalem", "+sse4.2", "None False True"),
-        ("haswell", "+avx2,+avx,+sse4.2", "None False True"),
+        ("haswell", "+avx2,+fma,+avx,+sse4.2", COMPUTE + FOUND, "8 True True"),
+        ("nehalem", "+sse4.2", COMPUTE + FOUND, "None False True"),
+        ("haswell", "+avx2,+avx,+sse4.2", FOUND, "None False True"),
     ],
     ids=["AVX2", "SSE", "no FMA"],
 )
-def test_other_processors_compute_the_same(tmp_path, processor, features, found):
+def test_other_processors_compute_the_same(tmp_path, processor, features, program, found):
     clean = {name: value for name, value in os.environ.items() if not name.startswith("TINYGRAD_CNN_")}
     clean |= {"PYTHONPATH": str(ROOT), "TINYGRAD_CNN_QUIET": "1", "NUMBA_CACHE_DIR": str(tmp_path)}
     clean |= {"NUMBA_CPU_NAME": processor, "NUMBA_CPU_FEATURES": features}
-    process = subprocess.run([sys.executable, "-W", "error", "-c", COMPUTE], capture_output=True, text=True, env=clean)
+    process = subprocess.run([sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, env=clean)
     assert (process.returncode, process.stdout.strip(), process.stderr) == (0, found, "")
 
 
