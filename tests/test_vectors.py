@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from test_kernels import LAYOUTS, laid_out
 
 import tinygrad_cnn as tg
-from tinygrad_cnn.kernels import buffers, compiled, conv, conv_direct, packing, parallel, pool_loops, winograd
+from tinygrad_cnn.kernels import buffers, compiled, conv, conv_depthwise, conv_direct, packing, parallel, pool_loops, winograd
 
 ROOT = Path(__file__).resolve().parent.parent
 F = np.float32
@@ -106,7 +106,7 @@ def use(guarded, patch):
     patch.setattr(parallel, "scratch", guarded.scratch)
     patch.setattr(buffers, "empty", guarded.buffer)
     patch.setattr(packing, "_kept", {})
-    for module in (conv_direct, winograd, packing, pool_loops):
+    for module in (conv_depthwise, conv_direct, winograd, packing, pool_loops):
         for loop in vars(module).values():
             if isinstance(loop, compiled.Loop):  # it may yet be compiled, and is to find NumPy
                 code, names = loop.python.__code__, dict(vars(module))
@@ -159,6 +159,10 @@ def compute(guarded, seed, problems):
         out = tuple((h + 2 * (k // 2) - k) // s + 1 for h, k, s in zip(size, kernel, stride, strict=True))
         images = x.transpose(0, 3, 1, 2)
         results += pool_loops.max_pool2d(images, kernel, stride, padding, (1, 1), out, "first")
+        g, y = guarded.copy(rng.standard_normal((n, *out, c)).astype(F)), guarded.empty((n, *out, c), F)
+        taps, b = (guarded.copy(rng.standard_normal(s).astype(F)) for s in ((c, 1, *kernel), (c,)))
+        conv_depthwise.conv2d(images, taps, b, stride, padding, (1, 1), y)
+        results += [y, conv_depthwise.weight_grad(images, g, kernel, stride, padding, (1, 1), np.dtype(F))]
         for result in results:
             assert np.isfinite(result).all()
             assert result.dtype == F or (abs(result) < size[0] * size[1]).all()
