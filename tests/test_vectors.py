@@ -19,7 +19,17 @@ from hypothesis import strategies as st
 from test_kernels import LAYOUTS, laid_out
 
 import tinygrad_cnn as tg
-from tinygrad_cnn.kernels import buffers, compiled, conv, conv_depthwise, conv_direct, packing, parallel, pool_loops, winograd
+from tinygrad_cnn.kernels import (
+    buffers,
+    compiled,
+    conv,
+    conv_depthwise,
+    conv_direct,
+    packing,
+    parallel,
+    pool_loops,
+    winograd,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 F = np.float32
