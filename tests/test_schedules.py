@@ -318,6 +318,10 @@ def test_H135_a_state_that_does_not_fit_changes_nothing():
         with pytest.raises(ValueError, match=message):
             many.load_state_dict(state)
         assert many.state_dict() == good
+    functions = SCHEDULES["LambdaLR of objects"](make_optimizer())
+    with pytest.raises(ValueError, match="function 1 has attributes in the state, but is a plain function here"):
+        functions.load_state_dict({**functions.state_dict(), "lr_lambdas": [{"calls": 9}, {"calls": 9}]})
+    assert functions.lr_lambdas[0].calls == 1
     functions = SCHEDULES["LambdaLR"](make_optimizer())
     with pytest.raises(ValueError, match="1 functions are given, there are 2"):
         functions.load_state_dict({**functions.state_dict(), "lr_lambdas": [None]})
@@ -463,6 +467,22 @@ def test_a_schedule_of_ones_own_gives_next_lr_or_get_lr():
         Same(optimizer).closed_lr(1.0)
     with pytest.raises(RuntimeError, match="Same: 1 rates for 2 parameter groups"):
         Same(make_optimizer())
+
+
+def test_the_functions_of_a_schedule_stay_the_same_objects_when_a_state_is_loaded():
+    halving = Halving()
+    schedule = LambdaLR(make_optimizer(), halving)
+    state = schedule.state_dict()
+    halving.calls = 7
+    schedule.load_state_dict(state)
+    assert schedule.lr_lambdas == [halving, halving]
+    assert halving.calls == state["lr_lambdas"][0]["calls"] == 2
+
+
+@pytest.mark.parametrize("name", ["SequentialLR", "ChainedScheduler", "ReduceLROnPlateau"])
+def test_the_rates_of_a_schedule_without_a_formula_are_those_last_set(name):
+    schedule = {**SCHEDULES, **PLATEAU}[name](make_optimizer())
+    assert schedule.get_lr() == schedule.get_last_lr()
 
 
 def test_a_rate_that_is_a_tensor_becomes_a_number():

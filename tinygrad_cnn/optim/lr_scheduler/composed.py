@@ -60,12 +60,11 @@ class _Composed(LRScheduler):
         self._to_initial_lr()
         self._begin()
 
-    def state_dict(self) -> dict[str, Any]:
-        parts, self._schedulers = self._schedulers, []
-        try:
-            return {**super().state_dict(), "_schedulers": [part.state_dict() for part in parts]}
-        finally:
-            self._schedulers = parts
+    def get_lr(self) -> list[float]:
+        return self.get_last_lr()
+
+    def _kept(self) -> dict[str, Any]:
+        return {**super()._kept(), "_schedulers": [part._kept() for part in self._schedulers]}
 
     def _differences(self, state: Any) -> list[str]:
         problems = super()._differences(state)

@@ -6,6 +6,7 @@ computed is the factor from one step to the next, as in PyTorch, so that schedul
 
 from __future__ import annotations
 
+import copy
 import types
 from bisect import bisect_right
 from collections import Counter
@@ -180,25 +181,26 @@ class LambdaLR(LRScheduler):
             )
         return [function(self.last_epoch) for function in self.lr_lambdas]
 
-    def state_dict(self) -> dict[str, Any]:
-        kept = [None if isinstance(f, types.FunctionType) else getattr(f, "__dict__", None) for f in self.lr_lambdas]
-        functions, self.lr_lambdas = self.lr_lambdas, kept  # type: ignore[assignment]
-        try:
-            return super().state_dict()
-        finally:
-            self.lr_lambdas = functions
+    def _kept(self) -> dict[str, Any]:
+        return {**super()._kept(), "lr_lambdas": [_attributes(function) for function in self.lr_lambdas]}
 
     def _differences(self, state: Any) -> list[str]:
         problems = super()._differences(state)
-        if not problems and len(state["lr_lambdas"]) != len(self.lr_lambdas):
-            problems.append(f"{len(state['lr_lambdas'])} functions are given, there are {len(self.lr_lambdas)}")
-        return problems
+        if problems:
+            return problems
+        if len(state["lr_lambdas"]) != len(self.lr_lambdas):
+            return [f"{len(state['lr_lambdas'])} functions are given, there are {len(self.lr_lambdas)}"]
+        return [
+            f"function {i} has attributes in the state, but is a plain function here"
+            for i, (function, given) in enumerate(zip(self.lr_lambdas, state["lr_lambdas"], strict=True))
+            if given is not None and _attributes(function) is None
+        ]
 
     def _adopt(self, state: Mapping[str, Any]) -> None:
         for function, attributes in zip(self.lr_lambdas, state["lr_lambdas"], strict=True):
             if attributes is not None:
-                vars(function).update(attributes)
-        super()._adopt({**state, "lr_lambdas": self.lr_lambdas})
+                vars(function).update(copy.deepcopy(attributes))
+        super()._adopt({key: value for key, value in state.items() if key != "lr_lambdas"})
 
 
 class MultiplicativeLR(LambdaLR):
@@ -212,3 +214,8 @@ class MultiplicativeLR(LambdaLR):
         if self._is_initial:
             return rates
         return [rate * factor for rate, factor in zip(rates, self._factors(), strict=True)]
+
+
+def _attributes(function: Any) -> dict[str, Any] | None:
+    """The attributes of a function that is an object of a class; None for a plain function."""
+    return None if isinstance(function, types.FunctionType) else getattr(function, "__dict__", None)

@@ -86,6 +86,9 @@ class ReduceLROnPlateau(LRScheduler):
             self.cooldown_counter, self.num_bad_epochs = self.cooldown, 0
         self._set(rates)
 
+    def get_lr(self) -> list[float]:
+        return self.get_last_lr()
+
     def _is_better(self, value: float) -> bool:
         sign = 1 if self.mode == "max" else -1
         if math.isinf(self.best):

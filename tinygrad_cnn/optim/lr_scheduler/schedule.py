@@ -129,7 +129,11 @@ class LRScheduler:
 
     def state_dict(self) -> dict[str, Any]:
         """Everything but the optimizer, copied: counts, rates and options."""
-        return {key: copy.deepcopy(value) for key, value in vars(self).items() if key != "optimizer"}
+        return copy.deepcopy(self._kept())
+
+    def _kept(self) -> dict[str, Any]:
+        """What a state holds, not copied."""
+        return {key: value for key, value in vars(self).items() if key != "optimizer"}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Continue where the schedule that gave `state_dict` stood; the optimizer's state holds the rates themselves.
@@ -145,7 +149,7 @@ class LRScheduler:
         """What is wrong with a state for this schedule."""
         if not isinstance(state, Mapping):
             return [f"a {type(state).__name__} is given; a dict is needed, as state_dict() gives"]
-        ours = self.state_dict()
+        ours = self._kept()
         problems = [f"{key} is missing" for key in ours if key not in state]
         problems += [
             f"{type(self).__name__} has no {key!r}" for key in state if key not in ours and key not in _IGNORED
