@@ -127,13 +127,13 @@ def test_entries_are_brought_between_the_values(values, most):
 
 
 def test_clipping_between_forward_and_backward_is_noticed():
-    p = Parameter([3.0])
-    p.grad = np.float32([5])
-    kept = p.grad
-    loss = (Parameter([1.0]) * kept).sum()
-    clip_grad_norm_(p, 1.0)
-    with pytest.raises(RuntimeError, match=r"changed in place \(clip_grad_norm_\)"):
-        loss.backward()
+    for clip in (clip_grad_norm_, clip_grad_value_):
+        p = Parameter([3.0])
+        p.grad = np.float32([5])
+        loss = (Parameter([1.0]) * p.grad).sum()
+        clip(p, 1.0)
+        with pytest.raises(RuntimeError, match=rf"changed in place \({clip.__name__}\)"):
+            loss.backward()
 
 
 @pytest.mark.parametrize(

@@ -578,6 +578,8 @@ def spoil(state, how):
         del state["state"][1]["exp_avg_sq"]
     elif how == "step":
         state["state"][1]["step"] = 0.5
+    elif how == "negative":
+        state["state"][1]["step"] = -1
     elif how == "foreign":
         state["state"][1]["momentum_buffer"] = Tensor(np.ones(()))
     elif how == "number":
@@ -596,7 +598,8 @@ def spoil(state, how):
         ("dtype", r"parameter 0: exp_avg is float32 \(3, 2\), float64 \(3, 2\) is needed"),
         ("kind", "parameter 0: exp_avg is a str"),
         ("lost", "parameter 1: exp_avg_sq is missing"),
-        ("step", "parameter 1: step is 0.5"),
+        ("step", "parameter 1: step is 0.5, a whole number >= 0 is needed"),
+        ("negative", "parameter 1: step is -1, a whole number >= 0 is needed"),
         ("foreign", "parameter 1: Adam keeps no 'momentum_buffer'"),
         ("number", "parameter 17: not in any group"),
     ],

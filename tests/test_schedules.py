@@ -75,7 +75,7 @@ SCHEDULES = {
         o,
         [
             ChainedScheduler([LinearLR(o, 0.1, total_iters=4), ExponentialLR(o, 0.9)]),
-            SequentialLR(o, [ConstantLR(o, 0.5, 2), ExponentialLR(o, 0.5)], [3]),
+            SequentialLR(o, [ConstantLR(o, 0.5, 2), ChainedScheduler([StepLR(o, 1, 0.5)])], [3]),
             ChainedScheduler([LinearLR(o, 0.1, total_iters=4), StepLR(o, 2)]),
         ],
         [3, 8],
@@ -140,6 +140,56 @@ def test_a_cycle_goes_up_to_max_lr_and_down_and_momentum_the_other_way():
         assert [rates[0], max(rates), rates[-1]] == pytest.approx([0.1, 1.0, 0.001])
         assert [momenta[0], min(momenta), momenta[-1]] == pytest.approx([0.95, 0.85, 0.95], abs=2e-3)
         assert np.argmax(rates) == np.argmin(momenta)
+
+
+def test_a_line_to_0_ends_there_and_not_a_rounding_below():
+    for total in range(1, 60):
+        for start in (1 / 3, 0.37656601085859154, 1.0):
+            optimizer = make_optimizer()
+            walk(LinearLR(optimizer, start, 0.0, total), optimizer, total + 2)
+            assert all(0 <= rate < 1e-15 for rate in rates_of(optimizer))
+
+
+def test_a_constant_factor_of_0_comes_back_too():
+    optimizer = make_optimizer()
+    schedule = ConstantLR(optimizer, 0.0, 2)
+    assert [rates_of(optimizer)[0], *(rates[0][0] for rates in walk(schedule, optimizer, 3))] == [0, 0, 0.5, 0.5]
+
+
+def test_a_cycle_of_three_phases_comes_down_as_it_went_up_and_then_further():
+    optimizer = make_optimizer(lrs=(0.1,), momentum=0.9)
+    schedule = OneCycleLR(
+        optimizer, 1.0, total_steps=13, pct_start=4 / 13, anneal_strategy="linear", div_factor=10, three_phase=True
+    )
+    track = [[(0.1, 0.95, None)], *walk(schedule, optimizer, 12)]
+    rates, momenta, _ = zip(*(step[0] for step in track), strict=True)
+    assert rates == pytest.approx([0.1, 0.4, 0.7, 1.0, 0.7, 0.4, 0.1, *np.linspace(0.1, 1e-5, 7)[1:]], rel=1e-9)
+    assert momenta[:7] == pytest.approx(np.interp(range(7), [0, 3, 6], [0.95, 0.85, 0.95]))
+    assert momenta[7:] == (0.95,) * 6
+
+
+def test_restarts_that_cannot_be_computed_leave_the_place_as_it_was():
+    class Broken(CosineAnnealingWarmRestarts):
+        def next_lr(self, lr, base_lr):
+            if self.last_epoch > 1:
+                raise KeyboardInterrupt
+            return lr
+
+    optimizer = make_optimizer()
+    schedule = Broken(optimizer, 4)
+    walk(schedule, optimizer, 1)
+    before = schedule.state_dict()
+    for step in (schedule.step, lambda: schedule.step(2.5)):
+        with pytest.raises(KeyboardInterrupt):
+            step()
+        assert schedule.state_dict() == before
+
+
+def test_the_first_number_is_an_improvement_whatever_the_threshold():
+    for mode in ("min", "max"):
+        schedule = ReduceLROnPlateau(make_optimizer(), mode, threshold=1.0)
+        schedule.step(3.0)
+        assert schedule.best == 3.0
 
 
 def test_a_cycle_whose_first_phase_is_one_step_begins_at_its_end():
