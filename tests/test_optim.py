@@ -7,12 +7,12 @@ import pickle
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from tinygrad_cnn import Tensor, is_grad_enabled, no_grad
 from tinygrad_cnn.nn import Linear, Parameter
-from tinygrad_cnn.optim import SGD, Adam, AdamW, Optimizer
+from tinygrad_cnn.optim import SGD, Adagrad, Adam, AdamW, Lion, NAdam, Optimizer, RMSprop
 
 SHAPES = [(3, 2), (), (4,)]
 
@@ -66,6 +66,55 @@ def adam_number(p, gs, lr, betas, eps, weight_decay, amsgrad, maximize, decouple
         v = b2 * v + (1 - b2) * g * g
         largest = max(largest, v)
         p -= lr * (m / (1 - b1**t)) / (math.sqrt((largest if amsgrad else v) / (1 - b2**t)) + eps)
+    return p
+
+
+def nadam_number(p, gs, lr, betas, eps, weight_decay, momentum_decay, decoupled_weight_decay, maximize):
+    b1, b2 = betas
+    m = v = 0.0
+    product = 1.0
+    for t, g in enumerate(gs, 1):
+        g = -g if maximize else g
+        if decoupled_weight_decay:
+            p *= 1 - lr * weight_decay
+        else:
+            g += weight_decay * p
+        u, ahead = (b1 * (1 - 0.5 * 0.96 ** (i * momentum_decay)) for i in (t, t + 1))
+        product *= u
+        m = b1 * m + (1 - b1) * g
+        v = b2 * v + (1 - b2) * g * g
+        direction = (1 - u) * g / (1 - product) + ahead * m / (1 - product * ahead)
+        p -= lr * direction / (math.sqrt(v / (1 - b2**t)) + eps)
+    return p
+
+
+def adagrad_number(p, gs, lr, lr_decay, weight_decay, initial_accumulator_value, eps, maximize):
+    total = initial_accumulator_value
+    for t, g in enumerate(gs):
+        g = (-g if maximize else g) + weight_decay * p
+        total += g * g
+        p -= lr / (1 + t * lr_decay) * g / (math.sqrt(total) + eps)
+    return p
+
+
+def rmsprop_number(p, gs, lr, alpha, eps, weight_decay, momentum, centered, maximize):
+    v = m = u = 0.0
+    for g in gs:
+        g = (-g if maximize else g) + weight_decay * p
+        v = alpha * v + (1 - alpha) * g * g
+        m = alpha * m + (1 - alpha) * g
+        u = momentum * u + g / (math.sqrt(v - m * m if centered else v) + eps)
+        p -= lr * u
+    return p
+
+
+def lion_number(p, gs, lr, betas, weight_decay, maximize):
+    b1, b2 = betas
+    m = 0.0
+    for g in gs:
+        g = -g if maximize else g
+        p -= lr * weight_decay * p + lr * math.copysign(1, b1 * m + (1 - b1) * g)
+        m = b2 * m + (1 - b2) * g
     return p
 
 
@@ -123,6 +172,84 @@ def test_adam_and_adamw_follow_their_formulas(kind, lr, betas, eps, weight_decay
     )
 
 
+LR = st.floats(1e-4, 0.5)
+BETAS = st.sampled_from([(0.9, 0.999), (0.5, 0.7), (0.0, 0.9)])
+DECAY = st.sampled_from([0.0, 0.1])
+FRACTION = st.sampled_from([0.0, 0.5, 0.9])
+OTHERS = {
+    NAdam: (
+        nadam_number,
+        {
+            "betas": BETAS,
+            "eps": st.sampled_from([1e-8, 1e-2]),
+            "momentum_decay": st.sampled_from([0.0, 4e-3, 1.0]),
+            "decoupled_weight_decay": st.booleans(),
+        },
+    ),
+    Adagrad: (
+        adagrad_number,
+        {
+            "lr_decay": st.sampled_from([0.0, 0.3]),
+            "initial_accumulator_value": st.sampled_from([0.0, 0.5]),
+            "eps": st.sampled_from([1e-10, 1e-2]),
+        },
+    ),
+    RMSprop: (
+        rmsprop_number,
+        {
+            "alpha": st.sampled_from([0.0, 0.5, 0.99]),
+            "eps": st.sampled_from([1e-8, 1e-2]),
+            "momentum": FRACTION,
+            "centered": st.booleans(),
+        },
+    ),
+    Lion: (lion_number, {"betas": BETAS}),
+}
+
+
+@pytest.mark.parametrize("kind", OTHERS, ids=lambda kind: kind.__name__)
+@given(data=st.data())
+def test_the_other_optimizers_follow_their_formulas(kind, data):
+    number, special = OTHERS[kind]
+    options = data.draw(st.fixed_dictionaries({"lr": LR, "weight_decay": DECAY, "maximize": st.booleans(), **special}))
+    assume(not (options.get("centered") and options["alpha"] == 0))  # the variance is 0, the rest is rounding
+    assert_each_number_follows(lambda ps: kind(ps, **options), lambda p, gs: number(p, gs, **options))
+
+
+def test_lion_stays_where_nothing_pulls_and_otherwise_moves_by_lr():
+    p = Parameter(np.zeros(3))
+    optimizer = Lion([p], lr=0.5)
+    p.grad = np.array([0.0, 1e-300, -3.0])
+    optimizer.step()
+    assert p.array.tolist() == [0, -0.5, 0.5]
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_a_variance_that_rounds_below_0_counts_as_0(dtype):
+    p = Parameter(np.zeros(50, dtype))
+    optimizer = RMSprop([p], lr=1e-4, alpha=0.5, eps=1.0, centered=True)
+    for _ in range(100):
+        p.grad = np.linspace(0.1, 3, 50).astype(dtype)
+        optimizer.step()
+        assert np.isfinite(p.array).all()
+
+
+def test_rmsprop_refuses_an_alpha_above_1_and_adamw_decay_in_the_gradient():
+    with pytest.raises(ValueError, match=r"RMSprop: alpha=1.5; it must be from 0 to 1"):
+        RMSprop(params(), alpha=1.5)
+    with pytest.raises(ValueError, match=r"AdamW: decoupled_weight_decay=False; .* use Adam"):
+        AdamW(params()).load_state_dict(Adam(params()).state_dict())
+
+
+def test_adam_with_decoupled_decay_is_adamw():
+    tracks = []
+    for kind, options in ((Adam, {"decoupled_weight_decay": True}), (AdamW, {})):
+        ps = params()
+        train(kind(ps, weight_decay=0.1, **options), ps, 3)
+        tracks.append(bytes_of(ps))
+    assert tracks[0] == tracks[1]
+
+
 def test_the_defaults_are_pytorchs():
     p = params()
     assert SGD(p).defaults == {
@@ -140,18 +267,38 @@ def test_the_defaults_are_pytorchs():
         "weight_decay": 0.0,
         "amsgrad": False,
         "maximize": False,
+        "decoupled_weight_decay": False,
     }
     assert Adam(p).defaults == adam
-    assert AdamW(p).defaults == {**adam, "weight_decay": 0.01}
+    assert AdamW(p).defaults == {**adam, "weight_decay": 0.01, "decoupled_weight_decay": True}
+    assert Lion(p).defaults == {"lr": 1e-4, "betas": (0.9, 0.99), "weight_decay": 0.0, "maximize": False}
 
 
+VARIANTS = [
+    (SGD, {}),
+    (SGD, {"momentum": 0.9}),
+    (SGD, {"momentum": 0.9, "dampening": 0.3, "maximize": True}),
+    (SGD, {"momentum": 0.9, "nesterov": True, "weight_decay": 0.01}),
+    (Adam, {"weight_decay": 0.01}),
+    (Adam, {"amsgrad": True, "betas": (0.5, 0.7), "eps": 1e-3}),
+    (Adam, {"weight_decay": 0.01, "decoupled_weight_decay": True, "maximize": True}),
+    (AdamW, {}),
+    (AdamW, {"amsgrad": True, "maximize": True}),
+    (NAdam, {}),
+    (NAdam, {"weight_decay": 0.01, "momentum_decay": 0.5, "maximize": True}),
+    (NAdam, {"weight_decay": 0.01, "decoupled_weight_decay": True}),
+    (RMSprop, {}),
+    (RMSprop, {"momentum": 0.9, "weight_decay": 0.01}),
+    (RMSprop, {"centered": True, "alpha": 0.7, "eps": 1e-3}),
+    (RMSprop, {"centered": True, "momentum": 0.5, "maximize": True}),
+    (Adagrad, {}),
+    (Adagrad, {"lr_decay": 0.1, "weight_decay": 0.01, "initial_accumulator_value": 0.5, "maximize": True}),
+    (Lion, {}),
+    (Lion, {"betas": (0.5, 0.7), "weight_decay": 0.01, "maximize": True}),
+]
 MAKERS = [
-    lambda ps: SGD(ps, lr=0.1),
-    lambda ps: SGD(ps, lr=0.1, momentum=0.9),
-    lambda ps: SGD(ps, lr=0.1, momentum=0.9, nesterov=True, weight_decay=0.01),
-    lambda ps: Adam(ps, lr=0.1, weight_decay=0.01),
-    lambda ps: Adam(ps, lr=0.1, amsgrad=True),
-    lambda ps: AdamW(ps, lr=0.1),
+    pytest.param(lambda ps, kind=kind, options=options: kind(ps, lr=0.1, **options), id=f"{kind.__name__} {options}")
+    for kind, options in VARIANTS
 ]
 
 
@@ -172,16 +319,24 @@ def test_H26_parameters_and_states_keep_their_dtype_and_memory(make, dtype):
         assert bytes_of([p.grad for p in ps]) == before
         for p in ps:
             for name, value in optimizer.state[p].items():
-                if name != "step":
+                if name not in ("step", "mu_product"):
                     assert isinstance(value, np.ndarray)
                     assert (value.dtype, value.shape) == (dtype, p.shape)
                     assert not np.shares_memory(value, p.grad.array)
 
 
 def test_a_quadratic_is_minimised_through_backward():
-    for make in (lambda p: SGD(p, lr=0.1, momentum=0.9), lambda p: Adam(p, lr=0.1), lambda p: AdamW(p, lr=0.1)):
+    for kind, options in (
+        (SGD, {"lr": 0.1, "momentum": 0.9}),
+        (Adam, {"lr": 0.1}),
+        (AdamW, {"lr": 0.1}),
+        (NAdam, {"lr": 0.1}),
+        (RMSprop, {"lr": 0.02}),
+        (Adagrad, {"lr": 1.0}),
+        (Lion, {"lr": 0.02, "betas": (0.5, 0.5)}),
+    ):
         p = Parameter([3.0, -2.0])
-        optimizer = make([p])
+        optimizer = kind([p], **options)
         for _ in range(300):
             optimizer.zero_grad()
             ((p - Tensor([1.0, 2.0])) ** 2).sum().backward()
@@ -262,6 +417,30 @@ def test_H131_sgd_refuses_options_out_of_range(options):
         SGD(params(), **options)
     with pytest.raises(ValueError, match="SGD"):
         SGD([{"params": params(), **options}])
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        (NAdam, {"momentum_decay": -1}),
+        (NAdam, {"betas": (0.9, 1.0)}),
+        (Lion, {"betas": (1.0, 0.9)}),
+        (Lion, {"lr": -1}),
+        (RMSprop, {"alpha": -0.1}),
+        (RMSprop, {"momentum": -0.1}),
+        (RMSprop, {"eps": math.nan}),
+        (Adagrad, {"lr_decay": -0.1}),
+        (Adagrad, {"initial_accumulator_value": -0.1}),
+        (Adagrad, {"eps": -1e-10}),
+    ],
+)
+def test_H131_the_others_refuse_options_out_of_range(kind, options):
+    with pytest.raises(ValueError, match=f"{kind.__name__}: {next(iter(options))}=.*"):
+        kind(params(), **options)
+    optimizer = kind(params())
+    with pytest.raises(ValueError, match=kind.__name__):
+        optimizer.add_param_group({"params": [Parameter([1.0])], **options})
+    assert len(optimizer.param_groups) == 1
 
 
 @pytest.mark.parametrize("kind", [Adam, AdamW])
@@ -347,6 +526,19 @@ def test_H134_ten_steps_after_a_round_trip_are_bitwise_those_of_an_uninterrupted
     assert other.param_groups[0]["lr"] == 0.1
 
 
+@pytest.mark.parametrize("make", MAKERS)
+def test_parameters_of_several_dtypes_move_as_they_do_alone(make):
+    ps = [Parameter(np.linspace(1, 2, 5).astype(dtype)) for dtype in (np.float16, np.float32, np.float64)]
+    alone = [Parameter(p.array.copy()) for p in ps]
+    optimizers = [make(ps), *(make([p]) for p in alone)]
+    for step in range(4):
+        for p in (*ps, *alone):
+            p.grad = (np.arange(5) - step + 0.5).astype(p.dtype)
+        for optimizer in optimizers:
+            optimizer.step()
+    assert bytes_of(ps) == bytes_of(alone)
+
+
 def test_state_dict_has_pytorchs_form_and_is_a_copy():
     ps = params()
     optimizer = SGD([{"params": ps[:1]}, {"params": ps[1:], "lr": 0.5}], lr=0.1, momentum=0.9)
@@ -386,6 +578,8 @@ def spoil(state, how):
         del state["state"][1]["exp_avg_sq"]
     elif how == "step":
         state["state"][1]["step"] = 0.5
+    elif how == "negative":
+        state["state"][1]["step"] = -1
     elif how == "foreign":
         state["state"][1]["momentum_buffer"] = Tensor(np.ones(()))
     elif how == "number":
@@ -404,7 +598,8 @@ def spoil(state, how):
         ("dtype", r"parameter 0: exp_avg is float32 \(3, 2\), float64 \(3, 2\) is needed"),
         ("kind", "parameter 0: exp_avg is a str"),
         ("lost", "parameter 1: exp_avg_sq is missing"),
-        ("step", "parameter 1: step is 0.5"),
+        ("step", "parameter 1: step is 0.5, a whole number >= 0 is needed"),
+        ("negative", "parameter 1: step is -1, a whole number >= 0 is needed"),
         ("foreign", "parameter 1: Adam keeps no 'momentum_buffer'"),
         ("number", "parameter 17: not in any group"),
     ],

@@ -1,6 +1,6 @@
-"""Modules and layers under PyTorch's names; `functional` and `init` beside them, networks in `models`."""
+"""Modules and layers under PyTorch's names; `functional`, `init` and `utils` beside them, networks in `models`."""
 
-from . import functional, init, models
+from . import functional, init, models, utils
 from .containers import Identity, ModuleList, Sequential
 from .layers import BatchNorm2d, Conv2d, ConvTranspose2d, Linear
 from .losses import CrossEntropyLoss, MSELoss, NLLLoss
@@ -33,4 +33,5 @@ __all__ = [
     "functional",
     "init",
     "models",
+    "utils",
 ]

@@ -1,4 +1,4 @@
-"""Optimizers: SGD, Adam and AdamW, with PyTorch's names, default values and formulas.
+"""Optimizer: what every optimizer shares: parameter groups, the step, and the state that comes back exactly.
 
 A step reads each parameter's `.grad` and writes to the parameter's own memory, for each parameter with its state
 entirely or not at all. Parameters whose grad is None are passed over.
@@ -6,7 +6,6 @@ entirely or not at all. Parameters whose grad is None are passed over.
 
 from __future__ import annotations
 
-import math
 import operator
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,14 +14,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from . import memory
-from .graph import Array, Tensor, wrap
-from .modes import enable_grad
-from .nn.module import UninitializedParameter, clear_grad
-from .ops.elementwise import array_of
-from .watching import told, watchers
+from .. import memory
+from ..graph import Array, Tensor, wrap
+from ..modes import enable_grad
+from ..nn.module import UninitializedParameter, clear_grad
+from ..ops.elementwise import array_of
+from ..watching import told, watchers
 
-__all__ = ["Adam", "AdamW", "Optimizer", "SGD"]
+__all__ = ["Optimizer"]
 
 Group = dict[str, Any]
 State = dict[str, Any]
@@ -34,6 +33,7 @@ class Optimizer:
     params: Tensors, or dicts {"params": Tensors, option: value, ...} with options of their own.
     param_groups: a list of dicts; changing `optimizer.param_groups[0]["lr"]` changes the next step.
     state: for each parameter that has taken a step, its dict of arrays and numbers.
+    has_stepped: whether `step` was called; a schedule that is stepped before warns.
 
     A subclass gives `update`, and names what its states hold.
     Raises ValueError for no parameters, one that occurs twice, one that is no leaf or has no values yet, or options out
@@ -43,12 +43,20 @@ class Optimizer:
     arrays: ClassVar[tuple[str, ...]] = ()  # the entries of a state that have the parameter's shape and dtype
     optional: ClassVar[tuple[str, ...]] = ()  # those among them that some options do without
     counts: ClassVar[bool] = False  # whether a state counts its steps
-    flags: ClassVar[tuple[str, ...]] = ("maximize", "nesterov", "amsgrad")  # options that are True or False
+    numbers: ClassVar[tuple[str, ...]] = ()  # the entries of a state that are numbers, beside the count
+    flags: ClassVar[tuple[str, ...]] = (  # options that are True or False
+        "amsgrad",
+        "centered",
+        "decoupled_weight_decay",
+        "maximize",
+        "nesterov",
+    )
 
     def __init__(self, params: Iterable[Any], defaults: Group) -> None:
         self.defaults = defaults
         self.param_groups: list[Group] = []
         self.state: dict[Tensor, State] = {}
+        self.has_stepped = False
         groups = _listed(params, type(self).__name__)
         if not groups:
             raise ValueError(
@@ -116,6 +124,7 @@ class Optimizer:
         if closure is not None:
             with enable_grad():
                 loss = closure()
+        self.has_stepped = True
         name = f"{type(self).__name__}.step"
         began = perf_counter()
         moving = [
@@ -220,23 +229,28 @@ class Optimizer:
     def _read_state(self, p: Tensor, entries: Mapping[str, Any]) -> tuple[State, list[str]]:
         """One parameter's state, copied, and what is wrong with it."""
         state: State = {}
-        needed = {*self.arrays, *(["step"] if self.counts else [])} - {*self.optional}
+        needed = {*self.arrays, *self.numbers, *(["step"] if self.counts else [])} - {*self.optional}
         wrong = [f"{key} is missing" for key in sorted(needed - entries.keys())]
         for key, value in entries.items():
             array = value.array if isinstance(value, Tensor) else value
-            if key == "step" and self.counts:
-                if isinstance(array, (str, type(None))) or np.size(array) != 1 or float(array) < 1 or float(array) % 1:
-                    wrong.append(f"step is {value!r}, a whole number >= 1 is needed")
+            if key in self.numbers or (key == "step" and self.counts):
+                number = _one_number(array)
+                if number is None:
+                    wrong.append(f"{key} is {value!r}, a number is needed")
+                elif key != "step":
+                    state[key] = number
+                elif number >= 0 and number % 1 == 0:
+                    state[key] = int(number)
                 else:
-                    state[key] = int(array)
+                    wrong.append(f"step is {value!r}, a whole number >= 0 is needed")
             elif key not in self.arrays:
                 wrong.append(f"{type(self).__name__} keeps no {key!r}")
-            elif not isinstance(array, np.ndarray):
-                wrong.append(f"{key} is a {type(value).__name__}, a Tensor is needed")
-            elif (array.dtype, array.shape) != (p.dtype, p.shape):
+            elif not hasattr(array, "__array__"):
+                wrong.append(f"{key} is a {type(value).__name__}, a Tensor or an ndarray is needed")
+            elif ((array := np.asarray(array).copy()).dtype, array.shape) != (p.dtype, p.shape):
                 wrong.append(f"{key} is {array.dtype} {array.shape}, {p.dtype} {p.shape} is needed")
             else:
-                state[key] = array.copy()
+                state[key] = array
         return state, wrong
 
     def __repr__(self) -> str:
@@ -245,143 +259,6 @@ class Optimizer:
             lines.append(f"Parameter Group {i}: {len(group['params'])} parameters")
             lines += [f"    {key}: {group[key]}" for key in sorted(group) if key != "params"]
         return "\n".join([*lines, ")"])
-
-
-class SGD(Optimizer):
-    """Stochastic gradient descent: p -= lr * v, v = momentum * v + (1 - dampening) * (g + weight_decay * p).
-
-    The first v is g itself. nesterov: p -= lr * (g + momentum * v). maximize: g is negated.
-    Source: Sutskever et al., On the importance of initialization and momentum in deep learning (2013), sec. 2,
-    in PyTorch's form, where lr stands outside of v.
-    """
-
-    arrays = ("momentum_buffer",)
-    optional = ("momentum_buffer",)
-
-    def __init__(
-        self,
-        params: Iterable[Any],
-        lr: float = 1e-3,
-        momentum: float = 0.0,
-        dampening: float = 0.0,
-        weight_decay: float = 0.0,
-        nesterov: bool = False,
-        *,
-        maximize: bool = False,
-    ) -> None:
-        options = {
-            "lr": lr,
-            "momentum": momentum,
-            "dampening": dampening,
-            "weight_decay": weight_decay,
-            "nesterov": nesterov,
-            "maximize": maximize,
-        }
-        super().__init__(params, options)
-
-    def _check_options(self, group: Group) -> None:
-        super()._check_options(group)
-        if group["nesterov"] and (group["momentum"] <= 0 or group["dampening"] != 0):
-            raise ValueError(
-                f"SGD: nesterov needs momentum > 0 and dampening 0, "
-                f"here momentum={group['momentum']}, dampening={group['dampening']}"
-            )
-
-    def update(self, p: Array, g: Array, state: State, group: Group) -> tuple[Any, State]:
-        momentum, decay = float(group["momentum"]), float(group["weight_decay"])
-        if decay:
-            g = g + decay * p
-        if momentum:
-            v = state.get("momentum_buffer")
-            v = g.copy() if v is None else momentum * v + (1.0 - float(group["dampening"])) * g
-            g = g + momentum * v if group["nesterov"] else v
-            state = {"momentum_buffer": v}
-        return p - float(group["lr"]) * g, state
-
-
-class Adam(Optimizer):
-    """p -= lr * m / (1 - b1^t) / (sqrt(v / (1 - b2^t)) + eps), m and v the running means of g and g^2.
-
-    m = m + (1 - b1) (g - m), v = b2 v + (1 - b2) g^2, where weight_decay * p is added to g first.
-    amsgrad: the largest v so far. maximize: g is negated.
-    Source: Kingma & Ba, Adam (2015), algorithm 1; Reddi et al., On the convergence of Adam (2018), algorithm 2.
-    """
-
-    arrays = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq")
-    optional = ("max_exp_avg_sq",)
-    counts = True
-
-    def __init__(
-        self,
-        params: Iterable[Any],
-        lr: float = 1e-3,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
-        weight_decay: float = 0.0,
-        amsgrad: bool = False,
-        *,
-        maximize: bool = False,
-    ) -> None:
-        options = {
-            "lr": lr,
-            "betas": betas,
-            "eps": eps,
-            "weight_decay": weight_decay,
-            "amsgrad": amsgrad,
-            "maximize": maximize,
-        }
-        super().__init__(params, options)
-
-    def update(self, p: Array, g: Array, state: State, group: Group) -> tuple[Any, State]:
-        if decay := float(group["weight_decay"]):
-            g = g + decay * p
-        return self._moved(p, g, state, group)
-
-    def _moved(self, p: Array, g: Array, state: State, group: Group) -> tuple[Any, State]:
-        """The new value without weight decay, and the new state."""
-        b1, b2 = map(float, group["betas"])
-        t = state.get("step", 0) + 1
-        zero = np.zeros_like(p)
-        old_m, old_v = state.get("exp_avg", zero), state.get("exp_avg_sq", zero)
-        m = g - old_m
-        m *= 1.0 - b1
-        m += old_m
-        v = (1.0 - b2) * g
-        v *= g
-        v += b2 * old_v
-        new = {"step": t, "exp_avg": m, "exp_avg_sq": v}
-        if group["amsgrad"]:
-            v = np.maximum(state.get("max_exp_avg_sq", zero), v)
-            new["max_exp_avg_sq"] = v
-        change = np.sqrt(v)
-        change /= math.sqrt(1.0 - b2**t)
-        change += float(group["eps"])
-        return p - float(group["lr"]) / (1.0 - b1**t) * m / change, new
-
-
-class AdamW(Adam):
-    """Adam whose weight decay takes lr * weight_decay * p off p first instead of entering g.
-
-    Source: Loshchilov & Hutter, Decoupled weight decay regularization (2019), algorithm 2.
-    """
-
-    def __init__(
-        self,
-        params: Iterable[Any],
-        lr: float = 1e-3,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
-        weight_decay: float = 1e-2,
-        amsgrad: bool = False,
-        *,
-        maximize: bool = False,
-    ) -> None:
-        super().__init__(params, lr, betas, eps, weight_decay, amsgrad, maximize=maximize)
-
-    def update(self, p: Array, g: Array, state: State, group: Group) -> tuple[Any, State]:
-        if decay := float(group["weight_decay"]):
-            p = p * (1.0 - float(group["lr"]) * decay)
-        return self._moved(p, g, state, group)
 
 
 def _listed(params: Any, name: str) -> list[Any]:
@@ -395,7 +272,47 @@ def _listed(params: Any, name: str) -> list[Any]:
     return list(params)
 
 
+def _one_number(value: Any) -> float | None:
+    """The number that a value of one entry holds, whichever library's, or None."""
+    array = np.asarray(value)
+    return float(array.reshape(())) if array.size == 1 and array.dtype.kind in "iuf" else None
+
+
 def _number(name: str, option: str, value: Any) -> float:
     if isinstance(value, (bool, str)) or np.ndim(array_of(value)) or not hasattr(array_of(value), "__float__"):
         raise TypeError(f"{name}: {option}={value!r}; a number is needed")
     return float(array_of(value))
+
+
+def plus_decay(p: Array, g: Array, group: Group) -> Array:
+    """g + weight_decay * p, the gradient of the loss with weight_decay / 2 * |p|^2 added."""
+    decay = float(group["weight_decay"])
+    return g + decay * p if decay else g
+
+
+def shrunk(p: Array, group: Group) -> Array:
+    """p (1 - lr * weight_decay), decay apart from the gradient.
+
+    Source: Loshchilov & Hutter, Decoupled weight decay regularization (2019), algorithm 2.
+    """
+    decay = float(group["weight_decay"])
+    return p * (1.0 - float(group["lr"]) * decay) if decay else p
+
+
+def mean_of(old: Array | None, g: Array, beta: float) -> Any:
+    """The running mean old + (1 - beta) (g - old) of gradients, where nothing was before 0."""
+    if old is None:
+        return (1.0 - beta) * g
+    m = g - old
+    m *= 1.0 - beta
+    m += old
+    return m
+
+
+def mean_square_of(old: Array | None, g: Array, beta: float) -> Any:
+    """The running mean beta * old + (1 - beta) g^2 of squared gradients, where nothing was before 0."""
+    v = (1.0 - beta) * g
+    v *= g
+    if old is not None:
+        v += beta * old
+    return v
