@@ -588,8 +588,7 @@ def _(x, y, reduction, beta):
 def _(x, target, margin, reduction):
     losses = []
     for value, alike in zip(x.ravel(), numbers(target).ravel(), strict=True):
-        alike == 1
-        losses.append(best([margin - value]))
+        losses.append(value if alike == 0 else best([margin - value]))
     reduced(losses, reduction)
 
 

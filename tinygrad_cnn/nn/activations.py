@@ -185,12 +185,18 @@ class Hardsigmoid(_Inplace):
     def forward(self, x: Tensor) -> Tensor:
         return F.hardsigmoid(x, self.inplace)
 
+    def extra_repr(self) -> str:
+        return ""
+
 
 class Hardswish(_Inplace):
     """x * hardsigmoid(x)"""
 
     def forward(self, x: Tensor) -> Tensor:
         return F.hardswish(x, self.inplace)
+
+    def extra_repr(self) -> str:
+        return ""
 
 
 class GLU(Layer):

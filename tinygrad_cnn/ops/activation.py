@@ -84,9 +84,9 @@ def parametric_relu(x: Any, slope: Any, /) -> Any:
 
 parametric_relu.vjp(
     x=lambda g, x, slope: select(g, g * slope, condition=array_of(x) > 0),
-    slope=lambda g, x: mask(g * x, ~(array_of(x) > 0)),
+    slope=lambda g, x: mask(g * x, ~(array_of(x) >= 0)),
 )
-parametric_relu.formula(x="∂out · (1[x > 0] + slope · 1[x ≤ 0])", slope="∂out · x · 1[x ≤ 0]")
+parametric_relu.formula(x="∂out · (1[x > 0] + slope · 1[x ≤ 0])", slope="∂out · x · 1[x < 0]")
 parametric_relu.flops(lambda out_shape: 2 * prod(out_shape))
 
 
@@ -99,8 +99,8 @@ def prelu(input: Any, weight: Any) -> Tensor:
     channels = shape[1] if len(shape) > 1 else 1
     if len(of) > 1 or prod(of) not in (1, channels):
         raise ShapeError(
-            f"prelu: weight has shape {of} for an input of {shape}; (1,) is needed, or ({channels},), one number for each "
-            "channel of axis 1"
+            f"prelu: weight has shape {of} for an input of {shape}; (1,) is needed, or ({channels},), one number for "
+            "each channel of axis 1"
         )
     return parametric_relu(
         input, reshape(weight, (-1,) + (1,) * (len(shape) - 2) if len(shape) > 1 else (1,) * len(shape))
@@ -115,7 +115,7 @@ def hardtanh(x: Any, /, min_val: float = -1.0, max_val: float = 1.0) -> Any:
     return np.clip(x, min_val, max_val).astype(x.dtype, copy=False)
 
 
-hardtanh.vjp(x=lambda g, x, min_val, max_val: mask(g, _between(x, min_val, max_val)))
+hardtanh.vjp(x=lambda g, out, min_val, max_val: mask(g, _between(out, min_val, max_val)))
 hardtanh.formula(x="∂out · 1[min_val < x < max_val]")
 hardtanh.flops(lambda out_shape: 2 * prod(out_shape))
 
@@ -154,7 +154,7 @@ def hardswish(x: Any, /) -> Any:
     return np.maximum(x, -3.0) * (np.clip(x + 3.0, 0.0, 6.0) / 6.0)
 
 
-hardswish.vjp(x=lambda g, x: select(g, mask(g * (x / 3.0 + 0.5), _between(x, -3.0, 3.0)), condition=array_of(x) >= 3.0))
+hardswish.vjp(x=lambda g, x: select(g, mask(g * (x / 3.0 + 0.5), ~(array_of(x) <= -3.0)), condition=array_of(x) >= 3.0))
 hardswish.formula(x="∂out · (1[x ≥ 3] + (x / 3 + 0.5) · 1[−3 < x < 3])")
 hardswish.flops(lambda out_shape: 5 * prod(out_shape))
 
@@ -179,8 +179,8 @@ def elu(x: Any, /, alpha: float = 1.0, scale: float = 1.0) -> Any:
 
 
 def _elu_gradient(g: Any, x: Any, alpha: float, scale: float) -> Any:
-    positive = array_of(x) > 0
-    return select(g, g * (exp(mask(x, ~positive)) * alpha), condition=positive) * scale
+    below = exp(mask(x, ~(array_of(x) >= 0))) * alpha  # the second derivative at 0 is that of the positive side
+    return select(g, g * below, condition=array_of(x) > 0) * scale
 
 
 elu.vjp(x=_elu_gradient)
@@ -213,12 +213,7 @@ def celu(x: Any, /, alpha: float = 1.0) -> Any:
     return np.where(y > 0, y, np.expm1(np.where(y > 0, 0, y) / alpha) * alpha).astype(x.dtype, copy=False)
 
 
-def _celu_gradient(g: Any, x: Any, alpha: float) -> Any:
-    positive = array_of(x) > 0
-    return select(g, g * exp(mask(x, ~positive) / alpha), condition=positive)
-
-
-celu.vjp(x=_celu_gradient)
+celu.vjp(x=lambda g, x, alpha: g * exp(mask(x, ~(array_of(x) >= 0)) / alpha))
 celu.formula(x="∂out · (1[x > 0] + exp(x / alpha) · 1[x ≤ 0])")
 celu.flops(lambda out_shape: 5 * prod(out_shape))
 

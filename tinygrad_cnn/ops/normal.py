@@ -43,7 +43,7 @@ def share_below(x: Any) -> Any:
     """
     x = np.asarray(x)
     y = np.minimum(np.abs(x) * sqrt(0.5), 30.0)  # beyond, the tail is 0
-    ratio = _ratio(_C, _D, y)
+    ratio = np.asarray(_ratio(_C, _D, y))
     if x.dtype == np.float64 and (beyond := y > 4.0).any():
         far = y[beyond]
         z = 1.0 / (far * far)

@@ -11,8 +11,8 @@ import numpy as np
 from ..graph import Tensor
 from ..primitive import op
 from ..shapes import ShapeError, broadcast_shape
-from .activation import logsigmoid, widened
-from .elementwise import array_of, clip, exp, log, mask, select, sigmoid, sign
+from .activation import hardtanh, logsigmoid, widened
+from .elementwise import array_of, clip, exp, log, sigmoid, sign
 from .loss import REDUCTIONS, aligned, check_reduction, reduced, reduction_flops, weighted_logs
 
 __all__ = [
@@ -112,6 +112,8 @@ half_squared_error.sample(_pairs)
 def huber_loss(x: Any, y: Any, /, reduction: str = "mean", delta: float = 1.0) -> Any:
     """(x - y)^2 / 2 up to |x - y| = delta, and the tangent delta * (|x - y| - delta / 2) beyond.
 
+    The second derivative is 0 at |x - y| = delta.
+
     Source: Huber, Robust estimation of a location parameter (1964).
     """
     a, b = _pair("huber_loss", x, y, reduction)
@@ -123,7 +125,7 @@ def huber_loss(x: Any, y: Any, /, reduction: str = "mean", delta: float = 1.0) -
 
 
 def _huber_gradient(g: Any, x: Any, y: Any, reduction: str, delta: float) -> Any:
-    return _each(g, x, reduction) * clip(x - y, -delta, delta)
+    return _each(g, x, reduction) * hardtanh(x - y, -delta, delta)
 
 
 huber_loss.vjp(x=_huber_gradient, y=lambda g, x, y, reduction, delta: _huber_gradient(g, y, x, reduction, delta))
@@ -141,6 +143,8 @@ def _(draw: Any) -> Any:
 def smooth_l1_loss(x: Any, y: Any, /, reduction: str = "mean", beta: float = 1.0) -> Any:
     """(x - y)^2 / (2 beta) up to |x - y| = beta, and |x - y| - beta / 2 beyond; l1_loss for beta = 0.
 
+    The second derivative is 0 at |x - y| = beta.
+
     Source: Girshick, Fast R-CNN (2015), eq. 3.
     """
     a, b = _pair("smooth_l1_loss", x, y, reduction)
@@ -153,7 +157,7 @@ def smooth_l1_loss(x: Any, y: Any, /, reduction: str = "mean", beta: float = 1.0
 
 def _smooth_l1_gradient(g: Any, x: Any, y: Any, reduction: str, beta: float) -> Any:
     d = x - y
-    return _each(g, x, reduction) * (clip(d / beta, -1.0, 1.0) if beta else sign(d))
+    return _each(g, x, reduction) * (hardtanh(d / beta) if beta else sign(d))
 
 
 smooth_l1_loss.vjp(
@@ -188,9 +192,8 @@ def hinge_embedding_loss(x: Any, /, target: Any, margin: float = 1.0, reduction:
 
 
 def _hinge_gradient(g: Any, x: Any, target: Any, margin: float, reduction: str) -> Any:
-    alike = np.asarray(target) == 1
-    h = _each(g, x, reduction) * np.ones(alike.shape, g.dtype)
-    return select(h, mask(-h, array_of(x) <= margin), condition=alike)
+    slopes = np.where(np.asarray(target) == 1, 1.0, np.where(array_of(x) <= margin, -1.0, 0.0))
+    return _each(g, x, reduction) * slopes.astype(g.dtype)
 
 
 hinge_embedding_loss.vjp(x=_hinge_gradient)
