@@ -54,6 +54,11 @@ def _between(x: Any, low: float, high: float) -> Any:
     return ~((x <= low) | (x >= high))
 
 
+def _either(x: Any, y: Any, first: Any) -> Any:
+    """x where `first` is true, else y: in two sweeps, where np.where takes 5 times as long for signs at random."""
+    return mask(x, first) + mask(y, ~first)
+
+
 # Lines through 0 with a kink
 
 
@@ -63,10 +68,10 @@ def leaky_relu(x: Any, /, negative_slope: float = 0.01) -> Any:
 
     Source: Maas, Hannun & Ng, Rectifier nonlinearities improve neural network acoustic models (2013), eq. 2.
     """
-    return np.where(x > 0, x, x * negative_slope).astype(x.dtype, copy=False)
+    return (np.maximum(x, 0) + np.minimum(x, 0) * negative_slope).astype(x.dtype, copy=False)
 
 
-leaky_relu.vjp(x=lambda g, x, negative_slope: select(g, g * negative_slope, condition=array_of(x) > 0))
+leaky_relu.vjp(x=lambda g, x, negative_slope: _either(g, g * negative_slope, array_of(x) > 0))
 leaky_relu.formula(x="∂out · (1[x > 0] + negative_slope · 1[x ≤ 0])")
 leaky_relu.flops(lambda out_shape: 2 * prod(out_shape))
 
@@ -79,11 +84,11 @@ def _(draw: Any) -> Any:
 @op(broadcast=True)
 def parametric_relu(x: Any, slope: Any, /) -> Any:
     """x where x > 0, else slope * x; see prelu."""
-    return np.where(x > 0, x, x * slope)
+    return np.maximum(x, 0) + np.minimum(x, 0) * slope
 
 
 parametric_relu.vjp(
-    x=lambda g, x, slope: select(g, g * slope, condition=array_of(x) > 0),
+    x=lambda g, x, slope: _either(g, g * slope, array_of(x) > 0),
     slope=lambda g, x: mask(g * x, ~(array_of(x) >= 0)),
 )
 parametric_relu.formula(x="∂out · (1[x > 0] + slope · 1[x ≤ 0])", slope="∂out · x · 1[x < 0]")
@@ -175,12 +180,12 @@ def elu(x: Any, /, alpha: float = 1.0, scale: float = 1.0) -> Any:
     Source: Clevert, Unterthiner & Hochreiter, Fast and accurate deep network learning by ELUs (2015), eq. 16.
     """
     y = widened(x)
-    return (np.where(y > 0, y, np.expm1(np.minimum(y, 0.0)) * alpha) * scale).astype(x.dtype, copy=False)
+    return ((np.maximum(y, 0) + np.expm1(np.minimum(y, 0)) * alpha) * scale).astype(x.dtype, copy=False)
 
 
 def _elu_gradient(g: Any, x: Any, alpha: float, scale: float) -> Any:
     below = exp(mask(x, ~(array_of(x) >= 0))) * alpha  # the second derivative at 0 is that of the positive side
-    return select(g, g * below, condition=array_of(x) > 0) * scale
+    return _either(g, g * below, array_of(x) > 0) * scale
 
 
 elu.vjp(x=_elu_gradient)
@@ -210,7 +215,7 @@ def celu(x: Any, /, alpha: float = 1.0) -> Any:
     if alpha == 0:
         raise ValueError("celu: alpha is 0, by which x is divided; relu is the limit")
     y = widened(x)
-    return np.where(y > 0, y, np.expm1(np.where(y > 0, 0, y) / alpha) * alpha).astype(x.dtype, copy=False)
+    return (np.maximum(y, 0) + np.expm1(np.minimum(y, 0) / alpha) * alpha).astype(x.dtype, copy=False)
 
 
 celu.vjp(x=lambda g, x, alpha: g * exp(mask(x, ~(array_of(x) >= 0)) / alpha))
@@ -276,8 +281,7 @@ def silu(x: Any, /) -> Any:
 
 def _sigmoid(x: Any) -> Any:
     """1 / (1 + exp(-x)) of arrays, without overflow."""
-    e = np.exp(-np.abs(x))
-    return np.where(x >= 0, 1, e).astype(x.dtype, copy=False) / (1 + e)
+    return np.exp(np.minimum(x, 0)) / (1 + np.exp(-np.abs(x)))
 
 
 def _silu_gradient(g: Any, x: Any) -> Any:
@@ -298,9 +302,9 @@ def mish(x: Any, /) -> Any:
     Source: Misra, Mish: a self regularized non-monotonic activation function (2019), eq. 1.
     """
     y = widened(x)
-    e = np.exp(-np.abs(y))
-    most = np.where(y >= 0, 1 + 2 * e, e * (e + 2))  # tanh(log(1 + exp(y))) = m / (m + 2), both times exp(-2y) above 0
-    return (np.maximum(y, -800.0) * (most / (most + np.where(y >= 0, 2 * e * e, 2)))).astype(x.dtype, copy=False)
+    p, q = np.exp(np.minimum(y, 0)), np.exp(-np.maximum(y, 0))  # p / q = exp(y), neither above 1
+    m = p * (p + 2 * q)  # tanh(log(1 + e)) = (e^2 + 2e) / (e^2 + 2e + 2)
+    return (np.maximum(y, -800.0) * (m / (m + 2 * q * q))).astype(x.dtype, copy=False)
 
 
 def _mish_gradient(g: Any, x: Any) -> Any:

@@ -49,7 +49,8 @@ def share_below(x: Any) -> Any:
         z = 1.0 / (far * far)
         ratio[beyond] = (1.0 / sqrt(pi) - z * _ratio(_P, _Q, z)) / far
     tail = np.exp(-(y * y)) * ratio * 0.5
-    below = np.asarray(np.where(x > 0, 1.0 - tail, tail), x.dtype)
+    above = (x > 0).astype(x.dtype)
+    below = np.asarray(above + tail * (1.0 - 2.0 * above))  # 1 - tail or tail
     if x.dtype == np.float64 and (within := y <= 0.46875).any():
         near = x[within] * sqrt(0.5)
         below[within] = near * _ratio(_A, _B, near * near) * 0.5 + 0.5
