@@ -12,7 +12,7 @@ import numpy as np
 from ..graph import Tensor
 from ..primitive import op
 from ..shapes import ShapeError, normalize_axes
-from .elementwise import abs, array_of, clip, exp, mask, select, sigmoid, tanh
+from .elementwise import abs, array_of, clip, exp, logistic, mask, select, sigmoid, tanh
 from .index import getitem
 from .layout import concatenate, reshape
 from .normal import normal_cdf, normal_density, share_below
@@ -276,12 +276,7 @@ def silu(x: Any, /) -> Any:
     Source: Elfwing, Uchibe & Doya, Sigmoid-weighted linear units (2018), eq. 2.
     """
     y = widened(x)
-    return (np.maximum(y, -800.0) * _sigmoid(y)).astype(x.dtype, copy=False)
-
-
-def _sigmoid(x: Any) -> Any:
-    """1 / (1 + exp(-x)) of arrays, without overflow."""
-    return np.exp(np.minimum(x, 0)) / (1 + np.exp(-np.abs(x)))
+    return (np.maximum(y, -800.0) * logistic(y)).astype(x.dtype, copy=False)
 
 
 def _silu_gradient(g: Any, x: Any) -> Any:
@@ -333,7 +328,7 @@ def glu(x: Any, /, axis: int = -1) -> Any:
             "an even length is needed"
         )
     a, b = np.split(widened(x), 2, at)
-    return (a * _sigmoid(b)).astype(x.dtype, copy=False)
+    return (a * logistic(b)).astype(x.dtype, copy=False)
 
 
 def _glu_gradient(g: Any, x: Any, out: Any, axis: int) -> Any:
@@ -416,7 +411,7 @@ _LINEAR, _CUBIC = sqrt(8.0 / pi), 0.044715 * sqrt(8.0 / pi)
 def gelu_tanh(x: Any, /) -> Any:
     """x * sigmoid(sqrt(8 / pi) (x + 0.044715 x^3)); see gelu."""
     y = widened(x)
-    return (np.maximum(y, -40.0) * _sigmoid(y * (_LINEAR + _CUBIC * (y * y)))).astype(x.dtype, copy=False)
+    return (np.maximum(y, -40.0) * logistic(y * (_LINEAR + _CUBIC * (y * y)))).astype(x.dtype, copy=False)
 
 
 def _gelu_tanh_gradient(g: Any, x: Any) -> Any:
