@@ -38,6 +38,45 @@ KINKS = [
     Kink("H1", "relu", ([-1.0, 0.0, 2.0],), {}, [3, 5, 7], ([0, 0, 7],)),
     Kink("H3", "relu", ([-1.0, -2.0, 2.0],), {}, [inf, nan, 7], ([0, 0, 7],)),
     Kink("H2", "relu", ([nan, inf, -inf],), {}, [3, 5, 7], ([0, 5, 0],)),
+    Kink("H1", "leaky_relu", ([-1.0, 0.0, 2.0],), {"negative_slope": 0.5}, [3, 5, inf], ([1.5, 2.5, inf],)),
+    Kink("H1", "parametric_relu", ([-1.0, 0.0, 2.0], [0.5, 0.5, 0.5]), {}, [3, 5, 7], ([1.5, 2.5, 7], [-3, 0, 0])),
+    Kink("H1", "elu", ([0.0, 2.0],), {"alpha": 2.0, "scale": 3.0}, [3, 5], ([18, 15],)),
+    Kink("H1", "celu", ([0.0, 2.0],), {}, [3, 5], ([3, 5],)),
+    Kink("H1", "softplus", ([0.0, 1.0],), {"threshold": 0.0}, [4, 6], ([2, 6],)),
+    Kink("H3", "hardtanh", ([-2.0, -1.0, 0.5, 1.0, 2.0],), {}, [inf, 2, 3, 4, nan], ([0, 0, 3, 0, 0],)),
+    Kink("H3", "hardsigmoid", ([-4.0, -3.0, 0.5, 3.0],), {}, [inf, 6, 12, 18], ([0, 0, 2, 0],)),
+    Kink("H1", "hardswish", ([-4.0, -3.0, 0.0, 3.0, 4.0],), {}, [1, 2, 4, 5, 6], ([0, 0, 2, 5, 6],)),
+    Kink("H3", "hardswish", ([-4.0, -3.0, 4.0],), {}, [inf, nan, 6], ([0, 0, 6],)),
+    Kink("limit", "silu", ([-inf, inf],), {}, [3, 5], ([0, 5],)),
+    Kink("limit", "mish", ([-inf, inf],), {}, [3, 5], ([0, 5],)),
+    Kink("limit", "gelu_erf", ([-inf, inf],), {}, [3, 5], ([0, 5],)),
+    Kink("limit", "gelu_tanh", ([-inf, inf],), {}, [3, 5], ([0, 5],)),
+    Kink("limit", "gaussian", ([-inf, inf],), {}, [3, 5], ([0, 0],)),
+    Kink("limit", "normal_cdf", ([-inf, inf],), {}, [3, 5], ([0, 0],)),
+    Kink("limit", "elu", ([-inf, 1000.0],), {}, [3, 5], ([0, 5],)),
+    Kink("limit", "celu", ([-inf, 1000.0],), {}, [3, 5], ([0, 5],)),
+    Kink("limit", "softsign", ([-inf, inf],), {}, [3, 5], ([0, 0],)),
+    Kink("limit", "logsigmoid", ([-inf, inf],), {}, [3, 5], ([3, 0],)),
+    Kink("limit", "softplus", ([-inf, inf],), {}, [3, 5], ([0, 5],)),
+    Kink(
+        "clamped",
+        "binary_cross_entropy",
+        ([0.0, 1.0, 0.0], [1.0, 0.0, 0.0]),
+        {"reduction": "none"},
+        [3, 5, 7],
+        ([-3e12, 5e12, 0], [300, -500, 700]),
+    ),
+    Kink("H35", "l1_loss", (np.zeros(0), np.zeros(0)), {}, 2, (np.zeros(0), np.zeros(0))),
+    Kink("H4", "l1_loss", ([1.0, 2.0], [1.0, 3.0]), {"reduction": "none"}, [3, 5], ([0, -5], [0, 5])),
+    Kink(
+        "H4",
+        "hinge_embedding_loss",
+        ([1.0, 1.0, 2.0],),
+        {"target": np.array([-1, 1, -1]), "reduction": "none"},
+        [3, 5, 7],
+        ([-3, 5, 0],),
+    ),
+    Kink("beta-0", "smooth_l1_loss", ([1.0, 1.0], [0.0, 1.0]), {"beta": 0.0, "reduction": "sum"}, 3, ([3, 0], [-3, 0])),
     Kink("H4", "abs", ([-2.0, 0.0, 3.0],), {}, [3, 5, 7], ([-3, 0, 7],)),
     Kink("H5", "maximum", ([1.0, 2.0, 3.0], [1.0, 3.0, 2.0]), {}, [3, 5, 7], ([1.5, 0, 7], [1.5, 5, 0])),
     Kink("H5", "minimum", ([1.0, 2.0, 3.0], [1.0, 3.0, 2.0]), {}, [3, 5, 7], ([1.5, 5, 0], [1.5, 0, 7])),
@@ -146,10 +185,17 @@ class SecondKink(NamedTuple):
         return f"{self.id}-{self.op}"
 
 
-# x y^(x-1) with a hole at x = 0, which must not turn the gradients around it into nan.
+# x y^(x-1) with a hole at x = 0, which must not turn the gradients around it into nan; kinks and limits.
 SECOND_KINKS = [
     SecondKink("H12", "pow", ([0.0, 2.0], [2.0, 2.0]), {}, [3, 5], ([6, 10 + 5 * (2 + 4 * np.log(2.0))], None)),
     SecondKink("H12", "pow", ([0.0, 3.0], [0.0, 0.0]), {}, [3, 5], ([0, 5 / 3], None)),
+    SecondKink("H1", "parametric_relu", ([0.0, 2.0], [0.5, 0.5]), {}, [3, 5], ([0, 0], [3, 0])),
+    SecondKink("H1", "elu", ([0.0, 1000.0],), {"alpha": 2.0}, [3, 5], ([0, 0],)),
+    SecondKink("H1", "celu", ([0.0, 1000.0],), {"alpha": 2.0}, [3, 5], ([0, 0],)),
+    SecondKink("H4", "huber_loss", ([1.0, 3.0], [2.0, 1.0]), {"reduction": "sum"}, 3, ([0, 0], [0, 0])),
+    SecondKink("limit", "normal_cdf", ([-inf, inf],), {}, [3, 5], ([0, 0],)),
+    SecondKink("limit", "silu", ([-inf, inf],), {}, [3, 5], ([0, 0],)),
+    SecondKink("limit", "gelu_erf", ([-inf, inf],), {}, [3, 5], ([0, 0],)),
 ]
 
 

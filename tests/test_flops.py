@@ -64,6 +64,7 @@ class Number:
     __invert__ = _operation(operator.not_)
     exp, log, sqrt = _operation(np.exp), _operation(np.log), _operation(np.sqrt)
     sin, cos, tanh = _operation(np.sin), _operation(np.cos), _operation(np.tanh)
+    erf = _operation(np.tanh)  # near enough for counting
     test = _operation(lambda *_: True)  # a sign, a class of numbers, a logical operation
 
 
@@ -134,6 +135,19 @@ def shifted(values):
     return below, powers, total(powers)
 
 
+def sigmoid(x):
+    return 1 / (1 + (-x).exp())
+
+
+def limited(x, low, high):
+    x = x if x > low else Number(low)
+    return x if x < high else Number(high)
+
+
+def normal_cdf(x):
+    return (1 + (x * 0.7).erf()) * 0.5
+
+
 UNARY = {
     "neg": operator.neg,
     "exp": Number.exp,
@@ -144,9 +158,19 @@ UNARY = {
     "cos": Number.cos,
     "sign": Number.test,
     "abs": abs,
-    "sigmoid": lambda x: 1 / (1 + (-x).exp()),
+    "sigmoid": sigmoid,
     "tanh": Number.tanh,
     "relu": lambda x: x if x > 0 else 0,
+    "logsigmoid": lambda x: -((1 + (-x).exp()).log()),
+    "silu": lambda x: x * sigmoid(x),
+    "mish": lambda x: x * (1 + x.exp()).log().tanh(),
+    "gaussian": lambda x: (-(x * x)).exp(),
+    "softsign": lambda x: x / (1 + abs(x)),
+    "hardsigmoid": lambda x: limited(x + 3, 0, 6) / 6,
+    "hardswish": lambda x: x * (limited(x + 3, 0, 6) / 6),
+    "normal_cdf": normal_cdf,
+    "gelu_erf": lambda x: x * normal_cdf(x),
+    "gelu_tanh": lambda x: x * sigmoid(x * (x * x * 0.07 + 1.6)),
     "isnan": lambda x: x != x,
     "isfinite": Number.test,
     "bitwise_not": operator.invert,
@@ -183,6 +207,49 @@ def _(x, min, max):
         x = x if x > min else Number(min)
     if max is not None:
         x = x if x < max else Number(max)
+
+
+@loops("hardtanh")
+@elementwise
+def _(x, min_val, max_val):
+    limited(x, min_val, max_val)
+
+
+@loops("leaky_relu")
+@elementwise
+def _(x, negative_slope):
+    x > 0, x * negative_slope
+
+
+@loops("parametric_relu")
+@elementwise
+def _(x, slope):
+    x > 0, x * slope
+
+
+@loops("elu")
+@elementwise
+def _(x, alpha, scale):
+    x > 0, (x.exp() - 1) * alpha * scale
+
+
+@loops("celu")
+@elementwise
+def _(x, alpha):
+    x > 0, ((x / alpha).exp() - 1) * alpha
+
+
+@loops("softplus")
+@elementwise
+def _(x, beta, threshold):
+    z = x * beta
+    z > threshold, (1 + z.exp()).log() / beta
+
+
+@loops("glu")
+def _(x, axis):
+    for a, b in zip(*(half.ravel() for half in np.split(x, 2, axis)), strict=True):
+        a * sigmoid(b)
 
 
 @loops("drop")
@@ -480,6 +547,85 @@ def _(x, labels, weight, ignore_index, reduction):
 def _(x, y, reduction):
     apart = [a - b for a, b in zip(*(v.ravel() for v in np.broadcast_arrays(x, y)), strict=True)]
     reduced([value * value for value in apart], reduction)
+
+
+def differences(x, y):
+    return [a - b for a, b in zip(x.ravel(), y.ravel(), strict=True)]
+
+
+@loops("l1_loss")
+def _(x, y, reduction):
+    reduced([abs(d) for d in differences(x, y)], reduction)
+
+
+@loops("half_squared_error")
+def _(x, y, reduction):
+    reduced([d * d * 0.5 for d in differences(x, y)], reduction)
+
+
+def tangent(d, until):
+    d = abs(d)
+    inner = d if d < until else Number(until)
+    return inner, d - inner * 0.5
+
+
+@loops("huber_loss")
+def _(x, y, reduction, delta):
+    reduced([a * b for a, b in (tangent(d, delta) for d in differences(x, y))], reduction)
+
+
+@loops("smooth_l1_loss")
+def _(x, y, reduction, beta):
+    losses = (
+        [a / beta * b for a, b in (tangent(d, beta) for d in differences(x, y))]
+        if beta
+        else map(abs, differences(x, y))
+    )
+    reduced(list(losses), reduction)
+
+
+@loops("hinge_embedding_loss")
+def _(x, target, margin, reduction):
+    losses = []
+    for value, alike in zip(x.ravel(), numbers(target).ravel(), strict=True):
+        losses.append(value if alike == 0 else best([margin - value]))
+    reduced(losses, reduction)
+
+
+@loops("divergence")
+def _(x, y, reduction):
+    reduced([b * (b.log() - a) for a, b in zip(x.ravel(), y.ravel(), strict=True)], reduction)
+
+
+@loops("divergence_of_logs")
+def _(x, y, reduction):
+    reduced([b.exp() * (b - a) for a, b in zip(x.ravel(), y.ravel(), strict=True)], reduction)
+
+
+def weighted_each(x, *weights):
+    """For each number of x its factors, 1 where there are none."""
+    spread = [np.broadcast_to(numbers(1.0 if w is None else w), x.shape).ravel() for w in weights]
+    return zip(*spread, strict=True)
+
+
+@loops("binary_cross_entropy")
+def _(x, y, weight, reduction):
+    losses = []
+    for a, b, (w,) in zip(x.ravel(), y.ravel(), weighted_each(x, weight), strict=True):
+        loss = -(b * best([a.log()]) + (1 - b) * best([(1 - a).log()]))
+        losses.append(loss if weight is None else loss * w)
+    reduced(losses, reduction)
+
+
+@loops("binary_cross_entropy_with_logits")
+def _(x, y, weight, reduction, pos_weight):
+    losses = []
+    for a, b, (w, p) in zip(x.ravel(), y.ravel(), weighted_each(x, weight, pos_weight), strict=True):
+        beyond = (1 + (-abs(a)).exp()).log()
+        one, zero = best([a]) - beyond, best([-a]) - beyond
+        loss = -((b if pos_weight is None else b * p) * one + (1 - b) * zero)
+        losses.append(loss if weight is None else loss * w)
+    reduced(losses, reduction)
 
 
 # What samples leave out.

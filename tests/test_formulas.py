@@ -28,6 +28,10 @@ SEEDS = range(25)
 # Where a rule says more than its formula: the limit at a pole, or what is left out whatever it holds.
 BEYOND = {
     ("H12", "pow"): "0 where x ** y is constant, though log 0 and 0 ** -1 are infinite",
+    ("H3", "hardswish"): "0 up to -3 whatever the gradient of the output holds",
+    **{("limit", op): "the limit" for op in ("silu", "mish", "gelu_erf", "gelu_tanh", "gaussian")},
+    ("clamped", "binary_cross_entropy"): "1e-12 for x (1 - x), and -100 for a logarithm",
+    ("beta-0", "smooth_l1_loss"): "the sign, 0 where x = y",
     ("H40", "var"): "n - correction is at least 0",
     ("H98", "cross_entropy_of_labels"): "logits whose label is ignored may be nan",
 }
@@ -35,6 +39,7 @@ BEYOND = {
 # Broken formulas that mean the same.
 SAME = {
     ("sign", "x", "−(0)"): "−0 is 0",
+    ("parametric_relu", "slope", "∂out · x · 1[x≤0]"): "x is 0 there",
     ("linear", "b", "(∂out)"): "to undo broadcasting is to sum over the rows; the formula says it all the same",
 }
 

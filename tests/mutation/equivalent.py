@@ -12,6 +12,8 @@ CONSTANT = "only compared or used as a mask, so no gradient flows through it eit
 ORDER = "the order does not matter: the axes of a sum, the two axes of a swap, the two sides of an equality"
 IDLE = "the general path gives the same numbers; the short one saves time"
 MESSAGE = "only named in an error message"
+SIZE = "read for its size alone, which is the same"
+BEYOND = "any bound will do beyond which the gradient is 0"
 HOLE = "what stands where the mask selects 0 is arbitrary, as long as it is finite"
 
 EQUIVALENT: dict[str, str] = {
@@ -48,6 +50,21 @@ EQUIVALENT: dict[str, str] = {
     r"loss\._smoothed: target \* .* -> .*": IDLE,
     r"loss\._\w+: np\.asarray\(weight, \w+\.dtype\) -> .*": DTYPE,
     r"loss\._probabilities_\w+_gradient: x -> (target|q|d \(2\))": "read for its shape alone, which is the same",
+    r"(leaky_relu|parametric_relu|hardswish|softplus|celu)\.\w+: array_of\(x\) -> x( \(2\))?": CONSTANT,
+    r"activation\._(between|elu_gradient): (array_of\(x\) -> x( \(2\))?|without x = array_of\(x\))": CONSTANT,
+    r"hardtanh\.x: asks for x as out": "out is at a bound where x is there or beyond",
+    r"(gaussian\.x|activation\._\w+_gradient): \d+\.0 -> \d+1\.0": BEYOND,
+    r"normal\._density_within: 40\.0 -> 41\.0( \(2\))?": BEYOND,
+    r"divergence(_of_logs)?\.[xy]: x -> y": SIZE,
+    r"pointwise_loss\._(l1|half_squared|huber|binary|logits)_gradient: x -> y": SIZE,
+    r"pointwise_loss\._smooth_l1_gradient: x -> [yd] \(2\)": SIZE,
+    r"pointwise_loss\._\w+: np\.asarray\((pos_)?weight, g\.dtype\) -> .*": DTYPE,
+    r"pointwise_loss\._logits_gradient: p -> pos_weight( \(2\))?": DTYPE,
+    r"pointwise_loss\._hinge_gradient: (np\.asarray\(target\) -> target|slopes\.astype\(g\.dtype\) -> slopes)": DTYPE,
+    r"pointwise_loss\._hinge_gradient: x -> (target|slopes) \(2\)": SIZE,
+    r"pointwise_loss\._binary_gradient: (1e-12 if g\.dtype != np\.float16 else 6e-08 -> 1e-12|6e-08 -> 1\.00000006)": (
+        "float16 alone, which has its case in test_pointwise_losses.py"
+    ),
     r"linear\.w: transpose\(_rows\(g\), 0, 1\) -> .*": ORDER,
     r"matmul\._(left|right): transpose\((\w), -2, -1\) -> transpose\(\2, -1, -2\)( \(2\))?": ORDER,
     r"matmul\._right: -1 -> 1": "the last axis of a vector with one axis more",

@@ -9,10 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from .. import memory
 from ..declaration import Primitive
 from ..graph import Tensor
-from ..modes import recording
 from ..ops import conv as _conv
 from ..ops import dropout as _dropout
 from ..ops import elementwise as _elementwise
@@ -24,24 +22,77 @@ from ..ops import pool as _pool
 from ..ops import softmax as _softmax
 from ..ops.index import getitem
 from ..shapes import ShapeError
+from .functional_pointwise import (
+    becomes,
+    binary_cross_entropy,
+    binary_cross_entropy_with_logits,
+    celu,
+    elu,
+    gaussian,
+    gelu,
+    glu,
+    half_squared_error,
+    hardsigmoid,
+    hardswish,
+    hardtanh,
+    hinge_embedding_loss,
+    huber_loss,
+    kl_div,
+    l1_loss,
+    leaky_relu,
+    logsigmoid,
+    mish,
+    prelu,
+    relu6,
+    selu,
+    silu,
+    smooth_l1_loss,
+    softplus,
+    softsign,
+)
 
 __all__ = [
     "avg_pool2d",
     "batch_norm",
+    "binary_cross_entropy",
+    "binary_cross_entropy_with_logits",
+    "celu",
     "conv2d",
     "conv_transpose2d",
     "cross_entropy",
     "dropout",
+    "elu",
+    "gaussian",
+    "gelu",
+    "glu",
+    "half_squared_error",
+    "hardsigmoid",
+    "hardswish",
+    "hardtanh",
+    "hinge_embedding_loss",
+    "huber_loss",
+    "kl_div",
+    "l1_loss",
+    "leaky_relu",
     "linear",
     "log_softmax",
+    "logsigmoid",
     "max_pool2d",
+    "mish",
     "mse_loss",
     "nll_loss",
     "one_hot",
     "pad",
+    "prelu",
     "relu",
+    "relu6",
+    "selu",
     "sigmoid",
+    "silu",
+    "smooth_l1_loss",
     "softmax",
+    "softplus",
+    "softsign",
     "sum_pool2d",
     "tanh",
 ]
@@ -154,7 +205,7 @@ def linear(input: Any, weight: Any, bias: Any = None) -> Tensor:
 
 def relu(input: Any, inplace: bool = False) -> Tensor:
     """max(x, 0). With `inplace` the Tensor `input` itself becomes the result."""
-    return _becomes(input, _elementwise.relu(input), "relu") if inplace else _elementwise.relu(input)
+    return becomes(input, _elementwise.relu(input), "relu") if inplace else _elementwise.relu(input)
 
 
 def sigmoid(input: Any) -> Tensor:
@@ -239,7 +290,7 @@ def dropout(
     generator: where the choice is drawn; the package's default generator unless given.
     """
     output = _dropout.dropout(input, p, training, generator)
-    return _becomes(input, output, "dropout") if inplace and output is not input else output
+    return becomes(input, output, "dropout") if inplace and output is not input else output
 
 
 def batch_norm(
@@ -325,23 +376,3 @@ def one_hot(labels: Any, num_classes: int = -1) -> Tensor:
         worst = values.min() if values.min() < 0 else values.max()
         raise IndexError(f"one_hot: label {worst} is outside the {num_classes} classes 0 to {num_classes - 1}")
     return Tensor((values[..., None] == np.arange(num_classes)).astype(np.int64))
-
-
-def _becomes(input: Any, output: Any, by: str) -> Tensor:
-    """`input` with the values, and while recording the graph, of `output`.
-
-    Nodes hold arrays, not Tensors: a recorded Tensor takes the new array and Node, and what older Nodes keep stays.
-    """
-    if not isinstance(input, Tensor):
-        raise TypeError(f"{by}: inplace=True needs a Tensor, not a {type(input).__name__}")
-    if recording.get() and input.node is not None:
-        if input.is_leaf:
-            raise RuntimeError(
-                f"{by}: a leaf that requires grad (shape {input.shape}) cannot be changed in place while recording; "
-                "leave inplace=True out"
-            )
-        input.array, input.node = output.array, output.node
-    else:
-        input.array[...] = output.array
-        memory.mark_changed(input.array, f"{by}(inplace=True)")
-    return input

@@ -94,12 +94,12 @@ def _wrong_target(op: str, shape: tuple[int, ...], target: tuple[int, ...], posi
     return f"{there}, needs {positions}, one class label for each position; {remedy}"
 
 
-def _weighted(q: Any, logp: Any) -> Any:
+def weighted_logs(q: Any, logp: Any) -> Any:
     """q * logp of arrays, where 0 * -inf counts 0 (the limit of q log q)."""
     return np.where((q == 0) & (logp == -np.inf), logp.dtype.type(0), q * logp)
 
 
-def _reduced(losses: Any, reduction: str, scale: float) -> Any:
+def reduced(losses: Any, reduction: str, scale: float) -> Any:
     """The losses of all positions as they are, or their sum times `scale`."""
     if reduction == "none":
         return losses
@@ -136,14 +136,14 @@ def cross_entropy_of_labels(
     log_total = np.log(total)
     own = np.asarray(shifted[read.at] - log_total.squeeze(axis))
     if weight is not None or label_smoothing:
-        own = _weighted(wide.type(1.0 - label_smoothing) * read.weight, own)
+        own = weighted_logs(wide.type(1.0 - label_smoothing) * read.weight, own)
     if label_smoothing:
         others = shifted - log_total
         if weight is not None:
-            others = _weighted(_beside(weight, axis, x.ndim), others)
+            others = weighted_logs(_beside(weight, axis, x.ndim), others)
         own = own + sum_pairwise(others, (axis,), False) * wide.type(label_smoothing / classes)
     losses = -own if read.keep is None else np.where(read.keep, -own, own.dtype.type(0))
-    return _reduced(np.asarray(losses), reduction, read.scale(reduction)).astype(x.dtype, copy=False), read
+    return reduced(np.asarray(losses), reduction, read.scale(reduction)).astype(x.dtype, copy=False), read
 
 
 def _beside(weight: Any, axis: int, ndim: int) -> Any:
@@ -166,7 +166,7 @@ def _positions_classes(shape: tuple[int, ...]) -> tuple[int, int]:
     return prod(shape) // classes, classes
 
 
-def _reduction_flops(positions: int, reduction: str, weighted: bool = False) -> int:
+def reduction_flops(positions: int, reduction: str, weighted: bool = False) -> int:
     """The sum of the losses, and for a mean its quotient by the count or by the sum of the weights."""
     return {"none": 0, "sum": positions, "mean": positions * (1 + weighted) + 1}[reduction]
 
@@ -222,7 +222,7 @@ def _labels_flops(x_shape: tuple[int, ...], weight: Any, reduction: str, label_s
     positions, classes = _positions_classes(x_shape)
     weighted, smoothed = weight is not None, bool(label_smoothing)
     each = 4 * classes + 3 + weighted + smoothed + smoothed * ((2 + weighted) * classes + 2)
-    return positions * each + _reduction_flops(positions, reduction, weighted)
+    return positions * each + reduction_flops(positions, reduction, weighted)
 
 
 cross_entropy_of_labels.flops(_labels_flops)
@@ -270,8 +270,8 @@ def cross_entropy_of_probabilities(
         weight = _check_weight("cross_entropy", weight, x.shape[axis], wide)
     shifted, _, total = shifted_exp(x, (axis,))
     q = _smoothed(target.astype(wide, copy=False), weight, label_smoothing, axis)
-    losses = -sum_pairwise(_weighted(q, shifted - np.log(total)), (axis,), False)
-    return _reduced(losses, reduction, _position_scale(x.shape, reduction)).astype(x.dtype, copy=False)
+    losses = -sum_pairwise(weighted_logs(q, shifted - np.log(total)), (axis,), False)
+    return reduced(losses, reduction, _position_scale(x.shape, reduction)).astype(x.dtype, copy=False)
 
 
 def _position_scale(shape: tuple[int, ...], reduction: str) -> float:
@@ -319,7 +319,7 @@ def _probabilities_flops(x_shape: tuple[int, ...], weight: Any, reduction: str, 
     """q, log softmax, and the sum of their products."""
     positions, classes = _positions_classes(x_shape)
     q = 2 * bool(label_smoothing) + (weight is not None)
-    return positions * ((7 + q) * classes + 2) + _reduction_flops(positions, reduction)
+    return positions * ((7 + q) * classes + 2) + reduction_flops(positions, reduction)
 
 
 cross_entropy_of_probabilities.flops(_probabilities_flops)
@@ -357,7 +357,7 @@ def cross_entropy(
     Raises IndexError for labels that are no class, TypeError for boolean ones, ShapeError if target and input
     do not fit.
     """
-    _check_reduction("cross_entropy", reduction)
+    check_reduction("cross_entropy", reduction)
     if not 0.0 <= label_smoothing <= 1.0:
         raise ValueError(f"cross_entropy: label_smoothing is {label_smoothing}; it must lie between 0 and 1")
     target = target if isinstance(target, (Tensor, np.ndarray)) else np.asarray(target)
@@ -396,7 +396,8 @@ def cross_entropy(
     )
 
 
-def _check_reduction(op: str, reduction: str) -> None:
+def check_reduction(op: str, reduction: str) -> None:
+    """Raise ValueError unless `reduction` is one of REDUCTIONS."""
     if reduction not in REDUCTIONS:
         raise ValueError(f"{op}: reduction is {reduction!r}; it must be 'none', 'mean' or 'sum'")
 
@@ -411,9 +412,9 @@ def nll_of_labels(x: Any, /, labels: Any, weight: Any = None, ignore_index: int 
     read = _read_labels("nll_loss", x.shape, labels, weight, ignore_index)
     values = np.asarray(x[read.at], wide)
     if weight is not None:
-        values = _weighted(read.weight, values)
+        values = weighted_logs(read.weight, values)
     losses = -values if read.keep is None else np.where(read.keep, -values, wide.type(0))
-    return _reduced(np.asarray(losses), reduction, read.scale(reduction)).astype(x.dtype, copy=False), read
+    return reduced(np.asarray(losses), reduction, read.scale(reduction)).astype(x.dtype, copy=False), read
 
 
 def _nll_gradient(g: Any, x_shape: tuple[int, ...], read: Labels, reduction: str) -> Any:
@@ -431,7 +432,7 @@ nll_of_labels.formula(x="−∂out/N · q")
 def _nll_flops(x_shape: tuple[int, ...], weight: Any, reduction: str) -> int:
     """The sign, and the weight."""
     positions, _ = _positions_classes(x_shape)
-    return positions * (1 + (weight is not None)) + _reduction_flops(positions, reduction, weight is not None)
+    return positions * (1 + (weight is not None)) + reduction_flops(positions, reduction, weight is not None)
 
 
 nll_of_labels.flops(_nll_flops)
@@ -450,7 +451,7 @@ def nll_loss(input: Any, target: Any, weight: Any = None, ignore_index: int = -1
 
     Arguments, weighting and errors as in cross_entropy.
     """
-    _check_reduction("nll_loss", reduction)
+    check_reduction("nll_loss", reduction)
     labels = target if isinstance(target, (Tensor, np.ndarray)) else np.asarray(target)
     return nll_of_labels(input, labels=labels, weight=weight, ignore_index=ignore_index, reduction=reduction)
 
@@ -461,7 +462,7 @@ def squared_error(x: Any, y: Any, /, reduction: str = "mean") -> Any:
     d = np.asarray(x - y)
     wide = d.astype(np.promote_types(d.dtype, np.float32), copy=False)
     scale = float(np.divide(1.0, d.size)) if reduction == "mean" else 1.0
-    return _reduced(wide * wide, reduction, scale).astype(d.dtype, copy=False)
+    return reduced(wide * wide, reduction, scale).astype(d.dtype, copy=False)
 
 
 def _squared_error_gradient(g: Any, x: Any, y: Any, reduction: str) -> Any:
@@ -476,7 +477,7 @@ squared_error.formula(x="∂out · 2 · (x − y) / N", y="∂out · 2 · (y −
 def _squared_error_flops(x_shape: tuple[int, ...], y_shape: tuple[int, ...], reduction: str) -> int:
     """Difference, square, reduction."""
     n = prod(broadcast_shape(x_shape, y_shape))
-    return 2 * n + _reduction_flops(n, reduction)
+    return 2 * n + reduction_flops(n, reduction)
 
 
 squared_error.flops(_squared_error_flops)
@@ -492,16 +493,17 @@ def mse_loss(input: Any, target: Any, reduction: str = "mean") -> Tensor:
 
     Raises ShapeError unless the shapes are the same: (n, 1) against (n,) would broadcast to (n, n) unnoticed.
     """
-    _check_reduction("mse_loss", reduction)
+    check_reduction("mse_loss", reduction)
     shapes: list[tuple[int, ...]] = [tuple(np.shape(array_of(x))) for x in (input, target)]
     if shapes[0] != shapes[1]:
         raise ShapeError(
-            f"mse_loss: the shapes are {shapes[0]} and {shapes[1]}, needs equal shapes; {_aligned(*shapes)}"
+            f"mse_loss: the shapes are {shapes[0]} and {shapes[1]}, needs equal shapes; {aligned(*shapes)}"
         )
     return squared_error(input, target, reduction=reduction)
 
 
-def _aligned(input: tuple[int, ...], target: tuple[int, ...]) -> str:
+def aligned(input: tuple[int, ...], target: tuple[int, ...]) -> str:
+    """What to do about an input and a target of two shapes."""
     if np.prod(input) == np.prod(target):
         return f"reshape one: target.reshape{input} or input.reshape{target}"
     return f"expand one on purpose, as in target.expand{input}, if it is meant to be repeated"

@@ -3,6 +3,7 @@
 The functions are written from their definitions, with plain loops, and call no rule and no kernel of an op.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -345,6 +346,19 @@ def _softmax(scene: Scene, x: Any) -> Array:
     return np.asarray(e / e.sum(axis=axis, keepdims=True))
 
 
+# Activations
+
+
+def _half(scene: Scene, x: Any, k: Any) -> Any:
+    """The first (0) or the second (1) half of x along the op's axis."""
+    return np.split(x, 2, scene.params["axis"])[int(k)]
+
+
+def _cubic(scene: Scene, x: Any) -> Any:
+    """What the approximation of gelu takes the sigmoid of."""
+    return np.sqrt(8 / np.pi) * (x + 0.044715 * x**3)
+
+
 # The names of the legend
 
 
@@ -426,6 +440,17 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "sin": lambda scene, x: np.sin(x),
     "cos": lambda scene, x: np.cos(x),
     "sign": lambda scene, x: np.sign(x),
+    "abs": lambda scene, x: np.abs(x),
+    "tanh": lambda scene, x: np.tanh(x),
+    "sigmoid": lambda scene, x: 1 / (1 + np.exp(-x)),
+    "softplus": lambda scene, x: np.log(1 + np.exp(x)),
+    "clip": lambda scene, x, low, high: np.minimum(np.maximum(x, low), high),
+    "cdf": lambda scene, x: np.vectorize(math.erfc, otypes=[np.float64])(-x / np.sqrt(2)) / 2,
+    "pdf": lambda scene, x: np.exp(-(x**2) / 2) / np.sqrt(2 * np.pi),
+    "u": _cubic,
+    "du": lambda scene, x: np.sqrt(8 / np.pi) * (1 + 3 * 0.044715 * x**2),
+    "half": _half,
+    "cat": lambda scene, *parts: np.concatenate(parts, scene.params["axis"]),
     "softmax": _softmax,
     "shape": lambda scene, x: x.shape,
     "reshape": lambda scene, x, shape: np.reshape(x, shape),
