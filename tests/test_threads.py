@@ -526,6 +526,18 @@ def test_numba_is_imported_at_the_first_kernel_and_not_before():
     assert written == str(importlib.util.find_spec("numba") is not None)
 
 
+@pytest.mark.parametrize("_", range(3))  # it takes luck to meet
+def test_numba_may_be_asked_for_first_by_several_threads_at_once(_):
+    program = """
+import numpy as np
+from tinygrad_cnn.kernels import norm, parallel
+parallel.set_num_threads(2)
+x = np.ones((50000, 11), np.float32)
+assert np.array_equal(norm.total(x), [50000] * 11)
+"""
+    assert run(program, TINYGRAD_CNN_QUIET="1") == (0, "", "")
+
+
 def test_everything_works_without_numba():
     for program, environment in [
         (CONVOLVE, {"TINYGRAD_CNN_NUMBA": "0"}),
