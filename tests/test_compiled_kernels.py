@@ -224,6 +224,79 @@ def test_batch_norm_is_bitwise_the_same_for_any_number_of_threads(monkeypatch):
 
 
 @st.composite
+def rows_of_channels(draw):
+    """Images whose channels have means far from zero, any number of rows, and how many values make a chunk."""
+    rows, c = draw(st.sampled_from([1, 2, 31, 32, 33, 64, 65, 200])), draw(st.integers(8, 70))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    offset, deviation = draw(st.sampled_from([0.0, 1e4, -3e3])), draw(st.sampled_from([1.0, 1e-3, 30.0]))
+    x = (deviation * rng.standard_normal((rows, c)) + offset * rng.uniform(0.5, 1, c)).astype(np.float32)
+    g = rng.standard_normal((rows, c)).astype(np.float32)
+    if rows % 2 == 0 and draw(st.booleans()):
+        x, g = (np.moveaxis(a.reshape(2, 1, rows // 2, c), -1, 1) for a in (x, g))
+    return x, g, draw(st.sampled_from([1, 50, 33 * c, 64 * c, norm.CHUNK]))
+
+
+UNIT = 2.0**-24
+
+
+def by_channel(x):
+    """(n c ...) -> (n*... c), float64"""
+    return np.moveaxis(x, 1, -1).reshape(-1, x.shape[1]).astype(float)
+
+
+@given(rows_of_channels())
+def test_sums_moments_and_products_of_channels_are_within_the_rounding_of_32_rows(case):
+    x, g, chunk = case
+    rows, given_rows = by_channel(x), by_channel(g)
+    centre = rows.mean(0).astype(np.float32)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(norm, "CHUNK", chunk)
+        patch.setattr(norm, "SMALL", 0)
+        patch.setattr(parallel, "SMALL", 0)
+        assert norm.fits(x, g)
+        total, (mean, variance), products = norm.total(x), norm.moments(x), norm.weighted_sum(g, x, centre)
+    assert {a.dtype for a in (total, mean, variance, products)} == {np.dtype(np.float32)}
+    # Of a run of up to 32 in float32, and of the result; what is added in float64 does not count.
+    few = 33 * UNIT
+    assert (abs(total - rows.sum(0)) <= few * abs(rows).sum(0)).all()
+    off = few * abs(rows).mean(0)  # by how much a mean may be off, of a chunk too
+    assert (abs(mean - rows.mean(0)) <= off).all()
+    step = max(1, chunk // x.shape[1])
+    spread = max(abs(rows[k : k + step].mean(0) - rows.mean(0)).max() for k in range(0, len(rows), step))
+    assert (abs(variance - rows.var(0)) <= 4 * few * (rows.var(0) + off**2) + 8 * off * (spread + off)).all()
+    assert (variance >= 0).all()
+    away = rows - centre
+    assert (abs(products - (given_rows * away).sum(0)) <= (few + 2 * UNIT) * abs(given_rows * away).sum(0)).all()
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e4])
+def test_moments_of_many_rows_far_from_zero_are_those_of_float64(offset):
+    rng = np.random.default_rng(0)
+    x = (rng.standard_normal((50001, 11)) * np.linspace(0.1, 3, 11) + offset).astype(np.float32)
+    rows = x.astype(float)
+    mean, variance = norm.moments(x)
+    assert np.allclose(mean, rows.mean(0), rtol=2 * UNIT, atol=1e-6)
+    assert np.allclose(variance, rows.var(0), rtol=2e-5 if offset else 1e-6)  # NumPy's is off by a fifth
+
+
+def test_a_constant_channel_has_the_variance_of_its_rounding_at_most():
+    value = np.float32(1e4 / 3)
+    mean, variance = norm.moments(np.full((1000, 9), value))
+    assert (abs(mean.astype(float) - value) <= 33 * UNIT * value).all()
+    assert (variance <= (33 * UNIT * value) ** 2).all()
+
+
+@pytest.mark.parametrize("shape", [(4, 9, 150, 200), (3, 64, 20, 30), (120000, 8)])
+def test_the_sum_over_all_but_the_channels_does_not_lose_accuracy_with_the_length(shape):
+    x = np.random.default_rng(0).uniform(0.5, 1, shape).astype(np.float32)
+    x = laid_out(x, "channels last") if x.ndim == 4 else x
+    exact = by_channel(x).sum(0)
+    axes = (0, *range(2, x.ndim))
+    for y in (tg.sum(x, axes), tg.Tensor(x).sum(axes).numpy()):
+        assert (abs(y - exact) <= 5 * UNIT * exact).all()
+
+
+@st.composite
 def values_in_memory(draw):
     """Arrays of several dtypes and memory orders, with nan, infinities and -0.0, and which of their values to keep."""
     shape = draw(st.sampled_from([(2, 8, 3, 5), (3, 1, 4, 2), (40,), (2, 3), (3, 14), (0, 8, 2, 2)]))
@@ -269,8 +342,52 @@ def test_a_compiled_relu_equals_numpys_maximum_bit_by_bit_in_the_memory_order_of
     assert x.tobytes() == before.tobytes()
 
 
+@given(values_in_memory(), st.booleans())
+def test_masking_by_what_is_positive_is_masking_bit_by_bit_in_the_memory_order_of_the_mask(case, fast):
+    x, keep = case
+    where = np.empty_like(keep, x.dtype)
+    where[...] = np.where(keep, 2, -1)
+    if x.dtype.kind == "f":
+        where[...] = np.where(keep, np.where(x > 0, np.inf, where), np.where(x > 0, np.nan, -0.0))
+    y = swept(lambda: sweeps.masked_positive(x, where), fast)
+    expected = np.where(keep, x, np.zeros((), x.dtype))
+    assert (y.dtype, y.shape) == (x.dtype, x.shape)
+    assert y.strides == where.strides or x.ndim != 4 or x.dtype.char not in "fd" or not x.size
+    assert np.array_equal(y, expected, equal_nan=x.dtype.kind == "f")
+    assert np.array_equal(np.signbit(y), np.signbit(expected)) or x.dtype.kind == "i"
+
+
+@given(values_in_memory(), st.sampled_from(["same", "mixed", "other dtype", "row", "0-d", "booleans"]), st.booleans())
+@pytest.mark.filterwarnings("ignore:invalid value")  # inf - inf
+def test_a_sum_is_numpys_bit_by_bit_and_in_its_memory_order(case, kind, fast):
+    x, keep = case
+    y = np.roll(x, 1) if kind == "mixed" else np.empty_like(x)
+    y[...] = np.roll(x, 1)
+    y = {
+        "same": y,
+        "mixed": y,
+        "other dtype": y.astype(np.float64 if x.dtype == np.float32 else np.float32),
+        "row": y[..., :1],
+        "0-d": np.array(3, x.dtype),
+        "booleans": keep,
+    }[kind]
+    before = x.copy(), y.copy()
+    total, expected = swept(lambda: sweeps.added(x, y), fast), np.asarray(x + y)
+    assert (total.dtype, total.shape) == (expected.dtype, expected.shape)
+    assert total.strides == expected.strides or not x.size
+    assert np.array_equal(total, expected, equal_nan=expected.dtype.kind == "f")
+    number = expected == expected  # which of two nan comes out is the processor's business
+    assert np.array_equal(np.signbit(total)[number], np.signbit(expected)[number]) or expected.dtype.kind == "i"
+    assert not np.shares_memory(total, x)
+    assert x.tobytes() == before[0].tobytes()
+    assert y.tobytes() == before[1].tobytes()
+
+
 def test_sweeps_are_bitwise_the_same_for_any_number_of_threads(monkeypatch):
     monkeypatch.setattr(parallel, "SMALL", 0)
     x = laid_out(np.random.default_rng(0).standard_normal((3, 8, 37, 41)).astype(np.float32), "channels last")
-    same_for_any_number_of_threads(lambda: (sweeps.rectified(x), sweeps.masked(x, x > 0)))
+    y = np.cos(x)
+    same_for_any_number_of_threads(
+        lambda: (sweeps.rectified(x), sweeps.masked(x, x > 0), sweeps.masked_positive(y, x), sweeps.added(x, y))
+    )
     assert np.array_equal(sweeps.rectified(x), np.maximum(x, 0))

@@ -42,7 +42,8 @@ def vectors() -> Any:
     """The module of vector code, vectors.py; None without numba, or where it does not know the processor."""
     if not available():
         return None
-    from . import vectors as module
+    with _turn:  # while one thread imports numba, another that asks for a part of it would find it half made
+        from . import vectors as module
 
     return module if module.AVAILABLE else None
 
