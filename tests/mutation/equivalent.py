@@ -34,6 +34,7 @@ EQUIVALENT: dict[str, str] = {
     r"elementwise\.where: .*(chosen|of_tensor).*": "how a call with a Tensor for condition alone packs its result",
     r"layout\._inverse: int\(i\) -> i": "NumPy's integers are axes too",
     r"layout\._concatenate_gradient: (needs -> xs_shape|needed -> .*|getitem.* if needed else None -> .*)": NEEDS,
+    r"layout\._stacked_gradient: (needed -> needs|getitem.* if needed else None -> .*)": NEEDS,
     r"cross_entropy_gradient\.[ph]: g\.ndim - 1 -> 1 - g\.ndim( \(2\))?": "the same axis, counted from the end",
     r"loss\._smoothing: len\(shape\) - 1 -> 1 - len\(shape\)": "the same axis, counted from the end",
     r"loss\._unreduced: (g if reduction .* -> .*|reduction -> .*)": "the factor is 1 where nothing is reduced",
