@@ -12,9 +12,23 @@ from .interchange import CheckpointError, load, save
 from .kernels.conv import conv_algorithm
 from .kernels.parallel import get_num_threads, set_num_threads
 from .modes import enable_grad, is_grad_enabled, no_grad
+from .ops.arrange import (
+    chunk,
+    masked_fill,
+    movedim,
+    pixel_shuffle,
+    pixel_unshuffle,
+    repeat,
+    roll,
+    split,
+    tile,
+    unbind,
+    unflatten,
+)
 from .ops.conv import conv2d, conv2d_input_grad, conv2d_weight_grad, conv_transpose2d
 from .ops.convert import clone, to
 from .ops.dropout import dropout
+from .ops.einsum import einsum, outer, tensordot
 from .ops.elementwise import (
     abs,
     add,
@@ -74,10 +88,14 @@ from .ops.layout import (
     unsqueeze,
 )
 from .ops.loss import cross_entropy, mse_loss, nll_loss
+from .ops.magnitude import norm, std
 from .ops.matmul import linear, matmul
 from .ops.norm import batch_norm
+from .ops.order import argsort, sort, topk
 from .ops.pool import avg_pool2d, max_pool2d, sum_pool2d
 from .ops.reduce import amax, amin, argmax, argmin, logsumexp, max, mean, min, sum, var
+from .ops.scan import cumprod, cumsum, prod
+from .ops.scatter import gather, index_add, index_select, scatter, scatter_add
 from .ops.softmax import log_softmax, softmax
 from .primitive import op
 from .profiling import profile
@@ -99,6 +117,7 @@ __all__ = [
     "amin",
     "argmax",
     "argmin",
+    "argsort",
     "avg_pool2d",
     "batch_norm",
     "bitwise_and",
@@ -108,6 +127,7 @@ __all__ = [
     "broadcast_to",
     "cast",
     "cat",
+    "chunk",
     "clamp",
     "clip",
     "clone",
@@ -119,11 +139,14 @@ __all__ = [
     "conv_transpose2d",
     "cos",
     "cross_entropy",
+    "cumprod",
+    "cumsum",
     "data",
     "default_generator",
     "div",
     "draw",
     "dropout",
+    "einsum",
     "enable_grad",
     "equal",
     "exp",
@@ -131,11 +154,14 @@ __all__ = [
     "flatten",
     "flip",
     "from_numpy",
+    "gather",
     "get_num_threads",
     "getitem",
     "grad",
     "greater",
     "greater_equal",
+    "index_add",
+    "index_select",
     "is_grad_enabled",
     "isfinite",
     "isnan",
@@ -151,6 +177,7 @@ __all__ = [
     "logical_xor",
     "logsumexp",
     "manual_seed",
+    "masked_fill",
     "matmul",
     "max",
     "max_pool2d",
@@ -158,40 +185,58 @@ __all__ = [
     "mean",
     "min",
     "minimum",
+    "movedim",
     "mse_loss",
     "mul",
     "neg",
     "nll_loss",
     "nn",
     "no_grad",
+    "norm",
     "not_equal",
     "op",
     "optim",
+    "outer",
     "pad",
     "permute",
+    "pixel_shuffle",
+    "pixel_unshuffle",
     "pow",
+    "prod",
     "profile",
     "relu",
+    "repeat",
     "reshape",
+    "roll",
     "save",
+    "scatter",
+    "scatter_add",
     "set_num_threads",
     "sigmoid",
     "sign",
     "sin",
     "softmax",
+    "sort",
+    "split",
     "sqrt",
     "square",
     "squeeze",
     "stack",
+    "std",
     "sub",
     "sum",
     "sum_pool2d",
     "sum_to",
     "take_along_axis",
     "tanh",
+    "tensordot",
     "testing",
+    "tile",
     "to",
+    "topk",
     "transpose",
+    "unbind",
+    "unflatten",
     "unsqueeze",
     "var",
     "watch",
