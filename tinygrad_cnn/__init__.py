@@ -1,12 +1,33 @@
 """tinygrad_cnn: a small autograd engine for convolutional networks, to read, check, see and use."""
 
 import importlib
-from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from . import data, inplace, nn, optim, protocols  # noqa: F401  (they hand the Tensor its methods)
 from .backprop import grad
+from .creation import (
+    arange,
+    empty,
+    empty_like,
+    eye,
+    full,
+    full_like,
+    linspace,
+    ones,
+    ones_like,
+    rand,
+    rand_like,
+    randint,
+    randint_like,
+    randn,
+    randn_like,
+    randperm,
+    tensor,
+    zeros,
+    zeros_like,
+)
 from .diagram import draw
+from .dtypes import bool_, double, float16, float32, float64, half, int8, int16, int32, int64, long, short, uint8
 from .graph import Tensor, from_numpy
 from .interchange import CheckpointError, load, save
 from .kernels.conv import conv_algorithm
@@ -115,6 +136,7 @@ __all__ = [
     "add",
     "amax",
     "amin",
+    "arange",
     "argmax",
     "argmin",
     "argsort",
@@ -144,30 +166,45 @@ __all__ = [
     "data",
     "default_generator",
     "div",
+    "double",
     "draw",
     "dropout",
     "einsum",
+    "empty",
+    "empty_like",
     "enable_grad",
     "equal",
     "exp",
     "expand",
+    "eye",
     "flatten",
     "flip",
+    "float16",
+    "float32",
+    "float64",
     "from_numpy",
+    "full",
+    "full_like",
     "gather",
     "get_num_threads",
     "getitem",
     "grad",
     "greater",
     "greater_equal",
+    "half",
     "index_add",
     "index_select",
+    "int16",
+    "int32",
+    "int64",
+    "int8",
     "is_grad_enabled",
     "isfinite",
     "isnan",
     "less",
     "less_equal",
     "linear",
+    "linspace",
     "load",
     "log",
     "log_softmax",
@@ -176,6 +213,7 @@ __all__ = [
     "logical_or",
     "logical_xor",
     "logsumexp",
+    "long",
     "manual_seed",
     "masked_fill",
     "matmul",
@@ -194,6 +232,8 @@ __all__ = [
     "no_grad",
     "norm",
     "not_equal",
+    "ones",
+    "ones_like",
     "op",
     "optim",
     "outer",
@@ -204,6 +244,13 @@ __all__ = [
     "pow",
     "prod",
     "profile",
+    "rand",
+    "rand_like",
+    "randint",
+    "randint_like",
+    "randn",
+    "randn_like",
+    "randperm",
     "relu",
     "repeat",
     "reshape",
@@ -212,6 +259,7 @@ __all__ = [
     "scatter",
     "scatter_add",
     "set_num_threads",
+    "short",
     "sigmoid",
     "sign",
     "sin",
@@ -229,24 +277,30 @@ __all__ = [
     "sum_to",
     "take_along_axis",
     "tanh",
+    "tensor",
     "tensordot",
     "testing",
     "tile",
     "to",
     "topk",
     "transpose",
+    "uint8",
     "unbind",
     "unflatten",
     "unsqueeze",
     "var",
     "watch",
     "where",
+    "zeros",
+    "zeros_like",
 ]
 
 if not TYPE_CHECKING:
 
-    def __getattr__(name: str) -> ModuleType:
-        """`tinygrad_cnn.testing`, imported when first asked for."""
+    def __getattr__(name: str) -> Any:
+        """`tinygrad_cnn.testing`, imported when first asked for; the dtypes that have a name of Python's."""
+        if name in ("bool", "float", "int"):  # no names of the module, where they would hide Python's
+            return {"bool": bool_, "float": float32, "int": int32}[name]
         if name == "testing":
             return importlib.import_module(".testing", __name__)
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
