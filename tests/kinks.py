@@ -126,6 +126,13 @@ KINKS = [
     Kink(
         "branch", "select", ([nan, 2.0], [3.0, inf]), {"condition": np.array([False, True])}, [3, 5], ([0, 5], [3, 0])
     ),
+    Kink("zeros", "prod", ([[0.0, 2.0, 3.0], [0.0, 0.0, 3.0]],), {"axis": 1}, [5, 7], ([[30, 0, 0], [0, 0, 0]],)),
+    Kink("zeros", "cumprod", ([2.0, 0.0, 3.0],), {"axis": 0}, [5, 7, 11], ([5, 80, 0],)),
+    Kink("H34", "prod", (np.zeros((0, 3)),), {"axis": 0}, [1, 2, 3], (np.zeros((0, 3)),)),
+    Kink("flat", "std", ([[2.0, 2.0], [1.0, 3.0]],), {"axis": 1, "correction": 0}, [3, 4], ([[0, 0], [-2, 2]],)),
+    Kink("zero", "power_norm", ([[0.0, 0.0], [-3.0, 4.0]],), {"axis": 1}, [5, 5], ([[0, 0], [-3, 4]],)),
+    Kink("zero", "power_norm", ([[0.0, 0.0], [0.0, -2.0]],), {"axis": 1, "p": 0.5}, [5, 5], ([[0, 0], [0, -5]],)),
+    Kink("zero", "power_norm", ([[0.0, 0.0], [0.0, -2.0]],), {"axis": 1, "p": 1}, [5, 5], ([[0, 0], [0, -5]],)),
     Kink("H12", "pow", (2, [1.0, 3.0]), {}, [3, 5], (None, [6 * np.log(2.0), 40 * np.log(2.0)])),
     Kink("H12", "pow", (0, [1.0, 3.0]), {}, [3, 5], (None, [0, 0])),
     Kink("H12", "pow", ([0.0, inf], [-1.0, 0.0]), {}, [3, 5], ([-inf, 0], [-inf, inf])),
@@ -196,6 +203,10 @@ SECOND_KINKS = [
     SecondKink("limit", "normal_cdf", ([-inf, inf],), {}, [3, 5], ([0, 0],)),
     SecondKink("limit", "silu", ([-inf, inf],), {}, [3, 5], ([0, 0],)),
     SecondKink("limit", "gelu_erf", ([-inf, inf],), {}, [3, 5], ([0, 0],)),
+    SecondKink("zeros", "prod", ([0.0, 2.0, 0.0],), {}, 3, ([6, 0, 6],)),
+    SecondKink("zeros", "cumprod", ([0.0, 2.0, 0.0],), {"axis": 0}, [0, 0, 3], ([6, 0, 6],)),
+    SecondKink("zero", "power_norm", ([0.0, 2.0, 0.0],), {}, 3, ([1.5, 0, 1.5],)),
+    SecondKink("flat", "std", ([2.0, 2.0],), {}, 3, ([0, 0],)),
 ]
 
 

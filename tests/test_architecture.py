@@ -39,7 +39,7 @@ LAYERS = [
     ("basics",),
     ("backprop",),
     ("ops",),
-    ("inplace", "protocols"),
+    ("inplace", "protocols", "creation"),
     ("nn",),
     ("optim", "data", "interchange", "testing"),
     ("diagram",),

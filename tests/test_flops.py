@@ -258,7 +258,7 @@ def _(x, keep, scale):
         (value if kept else Number(0)) * scale
 
 
-@loops("add_at", "add_along_axis", "scatter_planes")
+@loops("add_at", "add_along_axis", "scatter_planes", "fold")
 def _(g, **params):
     for value in g.ravel():
         0 + value
@@ -301,6 +301,40 @@ def _(x, axis, keepdims):
         best(values)
 
 
+@loops("std")
+def _(x, axis, correction, keepdims):
+    for values in rows(x, axis):
+        mean = total(values) / len(values)
+        centred = [value - mean for value in values]
+        (total(value * value for value in centred) / (len(values) - correction + 1)).sqrt()
+
+
+@loops("power_norm")
+def _(x, p, axis, keepdims):
+    for values in rows(x, axis):
+        total(value * value if p == 2 else abs(value) ** p for value in values) ** (1 / p)
+
+
+@loops("cumsum", "cumprod", "prod")
+def _(x, axis, keepdims=False):
+    for values in rows(x, axis):
+        total(values)  # or the product: as many steps
+
+
+@loops("recurrence")
+def _(a, b, axis):
+    for factors, terms in zip(rows(a, axis), rows(b, axis), strict=True):
+        out = Number(0.0)
+        for factor, term in zip(factors, terms, strict=True):
+            out = factor * out + term
+
+
+@loops("scatter_added")
+def _(x, src, axis, index):
+    for value in src.ravel():
+        0 + value
+
+
 @loops("logsumexp")
 def _(x, axis, keepdims):
     for values in rows(x, axis):
@@ -325,6 +359,23 @@ def log_softmax(values):
     below, _, powers = shifted(values)
     scale = powers.log()
     return [value - scale for value in below]
+
+
+@loops("contraction")
+def _(*xs, terms, kept):
+    lengths = {}
+    for x, term in zip(xs, terms, strict=True):
+        for label, n in zip(term, x.shape, strict=True):
+            lengths[label] = max(n, lengths.get(label, 1))
+    for place in np.ndindex(*lengths.values()):
+        at = dict(zip(lengths, place, strict=True))
+        first, *others = (
+            x[tuple(at[i] % n for i, n in zip(t, x.shape, strict=True))] for x, t in zip(xs, terms, strict=True)
+        )
+        for other in others:
+            first = first * other
+        if set(kept) != set(lengths):
+            0 + first
 
 
 @loops("matmul")
@@ -414,6 +465,26 @@ def _(x, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_ove
         for value in others:
             first = first + value
         first / (divisor_override or 1)
+
+
+def taps(kind):
+    return {"linear": 2, "cubic": 4}.get(kind, 1)
+
+
+@loops("resampled")
+def _(x, size, axis, kind, align_corners, scale):
+    for _place in np.ndindex(*(size if i == axis % x.ndim else n for i, n in enumerate(x.shape))):
+        if taps(kind) > 1:
+            first, *others = [Number(1.0) * weight for weight in range(taps(kind))]
+            for other in others:
+                first = first + other
+
+
+@loops("resampled_adjoint")
+def _(g, length, axis, kind, align_corners, scale):
+    for value in g.ravel():
+        for weight in range(taps(kind)):
+            0 + (value * weight if taps(kind) > 1 else value)
 
 
 @loops("sum_pool2d_input_grad")
@@ -686,6 +757,7 @@ def test_no_op_that_has_loops_only_moves_data(name):
 
 # Broken counts that are right all the same.
 SAME = {
+    "_contraction_flops: terms -> xs_shape (2)": "as many labels as shapes",
     "moves_data: return 0 -> return -0": "0",
     "_squared_error_flops: broadcast_shape(x_shape, y_shape) -> broadcast_shape(y_shape, x_shape)": "commutes",
     "_positions_classes: len(shape) - 1 -> 1 - len(shape)": "the same axis, counted from the end",

@@ -839,6 +839,14 @@ def test_an_input_that_may_be_left_out_gets_no_rule_call():
             np.testing.assert_array_equal(g.array, want[id(tensor)])
 
 
+def test_a_variadic_op_knows_how_many_inputs_each_call_had():
+    leaf, constant = Tensor([1.0, 2.0], requires_grad=True), Tensor([3.0, 4.0])
+    for xs in ([leaf], [leaf, constant], [leaf, constant, constant], [leaf]):
+        node = cat(xs).node
+        assert node.plan.n_inputs == len(xs)
+        assert len(node.saved[0][0]) == len(xs)
+
+
 def test_a_variadic_op_gives_each_input_its_gradient():
     @op
     def total(*xs, weight=1.0):

@@ -63,6 +63,14 @@ MULTILINEAR = [
     "conv_transpose2d",
     "sum_pool2d",
     "sum_pool2d_input_grad",
+    "cumsum",
+    "rolled",
+    "gather",
+    "scatter_added",
+    "scattered",
+    "contraction",
+    "unfold",
+    "fold",
 ]
 
 
@@ -85,7 +93,15 @@ def test_adjoints_of_linear_ops_are_exact_on_integers(name, data):
     c = rng.integers(-3, 4, out.shape).astype(np.float64)
     _, gradients = case.vjp(xs, c)
     places = [i for i, a in enumerate(case.arrays) if a is not None]
-    apart = name in ("add", "sub", "concatenate", "stacked", "select")  # linear in all inputs together, not in each
+    apart = name in (
+        "add",
+        "sub",
+        "concatenate",
+        "stacked",
+        "select",
+        "scatter_added",
+        "scattered",
+    )  # linear in all inputs together, not in each
     for i, gradient in zip(case.free, gradients, strict=True):
         without = [np.zeros_like(x) if k == i else x for k, x in zip(places, xs, strict=True)]
         share = out - case.call(without)

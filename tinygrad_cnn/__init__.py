@@ -1,12 +1,33 @@
 """tinygrad_cnn: a small autograd engine for convolutional networks, to read, check, see and use."""
 
 import importlib
-from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from . import data, inplace, nn, optim, protocols  # noqa: F401  (they hand the Tensor its methods)
 from .backprop import grad
+from .creation import (
+    arange,
+    empty,
+    empty_like,
+    eye,
+    full,
+    full_like,
+    linspace,
+    ones,
+    ones_like,
+    rand,
+    rand_like,
+    randint,
+    randint_like,
+    randn,
+    randn_like,
+    randperm,
+    tensor,
+    zeros,
+    zeros_like,
+)
 from .diagram import draw
+from .dtypes import bool_, double, float16, float32, float64, half, int8, int16, int32, int64, long, short, uint8
 from .graph import Tensor, from_numpy
 from .interchange import CheckpointError, load, save
 from .kernels.conv import conv_algorithm
@@ -31,9 +52,23 @@ from .ops.activation import (
     softplus,
     softsign,
 )
+from .ops.arrange import (
+    chunk,
+    masked_fill,
+    movedim,
+    pixel_shuffle,
+    pixel_unshuffle,
+    repeat,
+    roll,
+    split,
+    tile,
+    unbind,
+    unflatten,
+)
 from .ops.conv import conv2d, conv2d_input_grad, conv2d_weight_grad, conv_transpose2d
 from .ops.convert import clone, to
 from .ops.dropout import dropout
+from .ops.einsum import einsum, outer, tensordot
 from .ops.elementwise import (
     abs,
     add,
@@ -93,8 +128,10 @@ from .ops.layout import (
     unsqueeze,
 )
 from .ops.loss import cross_entropy, mse_loss, nll_loss
+from .ops.magnitude import norm, std
 from .ops.matmul import linear, matmul
 from .ops.norm import batch_norm
+from .ops.order import argsort, sort, topk
 from .ops.pointwise_loss import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
@@ -107,6 +144,8 @@ from .ops.pointwise_loss import (
 )
 from .ops.pool import avg_pool2d, max_pool2d, sum_pool2d
 from .ops.reduce import amax, amin, argmax, argmin, logsumexp, max, mean, min, sum, var
+from .ops.scan import cumprod, cumsum, prod
+from .ops.scatter import gather, index_add, index_select, scatter, scatter_add
 from .ops.softmax import log_softmax, softmax
 from .primitive import op
 from .profiling import profile
@@ -126,8 +165,10 @@ __all__ = [
     "add",
     "amax",
     "amin",
+    "arange",
     "argmax",
     "argmin",
+    "argsort",
     "avg_pool2d",
     "batch_norm",
     "binary_cross_entropy",
@@ -140,6 +181,7 @@ __all__ = [
     "cast",
     "cat",
     "celu",
+    "chunk",
     "clamp",
     "clip",
     "clone",
@@ -151,21 +193,34 @@ __all__ = [
     "conv_transpose2d",
     "cos",
     "cross_entropy",
+    "cumprod",
+    "cumsum",
     "data",
     "default_generator",
     "div",
+    "double",
     "draw",
     "dropout",
     "elu",
+    "einsum",
+    "empty",
+    "empty_like",
     "enable_grad",
     "equal",
     "exp",
     "expand",
+    "eye",
     "flatten",
     "flip",
+    "float16",
+    "float32",
+    "float64",
     "from_numpy",
     "gaussian",
     "gelu",
+    "full",
+    "full_like",
+    "gather",
     "get_num_threads",
     "getitem",
     "glu",
@@ -178,6 +233,13 @@ __all__ = [
     "hardtanh",
     "hinge_embedding_loss",
     "huber_loss",
+    "half",
+    "index_add",
+    "index_select",
+    "int16",
+    "int32",
+    "int64",
+    "int8",
     "is_grad_enabled",
     "isfinite",
     "isnan",
@@ -187,6 +249,7 @@ __all__ = [
     "less",
     "less_equal",
     "linear",
+    "linspace",
     "load",
     "log",
     "log_softmax",
@@ -196,7 +259,9 @@ __all__ = [
     "logical_xor",
     "logsigmoid",
     "logsumexp",
+    "long",
     "manual_seed",
+    "masked_fill",
     "matmul",
     "max",
     "max_pool2d",
@@ -205,26 +270,46 @@ __all__ = [
     "min",
     "minimum",
     "mish",
+    "movedim",
     "mse_loss",
     "mul",
     "neg",
     "nll_loss",
     "nn",
     "no_grad",
+    "norm",
     "not_equal",
+    "ones",
+    "ones_like",
     "op",
     "optim",
+    "outer",
     "pad",
     "permute",
+    "pixel_shuffle",
+    "pixel_unshuffle",
     "pow",
     "prelu",
+    "prod",
     "profile",
+    "rand",
+    "rand_like",
+    "randint",
+    "randint_like",
+    "randn",
+    "randn_like",
+    "randperm",
     "relu",
     "relu6",
+    "repeat",
     "reshape",
+    "roll",
     "save",
     "selu",
+    "scatter",
+    "scatter_add",
     "set_num_threads",
+    "short",
     "sigmoid",
     "sign",
     "silu",
@@ -233,29 +318,43 @@ __all__ = [
     "softmax",
     "softplus",
     "softsign",
+    "sort",
+    "split",
     "sqrt",
     "square",
     "squeeze",
     "stack",
+    "std",
     "sub",
     "sum",
     "sum_pool2d",
     "sum_to",
     "take_along_axis",
     "tanh",
+    "tensor",
+    "tensordot",
     "testing",
+    "tile",
     "to",
+    "topk",
     "transpose",
+    "uint8",
+    "unbind",
+    "unflatten",
     "unsqueeze",
     "var",
     "watch",
     "where",
+    "zeros",
+    "zeros_like",
 ]
 
 if not TYPE_CHECKING:
 
-    def __getattr__(name: str) -> ModuleType:
-        """`tinygrad_cnn.testing`, imported when first asked for."""
+    def __getattr__(name: str) -> Any:
+        """`tinygrad_cnn.testing`, imported when first asked for; the dtypes that have a name of Python's."""
+        if name in ("bool", "float", "int"):  # no names of the module, where they would hide Python's
+            return {"bool": bool_, "float": float32, "int": int32}[name]
         if name == "testing":
             return importlib.import_module(".testing", __name__)
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 
 float16, float32, float64 = np.dtype(np.float16), np.dtype(np.float32), np.dtype(np.float64)
+bool_, uint8, int8 = np.dtype(np.bool_), np.dtype(np.uint8), np.dtype(np.int8)
+int16, int32, int64 = np.dtype(np.int16), np.dtype(np.int32), np.dtype(np.int64)
+half, double, short, long = float16, float64, int16, int64  # PyTorch's other names
 default_float = float32  # what Python floats, and integers under a floating op, become
 
 _RANK = {"b": 0, "u": 1, "i": 1, "f": 2}

@@ -15,6 +15,7 @@ from .graph import Tensor, method
 from .modes import recording
 from .ops.elementwise import add, array_of, clip, div, mul, pow, sub
 from .ops.index import index_steps
+from .random import default_generator
 from .shapes import ShapeError, broadcast_shape
 
 
@@ -150,6 +151,37 @@ def _fill(x: Tensor, value: Any, by: str) -> Tensor:
     value = _value_for(x, value, by)
     with np.errstate(all="ignore"):
         x.array[...] = value
+    memory.mark_changed(x.array, by)
+    return x
+
+
+@method
+def normal_(x: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: np.random.Generator | None = None) -> Tensor:
+    """Overwrite x with normally distributed numbers; returns x. They come from the thread's generator unless given."""
+    if not std >= 0:
+        raise ValueError(f"normal_: std={std}; it must not be negative")
+    return _draw(x, lambda draw: draw.normal(mean, std, x.shape), generator, "normal_")
+
+
+@method
+def uniform_(x: Tensor, a: float = 0.0, b: float = 1.0, *, generator: np.random.Generator | None = None) -> Tensor:
+    """Overwrite x with numbers a <= x < b, evenly distributed; returns x.
+
+    They come from the thread's generator unless given.
+    """
+    if not b >= a:
+        raise ValueError(f"uniform_: from {a} to {b}; the first must not be the larger one")
+    return _draw(x, lambda draw: draw.uniform(a, b, x.shape), generator, "uniform_")
+
+
+def _draw(x: Tensor, numbers: Callable[[Any], Any], generator: np.random.Generator | None, by: str) -> Tensor:
+    if _needs_grad(x):
+        raise _refuse(x, by, "x = tinygrad_cnn.randn(x.shape)")
+    if x.dtype.kind != "f":
+        raise TypeError(f"{by}: a {x.dtype} Tensor; it must be float")
+    _value_for(x, 0.0, by)
+    with np.errstate(all="ignore"):
+        x.array[...] = numbers(generator or default_generator())
     memory.mark_changed(x.array, by)
     return x
 

@@ -35,6 +35,7 @@ LEGEND = {
     "x̂": "(x − mean) / σ of each channel",
     "k": "the place of the input among several",
     "count": "how many cells of each window the average counts",
+    "reads": "with which weight each output pixel reads each input pixel, a row for each output",
 }
 
 

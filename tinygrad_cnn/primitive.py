@@ -188,9 +188,10 @@ def _applier(op: Op, forward: Callable[..., Any]) -> Callable[..., Any]:
         tensor = _new(Tensor)
         tensor.array = out
         if mask and is_recording() and out.dtype.kind == "f":  # integers have no gradient
-            plan = get_plan(mask)
+            key = mask | bit if variadic else mask  # the bit above all inputs tells how many there are
+            plan = get_plan(key)
             if plan is None:
-                plan = plans[mask] = Plan(op, mask, len(args))
+                plan = plans[key] = Plan(op, mask, len(args))
             if foreign & plan.keeps:
                 scope = [memory.freeze(a) if foreign >> i & 1 else a for i, a in enumerate(scope)]
             if params:

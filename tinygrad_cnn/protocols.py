@@ -13,7 +13,7 @@ import numpy as np
 
 from .declaration import numpy_ops
 from .graph import Array, Tensor, method
-from .ops import elementwise, layout, reduce
+from .ops import arrange, einsum, elementwise, layout, magnitude, reduce, scan
 from .ops.index import getitem
 from .shapes import ShapeError, normalize_axes
 
@@ -151,6 +151,41 @@ def _var(x: Any, axis: Any = None, *, ddof: float = 0, keepdims: bool = False) -
     return reduce.var(x, axis, ddof, keepdims)
 
 
+def _std(x: Any, axis: Any = None, *, ddof: float = 0, keepdims: bool = False) -> Any:
+    return magnitude.std(x, axis, ddof, keepdims)
+
+
+def _running(function: Any) -> Any:
+    def along(x: Any, axis: int | None = None) -> Any:
+        return function(x, axis) if axis is not None else function(layout.reshape(x, -1), 0)
+
+    return along
+
+
+def _roll(x: Any, shift: Any, axis: Any = None) -> Any:
+    return arrange.roll(x, shift, axis)
+
+
+def _tile(x: Any, reps: Any) -> Any:
+    return arrange.tile(x, reps)
+
+
+def _moveaxis(x: Any, source: Any, destination: Any) -> Any:
+    return arrange.movedim(x, source, destination)
+
+
+def _outer(x: Any, y: Any) -> Any:
+    return einsum.outer(layout.reshape(x, -1), layout.reshape(y, -1))
+
+
+def _tensordot(x: Any, y: Any, axes: Any = 2) -> Any:
+    return einsum.tensordot(x, y, axes)
+
+
+def _einsum(subscripts: str, *operands: Any) -> Any:
+    return einsum.einsum(subscripts, *operands)
+
+
 def _transpose(x: Any, axes: Any = None) -> Any:
     return layout.permute(x, tuple(range(x.ndim))[::-1] if axes is None else axes)
 
@@ -192,6 +227,15 @@ _FUNCTIONS: dict[Any, Any] = {  # where NumPy's signature or default differs fro
     np.max: reduce.amax,
     np.min: reduce.amin,
     np.var: _var,
+    np.std: _std,
+    np.cumsum: _running(scan.cumsum),
+    np.cumprod: _running(scan.cumprod),
+    np.roll: _roll,
+    np.tile: _tile,
+    np.moveaxis: _moveaxis,
+    np.outer: _outer,
+    np.tensordot: _tensordot,
+    np.einsum: _einsum,
     np.transpose: _transpose,
     np.flip: _flip,
     np.clip: _clip,

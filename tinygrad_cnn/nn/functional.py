@@ -11,6 +11,7 @@ import numpy as np
 
 from ..declaration import Primitive
 from ..graph import Tensor
+from ..ops import arrange as _arrange
 from ..ops import conv as _conv
 from ..ops import dropout as _dropout
 from ..ops import elementwise as _elementwise
@@ -18,7 +19,9 @@ from ..ops import layout as _layout
 from ..ops import loss as _loss
 from ..ops import matmul as _matmul
 from ..ops import norm as _norm
+from ..ops import patches as _patches
 from ..ops import pool as _pool
+from ..ops import resize as _resize
 from ..ops import softmax as _softmax
 from ..ops.index import getitem
 from ..shapes import ShapeError
@@ -74,6 +77,8 @@ __all__ = [
     "kl_div",
     "l1_loss",
     "leaky_relu",
+    "fold",
+    "interpolate",
     "linear",
     "log_softmax",
     "logsigmoid",
@@ -84,6 +89,8 @@ __all__ = [
     "one_hot",
     "pad",
     "prelu",
+    "pixel_shuffle",
+    "pixel_unshuffle",
     "relu",
     "relu6",
     "selu",
@@ -95,6 +102,7 @@ __all__ = [
     "softsign",
     "sum_pool2d",
     "tanh",
+    "unfold",
 ]
 
 
@@ -358,6 +366,52 @@ def _rows(n: int, before: int, after: int, mode: str) -> Any:
             f"pad: ({before}, {after}) cells in mode {mode!r} for an axis of length {n}; at most {most or 0} are there"
         )
     return np.pad(np.arange(n), (before, after), mode=_MODES[mode])  # type: ignore[call-overload]
+
+
+def unfold(input: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1) -> Tensor:
+    """Every window of an image as a column (im2col): (n c h w) -> (n c*kh*kw windows)."""
+    return _batched(_patches.unfold, input, kernel_size, dilation, padding, stride)
+
+
+def fold(
+    input: Any, output_size: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1
+) -> Tensor:
+    """Columns added up where their windows lie in an image (col2im): (n c*kh*kw windows) -> (n c h w)."""
+    if getattr(input, "ndim", 3) != 2:
+        return _patches.fold(input, output_size, kernel_size, dilation, padding, stride)
+    image = _patches.fold(_layout.unsqueeze(input, 0), output_size, kernel_size, dilation, padding, stride)
+    return _layout.reshape(image, image.shape[1:])
+
+
+def interpolate(
+    input: Any,
+    size: Any = None,
+    scale_factor: Any = None,
+    mode: str = "nearest",
+    align_corners: bool | None = None,
+    recompute_scale_factor: bool | None = None,
+    antialias: bool = False,
+) -> Tensor:
+    """Images in another size: (n c h w) -> (n c *size), or floor(length * scale_factor) of every axis behind (n c).
+
+    mode: 'nearest' and 'nearest-exact'; 'linear', 'bilinear' and 'trilinear' for 1, 2 and 3 axes; 'bicubic' for 2.
+    align_corners: whether the outermost pixels lie on each other, instead of the borders around them.
+
+    Raises ValueError for another mode and for antialias, ShapeError for sizes that do not fit.
+    """
+    if antialias:
+        raise ValueError("interpolate: antialias=True is not there; average with avg_pool2d first")
+    return _resize.interpolate(input, size, scale_factor, mode, align_corners, recompute_scale_factor)
+
+
+def pixel_shuffle(input: Any, upscale_factor: int) -> Tensor:
+    """(... c*r*r h w) -> (... c h*r w*r): the r*r channels of a group become a square of pixels."""
+    return _arrange.pixel_shuffle(input, upscale_factor)
+
+
+def pixel_unshuffle(input: Any, downscale_factor: int) -> Tensor:
+    """(... c h*r w*r) -> (... c*r*r h w): the inverse of pixel_shuffle."""
+    return _arrange.pixel_unshuffle(input, downscale_factor)
 
 
 def one_hot(labels: Any, num_classes: int = -1) -> Tensor:

@@ -55,7 +55,7 @@ def one_of(op: str, **spellings: Any) -> Any:
     return next(iter(given.values()), None)
 
 
-def _sizes(op: str, sizes: tuple[Any, ...], **named: Any) -> tuple[int, ...]:
+def sizes_of(op: str, sizes: tuple[Any, ...], **named: Any) -> tuple[int, ...]:
     """(2, 3) from f(2, 3), from f((2, 3)) and from f(name=(2, 3))."""
     found = one_of(op, sizes=sizes or None, **named)
     if found is None:
@@ -68,13 +68,22 @@ def _sizes(op: str, sizes: tuple[Any, ...], **named: Any) -> tuple[int, ...]:
 @method("reshape")
 def _reshape(x: Tensor, *sizes: Any, shape: Any = None) -> Any:
     """x.reshape(2, -1), x.reshape((2, -1)) or x.reshape(shape=(2, -1))."""
-    return reshape(x, _sizes("reshape", sizes, shape=shape))
+    return reshape(x, sizes_of("reshape", sizes, shape=shape))
 
 
 @method("view")
 def _view(x: Tensor, *sizes: Any, shape: Any = None) -> Any:
     """As reshape: any layout is accepted, and a copy is made where a view cannot be."""
-    return reshape(x, _sizes("view", sizes, shape=shape))
+    return reshape(x, sizes_of("view", sizes, shape=shape))
+
+
+@method
+def view_as(x: Tensor, other: Any) -> Any:
+    """x in the shape of another Tensor."""
+    return reshape(x, tuple(other.shape))
+
+
+method("reshape_as")(view_as)
 
 
 @method
@@ -117,12 +126,13 @@ def permute(x: Any, /, dims: Any) -> Any:
     return x.transpose(axes)
 
 
-permute.vjp(x=lambda g, dims: permute(g, _inverse(dims)))
+permute.vjp(x=lambda g, dims: permute(g, inverse(dims)))
 permute.formula(x="permute(∂out, inverse dims)")
 permute.flops(moves_data)
 
 
-def _inverse(dims: Sequence[int]) -> tuple[int, ...]:
+def inverse(dims: Sequence[int]) -> tuple[int, ...]:
+    """The order of axes that undoes `dims`."""
     return tuple(int(i) for i in np.argsort([d % len(dims) for d in dims]))
 
 
@@ -134,7 +144,7 @@ def _(draw: Any) -> Any:
 @method("permute")
 def _permute(x: Tensor, *axes: Any, dims: Any = None) -> Any:
     """x.permute(0, 2, 3, 1), x.permute((0, 2, 3, 1)) or x.permute(dims=(0, 2, 3, 1))."""
-    return permute(x, _sizes("permute", axes, dims=dims))
+    return permute(x, sizes_of("permute", axes, dims=dims))
 
 
 @method
@@ -153,7 +163,7 @@ method("T")(property(lambda x: permute(x, tuple(range(x.ndim))[::-1]), doc="The 
 @method
 def expand(x: Any, *sizes: Any) -> Tensor:
     """x stretched to `sizes` by broadcasting, as a read-only view; -1 keeps a length."""
-    target = _sizes("expand", sizes)
+    target = sizes_of("expand", sizes)
     lead = len(target) - x.ndim
     if lead < 0 or -1 in target[:lead]:
         raise ShapeError(
@@ -163,6 +173,12 @@ def expand(x: Any, *sizes: Any) -> Tensor:
     if any(n not in (1, shape[i + lead]) for i, n in enumerate(x.shape)):
         raise ShapeError(f"expand: shape {tuple(x.shape)} does not stretch to {shape}; only axes of length 1 do")
     return broadcast_to(x, shape)
+
+
+@method
+def expand_as(x: Any, other: Any) -> Tensor:
+    """x stretched to the shape of another Tensor by broadcasting, as a read-only view."""
+    return expand(x, tuple(other.shape))
 
 
 @op
@@ -218,7 +234,7 @@ def flip(x: Any, *axes: Any, dims: Any = None, axis: Any = None) -> Tensor:
     """x with the order along some axes reversed: x.flip(2, 3), x.flip((2, 3)) or x.flip(dims=(2, 3))."""
     if not axes and dims is None and axis is None:
         raise TypeError(f"flip: no axes were given for shape {tuple(x.shape)}; name at least one")
-    return flipped(x, _sizes("flip", axes, dims=dims, axis=axis))
+    return flipped(x, sizes_of("flip", axes, dims=dims, axis=axis))
 
 
 @op(broadcast=True)

@@ -18,7 +18,7 @@ from .layout import reshape
 __all__ = ["amax", "amin", "argmax", "argmin", "logsumexp", "max", "mean", "min", "sum", "var"]
 
 
-def _restored(g: Any, x_shape: tuple[int, ...], axis: Any) -> Any:
+def restored(g: Any, x_shape: tuple[int, ...], axis: Any) -> Any:
     """g with the reduced axes put back at length one."""
     axes = normalize_axes(axis, len(x_shape), "reduction")
     return reshape(g, tuple(1 if i in axes else n for i, n in enumerate(x_shape)))
@@ -26,10 +26,10 @@ def _restored(g: Any, x_shape: tuple[int, ...], axis: Any) -> Any:
 
 def _spread(g: Any, x_shape: tuple[int, ...], axis: Any) -> Any:
     """g copied to every element that was reduced into it."""
-    return broadcast_to(_restored(g, x_shape, axis), x_shape)
+    return broadcast_to(restored(g, x_shape, axis), x_shape)
 
 
-def _count(x_shape: tuple[int, ...], axis: Any) -> int:
+def count(x_shape: tuple[int, ...], axis: Any) -> int:
     """How many elements are reduced into one."""
     n = 1
     for i in normalize_axes(axis, len(x_shape), "reduction"):
@@ -65,12 +65,12 @@ def mean(x: Any, /, axis: Any = None, keepdims: bool = False) -> Any:
     if x.dtype.kind in "biu":
         raise TypeError(f"mean: the input is {x.dtype}, its mean need not be; convert it first, as with .float()")
     axes = normalize_axes(axis, x.ndim, "mean")
-    return (sum_pairwise(widened(x), axes, keepdims) / np.asarray(_count(x.shape, axis), widened(x).dtype)).astype(
+    return (sum_pairwise(widened(x), axes, keepdims) / np.asarray(count(x.shape, axis), widened(x).dtype)).astype(
         x.dtype
     )
 
 
-mean.vjp(x=lambda g, x_shape, axis: _spread(g / float(_count(x_shape, axis) or 1), x_shape, axis))
+mean.vjp(x=lambda g, x_shape, axis: _spread(g / float(count(x_shape, axis) or 1), x_shape, axis))
 mean.formula(x="∂out / n")
 mean.flops(lambda x_shape, out_shape: prod(x_shape) + prod(out_shape))
 mean.sample(_axis_sample)
@@ -84,7 +84,7 @@ def var(x: Any, /, axis: Any = None, correction: float = 1, keepdims: bool = Fal
     """
     if x.dtype.kind in "biu":
         raise TypeError(f"var: the input is {x.dtype}; convert it first, as with .float()")
-    axes, n = normalize_axes(axis, x.ndim, "var"), _count(x.shape, axis)
+    axes, n = normalize_axes(axis, x.ndim, "var"), count(x.shape, axis)
     wide = widened(x)
     centred = wide - sum_pairwise(wide, axes, True) / wide.dtype.type(n)
     squares = sum_pairwise(centred * centred, axes, keepdims)
@@ -93,9 +93,9 @@ def var(x: Any, /, axis: Any = None, correction: float = 1, keepdims: bool = Fal
 
 def _var_gradient(g: Any, x: Any, x_shape: tuple[int, ...], axis: Any, correction: float) -> Any:
     """2 (x - mean) / (n - correction) for every element."""
-    free = np.maximum(_count(x_shape, axis) - correction, 0)
+    free = np.maximum(count(x_shape, axis) - correction, 0)
     scale = 2.0 / float(free) if free else np.inf
-    return _restored(g, x_shape, axis) * ((x - mean(x, axis, True)) * scale)
+    return restored(g, x_shape, axis) * ((x - mean(x, axis, True)) * scale)
 
 
 var.vjp(x=_var_gradient)
@@ -123,10 +123,10 @@ def amin(x: Any, /, axis: Any = None, keepdims: bool = False) -> Any:
 
 
 def _extremum_gradient(g: Any, x: Any, x_shape: tuple[int, ...], out: Any, axis: Any) -> Any:
-    values, best = array_of(x), _restored(array_of(out), x_shape, axis)
+    values, best = array_of(x), restored(array_of(out), x_shape, axis)
     winners = (values == best) | np.isnan(values)  # a nan among them is the extremum
     share = winners / winners.sum(axis=normalize_axes(axis, values.ndim, "amax"), keepdims=True)
-    return _restored(g, x_shape, axis) * share.astype(values.dtype)
+    return restored(g, x_shape, axis) * share.astype(values.dtype)
 
 
 amax.vjp(x=_extremum_gradient)
@@ -225,7 +225,7 @@ def logsumexp(x: Any, /, axis: Any = None, keepdims: bool = False) -> Any:
 
 
 logsumexp.vjp(
-    x=lambda g, x, x_shape, out, axis: _restored(g, x_shape, axis) * exp(x - _restored(out, x_shape, axis)),
+    x=lambda g, x, x_shape, out, axis: restored(g, x_shape, axis) * exp(x - restored(out, x_shape, axis)),
 )
 logsumexp.formula(x="∂out · exp(x − out)")
 logsumexp.flops(lambda x_shape, out_shape: 4 * prod(x_shape) + 2 * prod(out_shape))

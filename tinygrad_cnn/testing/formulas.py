@@ -354,9 +354,127 @@ def _half(scene: Scene, x: Any, k: Any) -> Any:
     return np.split(x, 2, scene.params["axis"])[int(k)]
 
 
-def _cubic(scene: Scene, x: Any) -> Any:
-    """What the approximation of gelu takes the sigmoid of."""
-    return np.sqrt(8 / np.pi) * (x + 0.044715 * x**3)
+def _where_in(scene: Scene, index: Any, axis: Any) -> tuple[Any, ...]:
+    """The NumPy index of the elements that an index of its own for each of them picks along `axis`."""
+    grids: list[Any] = list(np.indices(index.shape))
+    grids[axis] = index
+    return tuple(grids)
+
+
+def _hit(scene: Scene, cells: tuple[Any, ...]) -> Array:
+    """Which elements of the first input the cells name."""
+    found = np.zeros(scene.first.shape, np.bool_)
+    for place in zip(*(c.ravel() for c in cells), strict=True):
+        found[place] = True
+    return found
+
+
+def _last(scene: Scene, cells: tuple[Any, ...]) -> Array:
+    """1 for the last of those that name one element, 0 for those before."""
+    places = list(zip(*(c.ravel().tolist() for c in cells), strict=True))
+    found = [place not in places[i + 1 :] for i, place in enumerate(places)]
+    return np.array(found, np.float64).reshape(cells[0].shape)
+
+
+# Running sums and products
+
+
+def _backward(scene: Scene, a: Any, g: Any, axis: int) -> Array:
+    """r_k = g_k + a_(k+1) r_(k+1), along `axis`."""
+    factors, r = np.moveaxis(np.broadcast_to(a, g.shape), axis, 0), np.moveaxis(np.array(g), axis, 0)
+    for k in reversed(range(len(r) - 1)):
+        r[k] += factors[k + 1] * r[k + 1]
+    return np.moveaxis(r, 0, axis)
+
+
+def _delayed(scene: Scene, x: Any, first: float, axis: int) -> Array:
+    """x_(k−1) at k, and `first` at 0, along `axis`."""
+    rows = np.moveaxis(x, axis, 0)
+    return np.moveaxis(np.concatenate([np.full_like(rows[:1], first), rows[:-1]]), 0, axis)
+
+
+def _others(scene: Scene, x: Any) -> Array:
+    """For each element the product of all others along the op's axes."""
+    out = np.ones(x.shape)
+    for at, other in product(np.ndindex(x.shape), np.ndindex(x.shape)):
+        same = all(at[i] == other[i] for i in range(x.ndim) if i not in scene.axes)
+        out[at] *= x[other] if same and at != other else 1.0
+    return out
+
+
+def _patches(scene: Scene, image: tuple[int, ...], kernel: Any) -> Iterator[tuple[Any, Any, Any]]:
+    """(a row of unfolded columns, a column, the cell of an image of this shape that stands there)."""
+    params = scene.params
+    at = conv2d_geometry(image, (1, image[1], *kernel), params["stride"], params["padding"], params["dilation"])
+    for (i, j), (p, q), cell in _cells(at, image[2:], at.out):
+        for c in range(image[1]):
+            yield (c * kernel[0] + p) * kernel[1] + q, i * at.out[1] + j, (c, *cell)
+
+
+def _columns(scene: Scene, x: Any, kernel: Any) -> Array:
+    out = np.zeros(scene.target.shape)
+    for row, column, (c, r, s) in _patches(scene, x.shape, kernel):
+        out[:, row, column] = x[:, c, r, s]
+    return out
+
+
+def _overlay(scene: Scene, g: Any, kernel: Any) -> Array:
+    out = np.zeros(scene.target.shape)
+    for row, column, (c, r, s) in _patches(scene, out.shape, kernel):
+        out[:, c, r, s] += g[:, row, column]
+    return out
+
+
+def _reads(scene: Scene) -> Array:
+    """(output pixels, input pixels) along one axis, the weights of resampling."""
+    params, axis = scene.params, scene.params["axis"]
+    n, size = (
+        (scene.first.shape[axis], params["size"]) if "size" in params else (params["length"], scene.first.shape[axis])
+    )
+    step = n / size if params["scale"] is None else 1 / params["scale"]
+    weights = np.zeros((size, n))
+    for i in range(size):
+        if params["kind"].startswith("nearest"):
+            shift = 0.5 if params["kind"] == "nearest-exact" else 0.0
+            weights[i, min(int(np.float32(i + shift) * np.float32(step)), n - 1)] = 1.0
+            continue
+        at = (i + 0.5) * step - 0.5
+        if params["align_corners"]:
+            at = i * (n - 1) / (size - 1) if size > 1 else 0.0
+        if params["kind"] == "linear":
+            at = max(at, 0.0)
+        for cell in range(int(np.floor(at)) - 2, int(np.floor(at)) + 4):
+            weights[i, min(max(cell, 0), n - 1)] += _hat(abs(at - cell), params["kind"])
+    return weights
+
+
+def _hat(d: float, kind: str) -> float:
+    """The weight of a pixel at distance d: a triangle, or the cubic of Keys with a = -3/4."""
+    if kind == "linear":
+        return max(0.0, 1.0 - d)
+    if d <= 1:
+        return 1.25 * d**3 - 2.25 * d**2 + 1.0
+    return -0.75 * (d**3 - 5 * d**2 + 8 * d - 4) if d < 2 else 0.0
+
+
+def _apply(scene: Scene, a: Any, x: Any, axis: int) -> Array:
+    return np.moveaxis(np.tensordot(a, x, (1, axis)), 0, axis)
+
+
+def _product(scene: Scene, g: Any, xs: Any, terms: Any, kept: Any) -> Array:
+    """For one of several arrays of named axes, the sum of g times the others over all places that meet in it."""
+    sizes = {label: n for x, term in zip(xs, terms, strict=True) for label, n in zip(term, x.shape, strict=True)}
+    for x, term in zip(xs, terms, strict=True):
+        sizes.update({label: max(n, sizes[label]) for label, n in zip(term, x.shape, strict=True)})
+    out = np.zeros(scene.target.shape)
+    for place in np.ndindex(*sizes.values()):
+        at = dict(zip(sizes, place, strict=True))
+        value = g[tuple(at[label] for label in kept)]
+        cells = [tuple(at[i] % n for i, n in zip(t, x.shape, strict=True)) for t, x in zip(terms, xs, strict=True)]
+        for k, (x, cell) in enumerate(zip(xs, cells, strict=True)):
+            value = value if k == scene.place else value * x[cell]
+        out[cells[scene.place]] += value
+    return out
 
 
 # The names of the legend
@@ -422,6 +540,7 @@ _NAMED: dict[str, Callable[[Scene], Any]] = {
     "x̂": _standardized,
     "k": lambda scene: scene.place,
     "count": _count,
+    "reads": _reads,
 }
 _SIGNS: dict[str, Callable[[Scene, Any, Any], Any]] = {
     "+": lambda scene, a, b: a + b,
@@ -447,7 +566,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "clip": lambda scene, x, low, high: np.minimum(np.maximum(x, low), high),
     "cdf": lambda scene, x: np.vectorize(math.erfc, otypes=[np.float64])(-x / np.sqrt(2)) / 2,
     "pdf": lambda scene, x: np.exp(-(x**2) / 2) / np.sqrt(2 * np.pi),
-    "u": _cubic,
+    "u": lambda scene, x: np.sqrt(8 / np.pi) * (x + 0.044715 * x**3),  # gelu is about x sigmoid(u(x))
     "du": lambda scene, x: np.sqrt(8 / np.pi) * (1 + 3 * 0.044715 * x**2),
     "half": _half,
     "cat": lambda scene, *parts: np.concatenate(parts, scene.params["axis"]),
@@ -464,4 +583,15 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "winners": _winners,
     "along": _along,
     "planes": _planes,
+    "cells": _where_in,
+    "hit": _hit,
+    "last": _last,
+    "unroll": lambda scene, x, shifts, axis: np.roll(x, [-n for n in shifts], axis),
+    "backward": _backward,
+    "delayed": _delayed,
+    "others": _others,
+    "product": _product,
+    "columns": _columns,
+    "overlay": _overlay,
+    "apply": _apply,
 }

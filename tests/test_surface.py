@@ -1,0 +1,153 @@
+"""What the ops beside the first ones, and the creation functions, refuse, and where they go their own way."""
+
+import itertools
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinygrad_cnn as tg
+
+F = tg.nn.functional
+
+
+def leaf(array: Any) -> tg.Tensor:
+    return tg.Tensor(array, requires_grad=True)
+
+
+def grid(*shape: int) -> Any:
+    return np.random.default_rng(shape).integers(-24, 25, shape) / 8.0
+
+
+def test_a_norm_that_is_not_there_is_refused() -> None:
+    for p in ("nuc", -1, True):
+        with pytest.raises(ValueError, match=r"norm: p=.*; it can be a number >= 0, inf, -inf or 'fro'"):
+            tg.Tensor([1.0, 2.0]).norm(p)
+    with pytest.raises(TypeError, match="norm: the input is int64; convert it first"):
+        tg.Tensor([1, 2]).norm()
+    with pytest.raises(TypeError, match="std: the input is int64; convert it first"):
+        tg.Tensor([1, 2]).std()
+
+
+def test_the_last_of_duplicates_stays_and_takes_the_gradient() -> None:
+    x, src = leaf([1.0, 2.0, 3.0]), leaf([10.0, 20.0, 30.0])
+    out = x.scatter(0, tg.tensor([2, 0, 2]), src)
+    assert out.tolist() == [20, 2, 30]
+    out.backward(np.array([1, 2, 4], np.float32))
+    assert (x.grad.tolist(), src.grad.tolist()) == ([0, 2, 0], [0, 1, 4])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, "size and scale_factor; give one of them"),
+        ({"size": 3, "scale_factor": 2}, "size and scale_factor; give one of them"),
+        ({"size": 3, "mode": "sinc"}, "interpolate: mode='sinc'"),
+        ({"size": 3, "mode": "linear"}, "interpolate: mode 'linear' of shape"),
+        ({"size": 3, "align_corners": True}, "align_corners has no meaning in mode 'nearest'"),
+        ({"size": (3, 3, 3)}, "3 sizes"),
+        ({"size": (0, 3)}, "at least one pixel is needed"),
+        ({"size": 3, "antialias": True}, "antialias=True is not there"),
+    ],
+)
+def test_what_interpolate_cannot_do_is_refused(options: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        F.interpolate(tg.Tensor(grid(1, 1, 2, 2)), **options)
+
+
+def test_a_permutation_holds_every_number_once() -> None:
+    drawn = tg.randperm(20, generator=np.random.default_rng(0))
+    assert drawn.dtype == np.int64
+    assert sorted(drawn.tolist()) == list(range(20))
+    assert drawn.tolist() != list(range(20))
+
+
+@pytest.mark.parametrize(("name", "dtype"), list(itertools.product(["rand", "randn"], [np.float16, np.float64])))
+def test_random_numbers_of_another_dtype(name: str, dtype: Any) -> None:
+    x = getattr(tg, name)(3, 700, dtype=dtype, generator=np.random.default_rng(0)).numpy()
+    assert x.dtype == dtype
+    assert x.shape == (3, 700)
+    assert name == "randn" or (x.min() >= 0 and x.max() < 1)
+    like = getattr(tg, f"{name}_like")(tg.zeros(2, 3, dtype=dtype))
+    assert (like.shape, like.dtype) == ((2, 3), dtype)
+
+
+def test_another_device_is_refused() -> None:
+    x = tg.zeros(2)
+    for call in (
+        lambda: x.to("cuda"),
+        lambda: x.to("cuda:1", np.float64),
+        lambda: x.to(device="mps"),
+        lambda: x.cuda(),
+        lambda: tg.zeros(2, device="cuda"),
+        lambda: tg.tensor([1.0], device="cuda"),
+        lambda: tg.rand(2, device="cuda"),
+        lambda: x.new_zeros(2, device="meta"),
+    ):
+        with pytest.raises(ValueError, match=r"there is no device '\w+(:1)?'; tinygrad_cnn computes on the cpu"):
+            call()
+
+
+REFUSED = {
+    "zeros: size": (lambda: tg.zeros(-1), ValueError, "integers >= 0 are needed"),
+    "full: value": (lambda: tg.full((2,), np.ones(2)), ValueError, "full: the value has shape .2,.; one number"),
+    "arange": (lambda: tg.arange(0, 5, -1), ValueError, "from 0 to 5 in steps of -1; end is never reached"),
+    "linspace": (lambda: tg.linspace(0, 1, -1), ValueError, "linspace: steps=-1; an integer >= 0"),
+    "randint": (lambda: tg.randint(3, 3, (2,)), ValueError, "randint: low=3, high=3"),
+    "rand": (lambda: tg.rand(2, dtype=np.int64), TypeError, "rand: dtype int64; it must be a float"),
+    "randn": (lambda: tg.randn(2, dtype=np.int64), TypeError, "randn: dtype int64; it must be a float"),
+    "dtype": (lambda: tg.zeros(2, dtype=np.complex64), TypeError, "zeros: dtype complex64; it can be bool"),
+    "normal_": (lambda: tg.zeros(2).normal_(0, -1), ValueError, "normal_: std=-1; it must not be negative"),
+    "normal_ of integers": (lambda: tg.arange(2).normal_(), TypeError, "normal_: a int64 Tensor; it must be float"),
+    "uniform_": (lambda: tg.zeros(2).uniform_(1, 0), ValueError, "uniform_: from 1 to 0"),
+    "a leaf": (lambda: tg.zeros(2, requires_grad=True).normal_(), RuntimeError, "normal_: a leaf that requires grad"),
+    "split of 0": (lambda: tg.arange(3).split(0), ValueError, "split: parts of 0 for an axis of length 3"),
+    "split sizes": (lambda: tg.arange(3).split([1, 1]), ValueError, "they must add up to it"),
+    "chunk": (lambda: tg.arange(3).chunk(0), ValueError, "chunk: chunks=0; an integer of at least 1"),
+    "repeat": (lambda: tg.zeros(2, 3).repeat(2), ValueError, "repeat: sizes .2,. for shape .2, 3."),
+    "unflatten": (lambda: tg.arange(6).unflatten(0, (4, 2)), ValueError, "unflatten: sizes .4, 2. for axis 0"),
+    "roll": (lambda: tg.arange(6).roll((1, 2)), ValueError, "roll: shifts are .1, 2. without dims"),
+    "roll twice": (lambda: tg.arange(6).roll((1, 2), 0), ValueError, "roll: 2 shifts"),
+    "movedim": (lambda: tg.zeros(2, 3).movedim((0, 1), 0), ValueError, "as many destinations as sources"),
+    "masked_fill": (lambda: tg.zeros(2).masked_fill(tg.zeros(2) > 0, [1, 2]), ValueError, "one number is needed"),
+    "outer": (lambda: tg.zeros(2, 2).outer(tg.zeros(2)), ValueError, "outer: shapes .2, 2. and .2,.; two vectors"),
+    "tensordot": (lambda: tg.tensordot(tg.zeros(2, 3), tg.zeros(2, 3), 1), ValueError, "their lengths must be equal"),
+    "tensordot dims": (lambda: tg.tensordot(tg.zeros(2), tg.zeros(2), 2), ValueError, "tensordot: dims=2 for shapes"),
+    "cumsum": (lambda: tg.zeros(2, 2).cumsum((0, 1)), TypeError, "cumsum: axis is .0, 1.; one axis is needed"),
+    "pixel_shuffle": (lambda: tg.pixel_shuffle(tg.zeros(3, 2, 2), 2), ValueError, "pixel_shuffle: shape .3, 2, 2. by"),
+    "pixel_unshuffle": (lambda: tg.pixel_unshuffle(tg.zeros(1, 3, 2), 2), ValueError, "pixel_unshuffle: shape"),
+    "einsum": (lambda: tg.einsum(tg.zeros(2), "i"), TypeError, "einsum: the equation is a Tensor"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_has_no_meaning_is_refused(name: str) -> None:
+    call, kind, message = REFUSED[name]
+    with pytest.raises(kind, match=message):
+        call()
+
+
+# NumPy's names
+
+
+NUMPY = {
+    "prod": lambda x: np.prod(x, axis=1),
+    "std": lambda x: np.std(x, axis=0, ddof=1),
+    "cumsum": lambda x: np.cumsum(x),
+    "cumsum along": lambda x: np.cumsum(x, axis=1),
+    "cumprod": lambda x: np.cumprod(x, 0),
+    "roll": lambda x: np.roll(x, 2, axis=1),
+    "tile": lambda x: np.tile(x, (2, 1)),
+    "moveaxis": lambda x: np.moveaxis(x, 0, 1),
+    "outer": lambda x: np.outer(x, x),
+    "tensordot": lambda x: np.tensordot(x, x, ([1], [1])),
+    "einsum": lambda x: np.einsum("ij,kj->ik", x, x),
+}
+
+
+@pytest.mark.parametrize("name", NUMPY)
+def test_numpys_functions_record_the_op_that_means_the_same(name: str) -> None:
+    x = grid(3, 4)
+    found = NUMPY[name](leaf(x))
+    assert found.requires_grad
+    np.testing.assert_allclose(found.numpy(), NUMPY[name](x), rtol=1e-12)
