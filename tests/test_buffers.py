@@ -222,6 +222,18 @@ def test_free_slabs_are_given_up_for_a_new_one_where_they_are_too_many(monkeypat
         assert any(np.shares_memory(array, slab.memory) for slab in buffers._slabs)
 
 
+def test_a_free_slab_beyond_the_most_is_given_up_by_the_next_array_that_needs_no_new_one(monkeypatch):
+    one = buffers.SMALLEST
+    monkeypatch.setattr(buffers, "SLAB", 2 * one)
+    monkeypatch.setattr(buffers, "MOST", 3 * one)
+    first, large = buffers.empty((one,), np.uint8), buffers.empty((8 * one,), np.uint8)
+    assert held() == 10 * one
+    del large
+    second = buffers.empty((one,), np.uint8)
+    assert held() == 2 * one
+    assert not np.shares_memory(first, second)
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 def test_a_forked_child_borrows_memory_though_another_thread_was_at_it():
     program = """

@@ -21,7 +21,7 @@ Array = NDArray[Any]
 SMALLEST = 2**16  # bytes; below it the C library does the same
 PAGE = 4096  # bytes: places begin and end at multiples of it in their slab
 SLAB = 2**26  # bytes; a larger array has a slab of its own
-MOST = 2**28  # bytes of slabs, beyond which one that is free is given up
+MOST = 2**28  # bytes of slabs, beyond which those that are free are given up
 
 
 class _Slab:
@@ -95,22 +95,28 @@ def empty(shape: tuple[int, ...], dtype: Any = np.float32) -> Array:
 
 def _block(size: int) -> _Block:
     while _left:
-        slab, *place = _left.popleft()
-        slab.give(*place)
+        left, *freed = _left.popleft()
+        left.give(*freed)
+    slab, start = _place(size)
+    held = sum(len(other.memory) for other in _slabs) + (0 if slab else max(SLAB, size))
+    for other in _slabs[::-1]:
+        if held > MOST and other.is_free():
+            _slabs.remove(other)
+            held -= len(other.memory)
+    if slab is None:
+        slab = _Slab(max(SLAB, size))
+        _slabs.append(slab)
+        slab.take(size)
+    return _Block(slab, start, start + size)
+
+
+def _place(size: int) -> tuple[_Slab | None, int]:
+    """The first slab with a place of this size, and where that begins."""
     for slab in _slabs:
         start = slab.take(size)
         if start is not None:
-            return _Block(slab, start, start + size)
-    held = size
-    for slab in list(_slabs):
-        if held + len(slab.memory) > MOST and slab.is_free():
-            _slabs.remove(slab)
-        else:
-            held += len(slab.memory)
-    slab = _Slab(max(SLAB, size))
-    _slabs.append(slab)
-    slab.take(size)
-    return _Block(slab, 0, size)
+            return slab, start
+    return None, 0
 
 
 def _after_fork() -> None:

@@ -36,7 +36,7 @@ def kept(kind: str, w: Array, b: Array | None, make: Callable[[], tuple[Any, ...
         found = ([a.copy() for a in values], make())
     _kept[place] = found
     while len(_kept) > 1 and sum(made[0].nbytes for _, made in list(_kept.values())) > MOST:
-        _kept.pop(next(iter(_kept)), None)  # the one that has not been asked for longest
+        _kept.pop(next(iter(list(_kept))), None)  # the one that has not been asked for longest
     return found[1]
 
 

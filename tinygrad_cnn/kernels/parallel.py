@@ -159,6 +159,8 @@ def _share(region: _Region, others: int) -> None:
     """Ask so many threads of the pool for help."""
     global _pool
     with _lock:
+        if get_num_threads() < 2:  # since somebody asked
+            return
         if _pool is None:
             _pool = SimpleQueue()
             for _ in range(get_num_threads() - 1):

@@ -308,7 +308,8 @@ def correlate(
     c, o, width = x.shape[3], y.shape[3], (columns - 1) * right + size[1]
     if (
         columns < 1 or place[1] + (columns - 1) * step[1] >= y.shape[2] or min(*place, *step, down, right) < 0
-        or len(x) != len(y) or terms != len(offsets) * length or panels * lanes < o or len(bias) < panels * lanes
+        or len(x) != len(y) or terms != len(offsets) * length or panels * lanes < o or (panels - 1) * lanes >= o
+        or lanes > PANEL or len(bias) < panels * lanes
     ):  # fmt: skip
         raise ValueError("correlate: the arrays do not fit")
     for k in offsets:
@@ -354,7 +355,7 @@ def correlate_weights(
     width = (ow - 1) * right + size[1]
     if (
         len(x) != len(g) or ow < 1 or min(down, right) < 0 or terms != len(offsets) * length or panels * lanes < o
-        or lanes > PANEL
+        or (panels - 1) * lanes >= o or lanes > PANEL
     ):  # fmt: skip
         raise ValueError("correlate_weights: the arrays do not fit")
     for k in offsets:
