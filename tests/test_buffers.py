@@ -234,6 +234,19 @@ def test_a_free_slab_beyond_the_most_is_given_up_by_the_next_array_that_needs_no
     assert not np.shares_memory(first, second)
 
 
+def test_a_small_array_does_not_hold_the_slab_of_a_large_one(monkeypatch):
+    one = buffers.SMALLEST
+    monkeypatch.setattr(buffers, "SLAB", 2 * one)
+    large = buffers.empty((16 * one,), np.uint8)
+    del large
+    small = buffers.empty((one,), np.uint8)
+    assert sorted(len(slab.memory) for slab in buffers._slabs) == [2 * one, 16 * one]
+    assert any(len(slab.memory) == 16 * one and slab.is_free() for slab in buffers._slabs)
+    again = buffers.empty((8 * one,), np.uint8)
+    assert held() == 18 * one
+    assert not np.shares_memory(small, again)
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 def test_a_forked_child_borrows_memory_though_another_thread_was_at_it():
     program = """

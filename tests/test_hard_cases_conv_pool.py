@@ -565,3 +565,9 @@ def test_pooling_is_differentiable_twice():
         winners[n, c, 2 * i + p, 2 * j + q] = 1
     np.testing.assert_allclose(first.array, 3 * x.array**2 * winners, rtol=1e-14)
     np.testing.assert_allclose(second.array, 6 * x.array * winners, rtol=1e-14)
+
+
+@pytest.mark.parametrize(("dtype", "value"), [(np.uint8, -1), (np.int8, 200), (np.uint8, 256)])
+def test_padding_with_what_an_integer_cannot_hold_is_refused(dtype, value):
+    with pytest.raises(ValueError, match=f"pad: value is {value}, which {np.dtype(dtype)} cannot hold"):
+        tg.pad(tg.Tensor(np.ones((2, 2), dtype)), ((1, 1), (0, 0)), value)

@@ -111,9 +111,12 @@ def _block(size: int) -> _Block:
 
 
 def _place(size: int) -> tuple[_Slab | None, int]:
-    """The first slab with a place of this size, and where that begins."""
+    """The first slab with a place of this size, and where that begins.
+
+    A slab made for a large array is not for small ones: one of them would hold all of it.
+    """
     for slab in _slabs:
-        start = slab.take(size)
+        start = slab.take(size) if len(slab.memory) <= max(SLAB, 2 * size) else None
         if start is not None:
             return slab, start
     return None, 0

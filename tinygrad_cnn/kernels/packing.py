@@ -29,14 +29,14 @@ def kept(kind: str, w: Array, b: Array | None, make: Callable[[], tuple[Any, ...
 
     They are compared with copies: whoever has changed them need not have said so.
     """
-    place = (kind, w.ctypes.data, w.shape)
+    place = (f"{kind}, {w.dtype}", w.ctypes.data, w.shape)
     values = [np.ascontiguousarray(a).view(f"u{a.itemsize}") for a in ((w,) if b is None else (w, b))]  # nan is itself
     found = _kept.pop(place, None)
     if found is None or not _same(found[0], values):
         found = ([a.copy() for a in values], make())
     _kept[place] = found
-    while len(_kept) > 1 and sum(made[0].nbytes for _, made in list(_kept.values())) > MOST:
-        _kept.pop(next(iter(list(_kept))), None)  # the one that has not been asked for longest
+    while len(_kept) > 1 and sum(made[0].nbytes + old[0].nbytes for old, made in list(_kept.values())) > MOST:
+        _kept.pop(next(iter(list(_kept)), place), None)  # the one that has not been asked for longest
     return found[1]
 
 

@@ -30,7 +30,7 @@ SMALL, LARGE = 2**19, 2**22
 # 100 us; and a few times more when it has seen it change.
 LOOKS, AFTER = 10000, 150
 
-_lock = threading.Lock()
+_lock = threading.RLock()  # a finalizer or a signal may come in while its own thread holds it
 _bell = np.zeros(1, np.int64)  # rings when there is work in the pool
 _size: int | None = None  # of the pool and the caller together; None until asked for
 _pool: SimpleQueue[Any] | None = None  # what its threads wait at
@@ -138,6 +138,7 @@ def pieces(length: int, most: int) -> list[tuple[int, int]]:
     return [(length * k // count, length * (k + 1) // count) for k in range(count)]
 
 
+KEPT = 2**24  # bytes of scratch memory under one name, beyond which it is made anew
 _own = threading.local()
 
 
@@ -148,6 +149,8 @@ def scratch(name: str, size: int, dtype: Any = np.float32) -> NDArray[Any]:
     """
     kept: dict[str, NDArray[Any]] = _own.__dict__
     needed = size * np.dtype(dtype).itemsize
+    if needed > KEPT:
+        return np.empty(size, dtype)
     if name not in kept or kept[name].nbytes < needed:
         whole = np.empty(needed + 64, np.uint8)
         start = -whole.ctypes.data % 64  # a line of the cache
@@ -250,7 +253,6 @@ def _size_at_the_start() -> int:
     return _processors()
 
 
-@functools.cache
 def _processors() -> int:
     """The CPUs that this process may run on."""
     if hasattr(os, "sched_getaffinity"):
@@ -261,7 +263,7 @@ def _processors() -> int:
 def _after_fork() -> None:
     """A child has none of the parent's threads, and is inside none of its regions."""
     global _lock, _pool, _inside
-    _lock, _pool = threading.Lock(), None
+    _lock, _pool = threading.RLock(), None
     if _inside:
         _inside = 0
         _set_blas(None)

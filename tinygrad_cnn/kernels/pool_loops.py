@@ -18,6 +18,7 @@ Pair = tuple[int, int]
 Padding = tuple[Pair, Pair]
 
 CHANNELS = 8  # with fewer channels slices are as fast
+CHUNK = 2**20  # values that are read or written at once, and copied where that is needed
 LARGEST = 16  # the sides of a kernel that the loops visit; slices skip what lies outside the image
 
 
@@ -110,8 +111,14 @@ def _last(x: Array, part: slice) -> Array:
 
 
 def _in_spans(body: Any, images: int, steps: int) -> None:
-    """body(some images) for all images, whose values are read or written `steps` times in all."""
-    parallel.spans(lambda first, last: body(slice(first, last)), images, float(steps))
+    """body(some images) for all images, whose values are read or written `steps` times in all, CHUNK at a time."""
+    step = max(1, CHUNK * images // max(1, steps))
+
+    def some(first: int, last: int) -> None:
+        for k in range(first, last, step):
+            body(slice(k, min(last, k + step)))
+
+    parallel.spans(some, images, float(steps))
 
 
 @compiled.compiled

@@ -62,10 +62,11 @@ def forward(
     y = buffers.empty((len(x), *out, o))
     seen = np.zeros((len(x), tiles.down, 3))  # of every image and row of tiles that begins a block
     method = _forward_vectors if compiled.vectors() else _forward
-    chunk, largest = method(tiles, x, w, turned, b, padding, y, seen, keep)
+    chunk, (largest, outlier) = method(tiles, x, w, turned, b, padding, y, seen, keep)
     parallel.spans(chunk, len(tiles.blocks), tiles.steps / FASTER)
     # Nothing finite may overflow in the transforms, whose factors are below 1e3.
-    limit = 1e35 / max(x.shape[3] * largest, 1e-38) if np.isfinite(largest) else -1
+    spoilt = not np.isfinite(largest) or (outlier and not trust)
+    limit = -1 if spoilt else 1e35 / max(x.shape[3] * largest, 1e-38)
     return y, _refused(seen, x.shape, trust, limit)
 
 
@@ -153,8 +154,8 @@ class Tiles:
 
 def _forward(
     tiles: Tiles, x: Array, w: Array, turned: bool, b: Array | None, padding: Pair, y: Array, seen: Array, keep: bool
-) -> tuple[Callable[[int, int], None], float]:
-    """What computes the outputs of a span of blocks, step by step; and the largest |w|."""
+) -> tuple[Callable[[int, int], None], tuple[float, bool]]:
+    """What computes the outputs of a span of blocks, step by step; and what `_largest` says of w."""
     h, c, o = x.shape[1], tiles.c, tiles.o
     if turned:
         w = w[:, :, ::-1, ::-1].swapaxes(0, 1)
@@ -176,20 +177,24 @@ def _forward(
     return chunk, _largest(w)
 
 
-def _largest(w: Array) -> float:
-    return max(float(w.max(initial=0)), -float(w.min(initial=0)))
+def _largest(w: Array) -> tuple[float, bool]:
+    """The largest |w|, and whether it is an outlier among the kernels, as in an image."""
+    largest = max(float(w.max(initial=0)), -float(w.min(initial=0)))
+    flat = w.reshape(-1)
+    return largest, not largest * largest * w.size <= SQUARES**2 * float(np.vdot(flat, flat))
 
 
 def _forward_vectors(
     tiles: Tiles, x: Array, w: Array, turned: bool, b: Array | None, padding: Pair, y: Array, seen: Array, keep: bool
-) -> tuple[Callable[[int, int], None], float]:
+) -> tuple[Callable[[int, int], None], tuple[float, bool]]:
     """The same in one call."""
     vectors = compiled.vectors()
 
-    def transformed() -> tuple[Array, Array, float]:
+    def transformed() -> tuple[Array, Array, tuple[float, bool]]:
         order = list(range(9))[:: -1 if turned else 1]
         kernels = packed(w, order, tiles.lanes, channels=tiles.c, swapped=turned)
-        u = buffers.empty((36, tiles.panels, tiles.c, tiles.lanes))
+        shape = (36, tiles.panels, tiles.c, tiles.lanes)
+        u = np.empty(shape, F) if keep else buffers.empty(shape)
         parallel.spans(lambda *channels: vectors.kernels_to_tiles(kernels, channels, u), tiles.c, 0.5 * u.size)
         return u, padded(b, tiles.o), _largest(w)
 

@@ -192,6 +192,10 @@ def pad(x: Any, /, widths: Any, value: float = 0.0) -> Any:
         raise ShapeError(f"pad: widths {widths} for shape {x.shape}; {x.ndim} pairs (before, after) >= 0 are needed")
     if x.dtype.kind in "iu" and np.isinf(value):
         value = np.iinfo(x.dtype).min if value < 0 else np.iinfo(x.dtype).max
+    if x.dtype.kind in "iu" and not np.iinfo(x.dtype).min <= value <= np.iinfo(x.dtype).max:
+        raise ValueError(
+            f"pad: value is {value}, which {x.dtype} cannot hold; use one of its values, or convert x first"
+        )
     sizes = [before + n + after for (before, after), n in zip(widths, x.shape, strict=True)]
     out = np.full_like(x, value, shape=sizes, subok=False)  # in the memory order of x, as np.pad is not
     out[tuple(slice(before, before + n) for (before, _), n in zip(widths, x.shape, strict=True))] = x
