@@ -29,9 +29,10 @@ FLOAT, INT = ir.FloatType(), ir.IntType(64)
 VECTOR = ir.VectorType(FLOAT, LANES)
 
 
-def njit(function: Callable[..., Any]) -> Any:
-    """A compiled loop without the GIL, kept on disk if a folder is writable."""
-    options = {"nogil": True, "error_model": "numpy"}
+def njit(function: Callable[..., Any], *, for_python: bool = False) -> Any:
+    """A compiled loop without the GIL, for other loops to call, kept on disk if a folder is writable."""
+    # wrappers that nobody calls take time to compile
+    options = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True, "no_cpython_wrapper": not for_python}
     try:
         return numba.njit(cache=True, **options)(function)
     except (RuntimeError, OSError):  # no folder is writable
@@ -40,7 +41,7 @@ def njit(function: Callable[..., Any]) -> Any:
 
 def entry(function: Callable[..., Any]) -> Loop:
     """The same for a loop that Python calls: what compiling takes is counted, and said once."""
-    return Loop(function, njit(function))
+    return Loop(function, njit(function, for_python=True))
 
 
 def emits(names: str, write: Callable[..., None]) -> Any:
