@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import importlib.util
 import inspect
 import pkgutil
 import subprocess
@@ -20,10 +21,17 @@ from tinygrad_cnn.nn.module import Layer
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = Path(tg.__file__).parent
 
+CODE_FOR_NUMBA = {
+    f"tinygrad_cnn.kernels.{m}" for m in ("depthwise_vectors", "instructions", "pool_vectors", "spin", "vectors")
+}
+HIDDEN = (
+    set() if importlib.util.find_spec("numba") else CODE_FOR_NUMBA
+)  # they import it, and nobody imports them without
+
 MODULES = [tg] + [
     importlib.import_module(found.name)
     for found in pkgutil.walk_packages([str(PACKAGE)], "tinygrad_cnn.")
-    if not found.name.endswith("__main__")
+    if not found.name.endswith("__main__") and found.name not in HIDDEN
 ]
 WITH_NAMES = [module for module in MODULES if hasattr(module, "__all__")]
 NAMES = [(module.__name__, name) for module in WITH_NAMES for name in module.__all__]
