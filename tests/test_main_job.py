@@ -254,6 +254,7 @@ def test_ctrl_c_exits_130_and_writes_nothing(tmp_path):
     with subprocess.Popen(
         [*JOB, "--epochs", "10000", "--out", str(tmp_path)],
         env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
     ) as process:  # fmt: skip
         assert process.stdout.readline().startswith("epoch     1/10000")
         process.send_signal(signal.SIGINT)
