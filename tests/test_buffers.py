@@ -24,7 +24,7 @@ SHAPE = (2, 8, 40, 40)  # as float32 more than SMALLEST bytes
 
 def start_anew(patch):
     patch.setattr(buffers, "_slabs", [])
-    patch.setattr(buffers, "_left", deque())
+    patch.setattr(buffers, "_over", deque())
 
 
 @pytest.fixture(autouse=True)
@@ -99,7 +99,7 @@ def assert_whole(arrays):
         start = slab.memory.ctypes.data
         taken = [(address(a) - start, address(a) - start + memory.owner(a).nbytes) for a in arrays]
         taken = [(a, b) for a, b in taken if 0 <= a < len(slab.memory)]
-        left = [(a, b) for owner, a, b in list(buffers._left) if owner is slab]
+        left = [loan.place[1:] for loan in list(buffers._over) if loan.place[0] is slab]
         places = sorted([*slab.free, *taken, *left])
         assert [a for a, _ in places] == [0, *(b for _, b in places[:-1])]
         assert places[-1][1] == len(slab.memory)
@@ -170,7 +170,7 @@ def test_arrays_that_threads_pass_to_one_another_keep_their_values():
     gc.collect()
     assert wrong == []
     last = buffers.empty(SHAPE)
-    assert not buffers._left
+    assert not buffers._over
     assert_whole([last])
 
 

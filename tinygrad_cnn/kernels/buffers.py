@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import os
 import threading
+import weakref
 from collections import deque
 from typing import Any
 
@@ -59,23 +60,29 @@ class _Slab:
 
 _slabs: list[_Slab] = []
 _turn = threading.Lock()  # of what changes the slabs
-# What arrays have left, to be freed by the next call of `empty`: `_Block.__del__` may run anywhere, in any thread, even
-# within `empty`, and an append cannot be interrupted.
-_left: deque[tuple[_Slab, int, int]] = deque()
 
 
 class _Block:
     """Memory that an array borrows: the array's base, so that it lives as long as the array and its views."""
 
-    __slots__ = ("__array_interface__", "place")
+    __slots__ = ("__array_interface__", "__weakref__")
 
-    def __init__(self, slab: _Slab, start: int, stop: int) -> None:
-        self.place = slab, start, stop
-        self.__array_interface__ = slab.memory[start:stop].__array_interface__
+    def __init__(self, memory: Array) -> None:
+        self.__array_interface__ = memory.__array_interface__
 
-    def __del__(self) -> None:
-        if _left is not None:  # at the end of the interpreter
-            _left.append(self.place)
+
+class _Loan(weakref.ref[_Block]):
+    """A block that is lent, and its place."""
+
+    __slots__ = ("place",)
+
+    place: tuple[_Slab, int, int]
+
+
+# The loans that are over, whose places the next call of `empty` frees. The callback of a loan is the deque's append: no
+# Python code, in which a signal could be lost, and one step, which may come anywhere, in any thread, even in `empty`.
+_over: deque[_Loan] = deque()
+_loans: dict[int, _Loan] = {}
 
 
 def empty(shape: tuple[int, ...], dtype: Any = np.float32) -> Array:
@@ -94,8 +101,10 @@ def empty(shape: tuple[int, ...], dtype: Any = np.float32) -> Array:
 
 
 def _block(size: int) -> _Block:
-    while _left:
-        left, *freed = _left.popleft()
+    while _over:
+        loan = _over.popleft()
+        del _loans[id(loan)]
+        left, *freed = loan.place
         left.give(*freed)
     slab, start = _place(size)
     held = sum(len(other.memory) for other in _slabs) + (0 if slab else max(SLAB, size))
@@ -107,7 +116,11 @@ def _block(size: int) -> _Block:
         slab = _Slab(max(SLAB, size))
         _slabs.append(slab)
         slab.take(size)
-    return _Block(slab, start, start + size)
+    block = _Block(slab.memory[start : start + size])
+    loan = _Loan(block, _over.append)
+    loan.place = slab, start, start + size
+    _loans[id(loan)] = loan
+    return block
 
 
 def _place(size: int) -> tuple[_Slab | None, int]:
