@@ -29,10 +29,9 @@ FLOAT, INT = ir.FloatType(), ir.IntType(64)
 VECTOR = ir.VectorType(FLOAT, LANES)
 
 
-def njit(function: Callable[..., Any], *, for_python: bool = False) -> Any:
-    """A compiled loop without the GIL, for other loops to call, kept on disk if a folder is writable."""
-    # wrappers that nobody calls take time to compile
-    options = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True, "no_cpython_wrapper": not for_python}
+def njit(function: Callable[..., Any]) -> Any:
+    """A compiled loop without the GIL, kept on disk if a folder is writable."""
+    options = {"nogil": True, "error_model": "numpy"}
     try:
         return numba.njit(cache=True, **options)(function)
     except (RuntimeError, OSError):  # no folder is writable
@@ -41,7 +40,7 @@ def njit(function: Callable[..., Any], *, for_python: bool = False) -> Any:
 
 def entry(function: Callable[..., Any]) -> Loop:
     """The same for a loop that Python calls: what compiling takes is counted, and said once."""
-    return Loop(function, njit(function, for_python=True))
+    return Loop(function, njit(function))
 
 
 def emits(names: str, write: Callable[..., None]) -> Any:
