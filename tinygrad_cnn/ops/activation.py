@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..graph import Tensor
+from ..kernels.reduce import widened
 from ..primitive import op
 from ..shapes import ShapeError, normalize_axes
 from .elementwise import abs, array_of, clip, exp, logistic, mask, select, sigmoid, tanh
@@ -36,11 +37,6 @@ __all__ = [
     "softplus",
     "softsign",
 ]
-
-
-def widened(x: Any) -> Any:
-    """x, half precision as float32."""
-    return x.astype(np.promote_types(x.dtype, np.float32), copy=False)
 
 
 def _bounded(x: Any, most: float) -> Any:

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from ..graph import Tensor
+from ..kernels.reduce import widened
 from ..primitive import op
 from ..shapes import ShapeError, broadcast_shape
-from .activation import hardtanh, logsigmoid, widened
+from .activation import hardtanh, logsigmoid
 from .elementwise import array_of, clip, exp, log, sigmoid, sign
 from .loss import REDUCTIONS, aligned, check_reduction, reduced, reduction_flops, weighted_logs
 
