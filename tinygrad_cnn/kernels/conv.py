@@ -50,7 +50,7 @@ def conv_algorithm(name: str) -> Iterator[None]:
     'im2col': windows as the columns of a matrix product.
     'winograd': fewer multiplications and less accuracy, about 1e-5 of the largest value near an output, for float32,
         3x3, stride 1, dilation 1 and 1 group; other calls, and images that are not finite, are computed by 'im2col'.
-        'auto' also computes images with outliers by 'im2col'.
+        'auto' also computes images with outliers by 'im2col', and all images where one tap is an outlier.
 
     Holds for this thread and async task, and for a gradient where it is computed. Raises ValueError for another name.
     """

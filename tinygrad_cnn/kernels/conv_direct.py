@@ -25,7 +25,7 @@ BLOCK, STEPS = 2**19, 2**22
 PARTS, SUMS = 16, 2**24
 # The furthest taps and the longest strides; im2col has no such limits.
 REACH = 64
-FASTER = 8  # multiplications in the time of one elementary step of `parallel.run`
+FASTER = 8  # multiplications in the time of one elementary step of `parallel.spans`
 
 
 def fits(kernel: Pair, stride: Pair, dilation: Pair, groups: int, *arrays: Array) -> bool:

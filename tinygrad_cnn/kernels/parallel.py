@@ -1,7 +1,8 @@
-"""One pool of threads for chunks of work: who computes a chunk depends on the threads, what it computes never.
+"""One pool of threads for spans of work: who computes a piece depends on the threads, what it computes never.
 
-A kernel cuts its work into chunks by the shapes alone and writes each chunk's result into its own place; what must be
-added up over chunks is added afterwards in their order. So results are bitwise equal for any number of threads.
+A kernel cuts its work into pieces by the shapes alone, and threads take spans of pieces. Each piece's result has a place
+of its own, and what must be added up over pieces is added in their order: results are bitwise equal for any number of
+threads.
 """
 
 from __future__ import annotations

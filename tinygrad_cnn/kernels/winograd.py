@@ -31,7 +31,7 @@ LEAST = 64
 # The weight gradient is summed up in at most so many parts, and bytes of them.
 PARTS, SUMS = 8, 2**23
 ROOM = 16  # values between two lines
-FASTER = 8  # multiplications in the time of one elementary step of `parallel.run`
+FASTER = 8  # multiplications in the time of one elementary step of `parallel.spans`
 
 # An image with a value beyond so many root mean squares, or means, of it is not for Winograd: its tiles would lose the
 # small values beside the large one. The second rule is for small images, where one outlier is most of the square.
@@ -78,6 +78,7 @@ def weight_grad(x: Array, g: Array, padding: Pair, *, trust: bool = False) -> Ar
     most = max(1, min(PARTS, max(4, SUMS // (144 * tiles.c * tiles.o)), len(tiles.blocks) // 2))
     parts = parallel.pieces(len(tiles.blocks), -(-len(tiles.blocks) // most)) or [(0, 0)]
     total = buffers.empty((len(parts), 36, tiles.c, tiles.o))
+    flat = total.reshape(len(total), 36 * tiles.c * tiles.o)
     part = (_weights_vectors if compiled.vectors() else _weights)(tiles, x, g, padding, seen)
 
     def body(k: int) -> None:
@@ -91,7 +92,6 @@ def weight_grad(x: Array, g: Array, padding: Pair, *, trust: bool = False) -> Ar
     parallel.run(body, len(parts), tiles.steps / FASTER)
     if len(_refused(seen[0], x.shape, trust)) or len(_refused(seen[1], g.shape, trust)):
         return None
-    flat = total.reshape(len(total), 36 * tiles.c * tiles.o)
     parallel.spans(add_up, flat.shape[1], float(flat.size))
     with parallel.one_blas_thread():
         dw = KERNEL.T @ total[0].reshape(36, -1)
@@ -165,14 +165,14 @@ def _forward(
 
     def chunk(first: int, last: int) -> None:
         v, m = tiles.lines()
-        for block in tiles.blocks[first:last].tolist():
-            (n0, n1, r0, r1), count = block, tiles.count(block)
-            images, rows = (n0, n1), (r0, r1)
-            measure(x, images, (4 * r0, h if r1 == tiles.down else min(h, 4 * r1)), seen[n0:n1, r0])
-            to_tiles(x, *padding, images, rows, tiles.along, v)
-            with parallel.one_blas_thread():
+        with parallel.one_blas_thread():
+            for block in tiles.blocks[first:last].tolist():
+                (n0, n1, r0, r1), count = block, tiles.count(block)
+                images, rows = (n0, n1), (r0, r1)
+                measure(x, images, (4 * r0, h if r1 == tiles.down else min(h, 4 * r1)), seen[n0:n1, r0])
+                to_tiles(x, *padding, images, rows, tiles.along, v)
                 np.matmul(_tiles(v, count, c), u, out=_tiles(m, count, o))
-            from_tiles(m, bias, images, rows, tiles.along, y)
+                from_tiles(m, bias, images, rows, tiles.along, y)
 
     return chunk, _largest(w)
 
