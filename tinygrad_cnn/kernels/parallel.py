@@ -1,8 +1,8 @@
 """One pool of threads for spans of work: who computes a piece depends on the threads, what it computes never.
 
-A kernel cuts its work into pieces by the shapes alone, and threads take spans of pieces. Each piece's result has a place
-of its own, and what must be added up over pieces is added in their order: results are bitwise equal for any number of
-threads.
+A kernel cuts its work into pieces by the shapes alone, and threads take spans of pieces. The result of each piece has
+its own place, and what must be added up over pieces is added in their order: results are bitwise equal for any number
+of threads.
 """
 
 from __future__ import annotations
