@@ -42,7 +42,7 @@ def tensor(x):
 
 
 def torchs(x):
-    return pytest.importorskip("torch").from_numpy(x)
+    return pytest.importorskip("torch", reason="PyTorch is not installed").from_numpy(x)
 
 
 # How one can have the memory of an array without having the array.
