@@ -147,7 +147,7 @@ def test_every_algorithm_is_exact_where_sums_of_products_are(algorithm, dtype, c
     st.integers(0, 2**32 - 1),
 )
 def test_the_op_and_its_gradients_are_those_of_torch(shape, kernel, stride, algorithm, last, seed):
-    torch = pytest.importorskip("torch")
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
     n, c, o, extra = shape
     size = (kernel[0] + extra - 1, kernel[1] + 1)
     x, w, b = normal((n, c, *size), seed), normal((o, c, *kernel), seed + 1), normal(o, seed + 2)
