@@ -18,7 +18,7 @@ _kept: dict[tuple[str, int, tuple[int, ...]], tuple[list[Array], tuple[Any, ...]
 
 
 def lanes_of(outputs: int, least: int = 0) -> int:
-    """How many of so many outputs a block of vector code computes: half a vector, one or two; `least` of them."""
+    """How many of so many outputs a block of vector code computes: half a vector, one or two, but at least `least`."""
     vectors = compiled.vectors()
     widths = (vectors.LANES // 2, vectors.LANES, vectors.PANEL)
     return int(next(m for m in widths if m >= least and (outputs <= m or m == vectors.PANEL)))
