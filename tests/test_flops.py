@@ -157,6 +157,12 @@ UNARY = {
     "sin": Number.sin,
     "cos": Number.cos,
     "sign": Number.test,
+    **dict.fromkeys(
+        ("log1p", "expm1", "log2", "log10", "exp2", "tan", "asin", "acos", "atan", "sinh", "cosh"), Number.exp
+    ),
+    **dict.fromkeys(("floor", "ceil", "trunc", "isinf"), Number.test),
+    "reciprocal": lambda x: 1 / x,
+    "rsqrt": lambda x: 1 / x.sqrt(),
     "abs": abs,
     "sigmoid": sigmoid,
     "tanh": Number.tanh,
@@ -188,7 +194,7 @@ BINARY = {
     "greater_equal": operator.ge,
     "less": operator.lt,
     "less_equal": operator.le,
-    "equal": operator.eq,
+    "eq": operator.eq,
     "not_equal": operator.ne,
     "bitwise_and": operator.and_,
     "bitwise_or": operator.or_,
@@ -196,6 +202,8 @@ BINARY = {
     "logical_and": Number.test,
     "logical_or": Number.test,
     "logical_xor": Number.test,
+    "floor_divide": Number.test,
+    "remainder": Number.test,
 }
 LOOPS.update({name: elementwise(f) for name, f in (UNARY | BINARY).items()})
 
@@ -207,6 +215,12 @@ def _(x, min, max):
         x = x if x > min else Number(min)
     if max is not None:
         x = x if x < max else Number(max)
+
+
+@loops("round")
+@elementwise
+def _(x, decimals):
+    x.test()
 
 
 @loops("hardtanh")
@@ -295,7 +309,7 @@ def _(x, axis, correction, keepdims):
         total(value * value for value in centred) / (len(values) - correction + 1)
 
 
-@loops("amax", "amin", "argmax", "argmin")
+@loops("amax", "amin", "argmax", "argmin", "any", "all")
 def _(x, axis, keepdims):
     for values in rows(x, axis):
         best(values)

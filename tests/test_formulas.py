@@ -38,7 +38,8 @@ BEYOND = {
 
 # Broken formulas that mean the same.
 SAME = {
-    ("sign", "x", "−(0)"): "−0 is 0",
+    **{(name, "x", "−(0)"): "−0 is 0" for name in ("sign", "floor", "ceil", "trunc", "round", "floor_divide")},
+    ("floor_divide", "y", "−(0)"): "−0 is 0",
     ("parametric_relu", "slope", "∂out · x · 1[x≤0]"): "x is 0 there",
     ("linear", "b", "(∂out)"): "to undo broadcasting is to sum over the rows; the formula says it all the same",
 }

@@ -459,7 +459,7 @@ def under_no_grad(h):
         ("mul", "no_grad", under_no_grad),
         ("argmax", "argmax", lambda h: h.argmax(1)),
         ("greater", "greater", lambda h: h > 0.0),
-        ("equal", "equal", lambda h: h == 0.0),
+        ("eq", "eq", lambda h: h == 0.0),
         ("cast", "cast", lambda h: h.long()),
     ],
 )

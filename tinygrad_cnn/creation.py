@@ -9,20 +9,22 @@ from typing import Any
 import numpy as np
 
 from .dtypes import default_float
-from .graph import Tensor, method, wrap
+from .graph import Tensor, from_numpy, method, wrap
 from .ops.convert import check_device
 from .ops.elementwise import array_of
-from .ops.layout import sizes_of
+from .ops.layout import cast, sizes_of
 from .random import default_generator
 from .shapes import ShapeError, is_int
 
 __all__ = [
     "arange",
+    "as_tensor",
     "empty",
     "empty_like",
     "eye",
     "full",
     "full_like",
+    "is_tensor",
     "linspace",
     "ones",
     "ones_like",
@@ -65,6 +67,21 @@ def tensor(data: Any, dtype: Any = None, device: Any = None, requires_grad: bool
     if isinstance(data, (list, tuple)) and any(isinstance(row, Tensor) for row in data):
         data = np.array([array_of(row) for row in data])
     return Tensor(data, requires_grad, dtype)
+
+
+def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
+    """The data as a Tensor: a Tensor of that dtype itself, an array sharing its memory, anything else copied."""
+    check_device("as_tensor", device)
+    if isinstance(data, Tensor):
+        return data if dtype is None or np.dtype(dtype) == data.dtype else cast(data, np.dtype(dtype))
+    if isinstance(data, np.ndarray) and (dtype is None or np.dtype(dtype) == data.dtype):
+        return from_numpy(data)
+    return tensor(data, dtype)
+
+
+def is_tensor(obj: Any) -> bool:
+    """Whether it is a Tensor."""
+    return isinstance(obj, Tensor)
 
 
 def zeros(*sizes: Any, size: Any = None, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:

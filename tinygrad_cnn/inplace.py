@@ -199,6 +199,51 @@ def clamp_(x: Tensor, min: float | None = None, max: float | None = None) -> Ten
     return x
 
 
+@method
+def masked_fill_(x: Tensor, mask: Any, value: float) -> Tensor:
+    """Overwrite x with one number where `mask` holds, which broadcasts; returns x."""
+    if _needs_grad(x, value):
+        raise _refuse(x, "masked_fill_", "x = x.masked_fill(mask, value)")
+    chosen = np.asarray(array_of(mask))
+    if chosen.dtype != np.bool_:
+        raise TypeError(f"masked_fill_: the mask is {chosen.dtype}; booleans are needed, as from a comparison")
+    _check_fits(x, chosen, "masked_fill_")
+    value = _value_for(x, value, "masked_fill_")
+    if np.ndim(value) != 0:
+        raise ValueError(f"masked_fill_: the value has shape {np.shape(value)}; one number is needed")
+    with np.errstate(all="ignore"):
+        np.copyto(x.array, value, where=chosen, casting="same_kind")
+    memory.mark_changed(x.array, "masked_fill_")
+    return x
+
+
+def _combined(x: Tensor, by: str, instead: str, others: tuple[Any, ...], change: Callable[..., Any]) -> Tensor:
+    """x += change(arrays of the others), in x's own memory."""
+    if _needs_grad(x, *others):
+        raise _refuse(x, by, instead)
+    with np.errstate(all="ignore"):
+        amount = change(*(array_of(other) for other in others))
+    return _apply(np.add, x, amount, by)
+
+
+@method
+def lerp_(x: Tensor, end: Any, weight: Any) -> Tensor:
+    """x += weight (end - x), in place: a step of a moving average; returns x."""
+    return _combined(x, "lerp_", "x = x + weight * (end - x)", (end, weight), lambda e, w: w * (e - x.array))
+
+
+@method
+def addcmul_(x: Tensor, tensor1: Any, tensor2: Any, *, value: float = 1) -> Tensor:
+    """x += value * tensor1 * tensor2, in place; returns x."""
+    return _combined(x, "addcmul_", "x = x + value * a * b", (tensor1, tensor2), lambda a, b: value * a * b)
+
+
+@method
+def addcdiv_(x: Tensor, tensor1: Any, tensor2: Any, *, value: float = 1) -> Tensor:
+    """x += value * tensor1 / tensor2, in place; returns x."""
+    return _combined(x, "addcdiv_", "x = x + value * a / b", (tensor1, tensor2), lambda a, b: value * (a / b))
+
+
 @method("__setitem__")
 def _setitem(x: Tensor, index: Any, value: Any) -> None:
     """x[index] = value, in place, where no gradient is lost by it."""

@@ -98,6 +98,29 @@ def numel(x: Tensor) -> int:
     return x.array.size
 
 
+method("nelement")(numel)
+method("ndimension")(dim)
+
+
+@method
+def stride(x: Tensor, dim: int | None = None) -> Any:
+    """How many elements apart neighbours along each axis stand in memory, or along axis `dim`."""
+    steps = tuple(step // x.array.itemsize for step in x.array.strides)
+    return steps if dim is None else steps[normalize_axes(dim, x.ndim, "stride")[0]]
+
+
+@method
+def is_contiguous(x: Tensor) -> bool:
+    """Whether the memory is in row-major order without gaps."""
+    return x.array.flags.c_contiguous
+
+
+@method
+def data_ptr(x: Tensor) -> int:
+    """The address of the first element."""
+    return int(x.array.ctypes.data)
+
+
 @method("__array__")
 def _array(x: Tensor, dtype: Any = None, copy: bool | None = None) -> Array:
     """np.asarray(x): a read-only view, or a copy where one is asked for or the dtype differs."""
@@ -243,6 +266,7 @@ _FUNCTIONS: dict[Any, Any] = {  # where NumPy's signature or default differs fro
     np.stack: _stack,
     np.where: elementwise.where,
     np.broadcast_to: layout.broadcast_to,
+    np.ravel: layout.ravel,
     np.squeeze: _squeeze,
     np.expand_dims: _expand_dims,
 }

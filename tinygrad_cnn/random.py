@@ -9,10 +9,28 @@ seed set last, in the order of first use.
 import threading
 from collections.abc import Iterator
 from itertools import count
+from typing import Self
 
 import numpy as np
 
-__all__ = ["default_generator", "manual_seed"]
+__all__ = ["Generator", "default_generator", "manual_seed"]
+
+
+class Generator(np.random.Generator):
+    """A NumPy generator under PyTorch's name: `Generator().manual_seed(0)`, for `generator=` of whatever draws.
+
+    Until it is seeded it starts from the operating system's entropy.
+    """
+
+    def __init__(self, device: str = "cpu") -> None:
+        if device != "cpu":
+            raise ValueError(f"Generator: there is no device {device!r}; tinygrad_cnn computes on the cpu")
+        super().__init__(np.random.PCG64())
+
+    def manual_seed(self, seed: int) -> Self:
+        """Start anew from `seed` >= 0: the same numbers as np.random.default_rng(seed); returns self."""
+        self.bit_generator.state = np.random.PCG64(_seed("Generator.manual_seed", seed)).state
+        return self
 
 
 class _Streams(threading.local):
@@ -29,14 +47,19 @@ def manual_seed(seed: int) -> np.random.Generator:
     Returns the generator. Raises TypeError unless `seed` is an integer and ValueError if it is negative.
     """
     global _root
-    if isinstance(seed, (bool, np.bool_)) or not isinstance(seed, (int, np.integer)):
-        raise TypeError(f"manual_seed: the seed is a {type(seed).__name__}; an integer is needed")
-    if seed < 0:
-        raise ValueError(f"manual_seed: the seed is {seed}; it must not be negative")
-    _root = (int(seed), count())
-    generator = np.random.default_rng(int(seed))
+    start = _seed("manual_seed", seed)
+    _root = (start, count())
+    generator = np.random.default_rng(start)
     _streams.generator = generator
     return generator
+
+
+def _seed(name: str, seed: int) -> int:
+    if isinstance(seed, (bool, np.bool_)) or not isinstance(seed, (int, np.integer)):
+        raise TypeError(f"{name}: the seed is a {type(seed).__name__}; an integer is needed")
+    if seed < 0:
+        raise ValueError(f"{name}: the seed is {seed}; it must not be negative")
+    return int(seed)
 
 
 def default_generator() -> np.random.Generator:

@@ -6,6 +6,7 @@ forward, which may share functions with the rules, stays right.
 """
 
 import ast
+import builtins
 import copy
 import importlib
 import inspect
@@ -44,7 +45,8 @@ class Mutant(NamedTuple):
         """Give the ops their broken rules; `restore` takes them out."""
         functions = _functions(self.module)
         for rule in self.rules:
-            space = {name: op.apply for name, op in registry.items()} | vars(self.module)
+            ops = {name: op.apply for name, op in registry.items() if not hasattr(builtins, name)}
+            space = ops | vars(self.module)
             for name in rule.reaches:
                 tree = self.tree if name == self.target else functions[name]
                 _run(ast.Module([tree], []), space)

@@ -1,4 +1,4 @@
-"""Cutting, repeating and moving: what Tensors are rearranged with beyond their layout."""
+"""Cutting, repeating, moving and turning: what Tensors are rearranged with beyond their layout."""
 
 from collections.abc import Sequence
 from itertools import accumulate
@@ -13,16 +13,20 @@ from ..primitive import op
 from ..shapes import ShapeError, is_int, normalize_axes
 from .elementwise import array_of, where
 from .index import getitem
-from .layout import broadcast_to, one_of, permute, reshape, sizes_of
+from .layout import broadcast_to, flip, one_of, permute, reshape, sizes_of, transpose
 
 __all__ = [
     "chunk",
     "masked_fill",
     "movedim",
+    "narrow",
     "pixel_shuffle",
     "pixel_unshuffle",
     "repeat",
+    "repeat_interleave",
     "roll",
+    "rot90",
+    "select",
     "split",
     "tile",
     "unbind",
@@ -81,6 +85,58 @@ def tile(x: Any, *dims: Any) -> Tensor:
     """x laid side by side dims[i] times along axis i; axes that are not named, the first ones, once."""
     counts = sizes_of("tile", dims)
     return repeat(x, (1,) * (x.ndim - len(counts)) + counts)
+
+
+@method
+def repeat_interleave(x: Any, repeats: Any, dim: int | None = None, *, axis: int | None = None) -> Tensor:
+    """x with each place along `dim` `repeats` times in a row, or as often as the list says: NumPy's repeat.
+
+    Without dim, of x laid out in one row.
+    """
+    along = one_of("repeat_interleave", dim=dim, axis=axis)
+    if along is None:
+        x, along = reshape(x, (prod(x.shape),)), 0
+    (along,) = normalize_axes(along, x.ndim, "repeat_interleave")
+    counts = np.asarray(array_of(repeats))
+    if counts.dtype.kind not in "iu" or counts.ndim > 1 or (counts < 0).any():
+        raise ValueError(f"repeat_interleave: repeats={repeats!r}; an integer >= 0, or one for each place, is needed")
+    if counts.ndim and len(counts) not in (1, x.shape[along]):
+        raise ShapeError(
+            f"repeat_interleave: {len(counts)} repeats for an axis of length {x.shape[along]}; one for each is needed"
+        )
+    return getitem(x, (slice(None),) * along + (np.repeat(np.arange(x.shape[along]), counts),))
+
+
+@method
+def select(x: Any, dim: int, index: int) -> Tensor:
+    """The part of x at `index` of `dim`, which it lacks."""
+    (along,) = normalize_axes(dim, x.ndim, "select")
+    return getitem(x, (slice(None),) * along + (index,))
+
+
+@method
+def narrow(x: Any, dim: int, start: int, length: int) -> Tensor:
+    """`length` places of `dim` from `start` on, which may count from the end."""
+    (along,) = normalize_axes(dim, x.ndim, "narrow")
+    n = x.shape[along]
+    first = start + n if start < 0 else start
+    if not 0 <= first <= n or length < 0 or first + length > n:
+        raise ShapeError(f"narrow: {length} places from {start} on of an axis of length {n}; they must lie in it")
+    return getitem(x, (slice(None),) * along + (slice(first, first + length),))
+
+
+@method
+def rot90(x: Any, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
+    """x turned k times by a quarter, from the first of two axes towards the second."""
+    if len(dims) != 2:
+        raise ValueError(f"rot90: dims={tuple(dims)}; two axes are needed")
+    (a,), (b,) = (normalize_axes(d, x.ndim, "rot90") for d in dims)
+    if a == b:
+        raise ValueError(f"rot90: dims={tuple(dims)} are one axis; two are needed")
+    quarters = k % 4
+    if quarters == 2:
+        return flip(x, (a, b))
+    return flip(transpose(x, a, b), (a if quarters == 1 else b,)) if quarters else x
 
 
 @method

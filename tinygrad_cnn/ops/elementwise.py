@@ -16,32 +16,16 @@ from ..shapes import ShapeError, broadcast_shape
 __all__ = [
     "abs",
     "add",
-    "bitwise_and",
-    "bitwise_not",
-    "bitwise_or",
-    "bitwise_xor",
     "clamp",
     "clip",
     "cos",
     "div",
-    "equal",
     "exp",
-    "greater",
-    "greater_equal",
-    "isfinite",
-    "isnan",
-    "less",
-    "less_equal",
     "log",
-    "logical_and",
-    "logical_not",
-    "logical_or",
-    "logical_xor",
     "maximum",
     "minimum",
     "mul",
     "neg",
-    "not_equal",
     "pow",
     "relu",
     "sigmoid",
@@ -421,151 +405,6 @@ relu.formula(x="∂out · 1[x > 0]")
 relu.flops(one_per_output)
 
 
-@op(method=("gt", "greater"), numpy=np.greater, broadcast=True)
-def greater(x: Any, y: Any, /) -> Any:
-    """x > y, as booleans."""
-    return np.greater(x, y)
-
-
-@op(method=("ge", "greater_equal"), numpy=np.greater_equal, broadcast=True)
-def greater_equal(x: Any, y: Any, /) -> Any:
-    """x >= y, as booleans."""
-    return np.greater_equal(x, y)
-
-
-@op(method=("lt", "less"), numpy=np.less, broadcast=True)
-def less(x: Any, y: Any, /) -> Any:
-    """x < y, as booleans."""
-    return np.less(x, y)
-
-
-@op(method=("le", "less_equal"), numpy=np.less_equal, broadcast=True)
-def less_equal(x: Any, y: Any, /) -> Any:
-    """x <= y, as booleans."""
-    return np.less_equal(x, y)
-
-
-@op(method="eq", numpy=np.equal, broadcast=True)
-def equal(x: Any, y: Any, /) -> Any:
-    """x == y, elementwise, as booleans."""
-    return np.equal(x, y)
-
-
-@op(method=("ne", "not_equal"), numpy=np.not_equal, broadcast=True)
-def not_equal(x: Any, y: Any, /) -> Any:
-    """x != y, elementwise, as booleans."""
-    return np.not_equal(x, y)
-
-
-@op(method=True, numpy=np.isnan)
-def isnan(x: Any, /) -> Any:
-    """Where x is nan, as booleans."""
-    return np.isnan(x)
-
-
-@op(method=True, numpy=np.isfinite)
-def isfinite(x: Any, /) -> Any:
-    """Where x is neither nan nor infinite, as booleans."""
-    return np.isfinite(x)
-
-
-@op(operator="invert", method=True, numpy=np.invert)
-def bitwise_not(x: Any, /) -> Any:
-    """~x: not x of booleans, the complement -x - 1 of integers. Raises TypeError for floats."""
-    return _bitwise(np.invert, x)
-
-
-@op(operator="and", method=True, broadcast=True, numpy=np.bitwise_and)
-def bitwise_and(x: Any, y: Any, /) -> Any:
-    """x & y, of booleans or of the bits of integers. Raises TypeError for floats."""
-    return _bitwise(np.bitwise_and, x, y)
-
-
-@op(operator="or", method=True, broadcast=True, numpy=np.bitwise_or)
-def bitwise_or(x: Any, y: Any, /) -> Any:
-    """x | y, of booleans or of the bits of integers. Raises TypeError for floats."""
-    return _bitwise(np.bitwise_or, x, y)
-
-
-@op(operator="xor", method=True, broadcast=True, numpy=np.bitwise_xor)
-def bitwise_xor(x: Any, y: Any, /) -> Any:
-    """x ^ y, of booleans or of the bits of integers. Raises TypeError for floats."""
-    return _bitwise(np.bitwise_xor, x, y)
-
-
-def _bitwise(ufunc: np.ufunc, *xs: Any) -> Any:
-    if any(np.asarray(x).dtype.kind not in "biu" for x in xs):
-        kinds = " and ".join(str(np.asarray(x).dtype) for x in xs)
-        raise TypeError(f"{ufunc.__name__}: of {kinds} there are no bits; compare first, as in (x > 0) & (y > 0)")
-    return ufunc(*xs)
-
-
-@op(method=True, numpy=np.logical_not)
-def logical_not(x: Any, /) -> Any:
-    """Where x is zero or False, as booleans."""
-    return np.logical_not(x)
-
-
-@op(method=True, numpy=np.logical_and, broadcast=True)
-def logical_and(x: Any, y: Any, /) -> Any:
-    """Where neither x nor y is zero or False, as booleans."""
-    return np.logical_and(x, y)
-
-
-@op(method=True, numpy=np.logical_or, broadcast=True)
-def logical_or(x: Any, y: Any, /) -> Any:
-    """Where x or y is not zero or False, as booleans."""
-    return np.logical_or(x, y)
-
-
-@op(method=True, numpy=np.logical_xor, broadcast=True)
-def logical_xor(x: Any, y: Any, /) -> Any:
-    """Where one of x and y, but not both, is not zero or False, as booleans."""
-    return np.logical_xor(x, y)
-
-
-for _comparison in (greater, greater_equal, less, less_equal, equal, not_equal):
-    _comparison.vjp(x=None, y=None)
-    _comparison.flops(one_per_output)
-
-
-@bitwise_and.sample
-@bitwise_or.sample
-@bitwise_xor.sample
-def _(draw: Any) -> Any:
-    return (draw.booleans(2, 3), draw.booleans(3)), {}
-
-
-@bitwise_not.sample
-def _(draw: Any) -> Any:
-    return (draw.booleans(2, 3),), {}
-
-
-for _of_two in (bitwise_and, bitwise_or, bitwise_xor, logical_and, logical_or, logical_xor):
-    _of_two.vjp(x=None, y=None)
-    _of_two.flops(one_per_output)
-for _of_one in (bitwise_not, logical_not, isnan, isfinite):
-    _of_one.vjp(x=None)
-    _of_one.flops(one_per_output)
-
-for _name, _comparison in {"__gt__": greater, "__ge__": greater_equal, "__lt__": less, "__le__": less_equal}.items():
-    method(_name)(_comparison)
-
-
 def array_of(x: Any) -> Any:
     """The bare array of a Tensor, for what is constant in it: masks, signs, counts."""
     return x.array if isinstance(x, Tensor) else x
-
-
-def _comparable(x: Any) -> bool:
-    return isinstance(x, (Tensor, np.ndarray, np.generic, bool, int, float))
-
-
-@method("__eq__")
-def _eq(x: Tensor, y: object) -> Any:
-    return equal(x, y) if _comparable(y) else NotImplemented
-
-
-@method("__ne__")
-def _ne(x: Tensor, y: object) -> Any:
-    return not_equal(x, y) if _comparable(y) else NotImplemented

@@ -22,6 +22,7 @@ __all__ = [
     "flip",
     "pad",
     "permute",
+    "ravel",
     "reshape",
     "squeeze",
     "stack",
@@ -99,6 +100,12 @@ def flatten(x: Any, start_dim: int = 0, end_dim: int = -1) -> Tensor:
 
 
 @method
+def ravel(x: Any) -> Tensor:
+    """All elements in one row, in row-major order."""
+    return reshape(x, (int(np.prod(x.shape)),))
+
+
+@method
 def squeeze(x: Any, dim: int | Sequence[int] | None = None, *, axis: int | Sequence[int] | None = None) -> Tensor:
     """Drop the axes of length one, all of them or those in `dim`; an axis that is longer stays."""
     axes = normalize_axes(one_of("squeeze", dim=dim, axis=axis), x.ndim, "squeeze")
@@ -156,6 +163,7 @@ def transpose(x: Any, dim0: int, dim1: int) -> Tensor:
     return permute(x, tuple(dims))
 
 
+method("swapaxes")(transpose)
 method("mT")(property(lambda x: transpose(x, -2, -1), doc="The last two axes swapped."))
 method("T")(property(lambda x: permute(x, tuple(range(x.ndim))[::-1]), doc="The axes in reverse order."))
 

@@ -9,7 +9,8 @@ from ..graph import Tensor, method
 from ..kernels.reduce import sum_pairwise, widened
 from ..primitive import op
 from ..shapes import normalize_axes
-from .elementwise import abs, array_of, not_equal, pow, select, sign
+from .comparison import not_equal
+from .elementwise import abs, array_of, pow, select, sign
 from .layout import cast, one_of
 from .reduce import amax, amin, count, mean, restored, sum, var
 
