@@ -34,7 +34,7 @@ LAYERS = [
     ),  # none of these knows a Tensor
     ("geometry", "notation", "flops"),
     ("graph",),
-    ("declaration", "records"),
+    ("declaration", "records", "display", "dlpack"),
     ("primitive", "profiling"),
     ("basics",),
     ("backprop",),

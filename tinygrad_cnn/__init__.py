@@ -3,7 +3,7 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from . import data, inplace, nn, optim, protocols  # noqa: F401  (they hand the Tensor its methods)
+from . import data, display, inplace, nn, optim, protocols  # noqa: F401  (they hand the Tensor its methods)
 from .backprop import grad
 from .creation import (
     arange,
@@ -29,6 +29,8 @@ from .creation import (
     zeros_like,
 )
 from .diagram import draw
+from .display import get_printoptions, printoptions, set_printoptions
+from .dlpack import from_dlpack
 from .dtypes import bool_, double, float16, float32, float64, half, int8, int16, int32, int64, long, short, uint8
 from .graph import Tensor, from_numpy
 from .interchange import CheckpointError, load, save
@@ -323,6 +325,7 @@ __all__ = [
     "float64",
     "floor",
     "floor_divide",
+    "from_dlpack",
     "from_numpy",
     "full",
     "full_like",
@@ -331,6 +334,7 @@ __all__ = [
     "ge",
     "gelu",
     "get_num_threads",
+    "get_printoptions",
     "getitem",
     "glu",
     "grad",
@@ -420,6 +424,7 @@ __all__ = [
     "pixel_unshuffle",
     "pow",
     "prelu",
+    "printoptions",
     "prod",
     "profile",
     "rand",
@@ -447,6 +452,7 @@ __all__ = [
     "select",
     "selu",
     "set_num_threads",
+    "set_printoptions",
     "short",
     "sigmoid",
     "sign",

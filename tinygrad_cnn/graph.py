@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import memory
-from .dtypes import as_array, default_float
+from .dtypes import as_array
 from .scopes import Scope
 from .watching import told, watchers
 
@@ -73,7 +73,7 @@ class Tensor:
         if not self.is_leaf:
             if requires_grad:
                 return self
-            raise RuntimeError(f"requires_grad_(False): this Tensor is the result of {_made_by(self)}; use detach()")
+            raise RuntimeError(f"requires_grad_(False): this Tensor is the result of {made_by(self)}; use detach()")
         if requires_grad and self.node is None:
             self.node = _leaf(self.array)
             if memory.is_shared(self.array):
@@ -154,17 +154,6 @@ class Tensor:
         view.flags.writeable = False
         return view
 
-    def __repr__(self) -> str:
-        values = np.array2string(self.array, separator=", ", prefix="Tensor(", threshold=1000, edgeitems=3)
-        parts = [values]
-        if 0 in self.shape:
-            parts.append(f"shape={self.shape}")
-        if self.dtype not in (default_float, np.int64, np.bool_):
-            parts.append(f"dtype={self.dtype}")
-        if self.node is not None:
-            parts.append("requires_grad=True" if self.is_leaf else f"from {_made_by(self)}")
-        return f"Tensor({', '.join(parts)})"
-
     def __deepcopy__(self, memo: dict[int, Any]) -> "Tensor":
         self._refuse_to_copy("deepcopy")
         copy = _rebuild(type(self), self.array.copy(), self.requires_grad)
@@ -180,7 +169,7 @@ class Tensor:
     def _refuse_to_copy(self, verb: str) -> None:
         if not self.is_leaf:
             raise RuntimeError(
-                f"{verb}: this Tensor is the result of {_made_by(self)} and hangs in a graph, which cannot be copied; "
+                f"{verb}: this Tensor is the result of {made_by(self)} and hangs in a graph, which cannot be copied; "
                 f"{verb} its detach() instead"
             )
 
@@ -196,6 +185,15 @@ class Tensor:
         def __array_ufunc__(self, ufunc: np.ufunc, call: str, *inputs: Any, **options: Any) -> Any: ...
         def __bool__(self) -> builtins.bool: ...
         def __contains__(self, value: Any) -> builtins.bool: ...
+        def __dlpack__(
+            self,
+            *,
+            stream: Any = None,
+            max_version: tuple[builtins.int, builtins.int] | None = None,
+            dl_device: tuple[builtins.int, builtins.int] | None = None,
+            copy: builtins.bool | None = None,
+        ) -> "Tensor": ...
+        def __dlpack_device__(self) -> tuple[builtins.int, builtins.int]: ...
         def __eq__(self, y: object) -> "Tensor": ...  # type: ignore[override]
         def __float__(self) -> builtins.float: ...
         def __floordiv__(self, y: Any, /) -> "Tensor": ...
@@ -224,6 +222,7 @@ class Tensor:
         def __pow__(self, y: Any, /) -> "Tensor": ...
         def __radd__(self, y: Any) -> "Tensor": ...
         def __rand__(self, y: Any) -> "Tensor": ...
+        def __repr__(self) -> str: ...
         def __rfloordiv__(self, y: Any) -> "Tensor": ...
         def __rmatmul__(self, y: Any) -> "Tensor": ...
         def __rmod__(self, y: Any) -> "Tensor": ...
@@ -237,6 +236,7 @@ class Tensor:
         def __sub__(self, y: Any, /) -> "Tensor": ...
         def __truediv__(self, y: Any, /) -> "Tensor": ...
         def __xor__(self, y: Any, /) -> "Tensor": ...
+        def _repr_html_(self) -> str: ...
         def abs(self) -> "Tensor": ...
         def acos(self) -> "Tensor": ...
         def add(self, y: Any, /) -> "Tensor": ...
@@ -678,7 +678,8 @@ def _kind(array: Array) -> str:
     return f"{array.dtype} {tuple(array.shape)}"
 
 
-def _made_by(tensor: Tensor) -> str:
+def made_by(tensor: Tensor) -> str:
+    """The name of the op whose result this Tensor is."""
     return tensor.node.plan.op.name if tensor.node is not None and tensor.node.plan is not None else "no op"
 
 
