@@ -33,7 +33,7 @@ def _one_thread_and_exact_numbers() -> Iterator[None]:
 
 # Names
 
-OPTIMIZERS = ["SGD", "RMSprop", "Adagrad", "Adam", "AdamW", "NAdam"]
+OPTIMIZERS = ["SGD", "RMSprop", "Adagrad", "Adadelta", "Adam", "AdamW", "NAdam"]
 FOR_DEVICES = {"foreach", "capturable", "differentiable", "fused"}  # how to compute, not what
 SCHEDULES = sorted(set(tg.optim.lr_scheduler.__all__) - {"LRScheduler"})
 
@@ -78,6 +78,7 @@ SPECIAL: dict[str, dict[str, Any]] = {
         "initial_accumulator_value": st.sampled_from([0.0, 0.5]),
         "eps": EPS,
     },
+    "Adadelta": {"rho": st.floats(0.3, 0.99), "eps": EPS},
     "Adam": {"betas": BETAS, "eps": EPS, "amsgrad": st.booleans(), "decoupled_weight_decay": st.booleans()},
     "AdamW": {"betas": BETAS, "eps": EPS, "amsgrad": st.booleans()},
     "NAdam": {

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tinygrad_cnn import Tensor, is_grad_enabled, no_grad
 from tinygrad_cnn.nn import Linear, Parameter
-from tinygrad_cnn.optim import SGD, Adagrad, Adam, AdamW, Lion, NAdam, Optimizer, RMSprop
+from tinygrad_cnn.optim import SGD, Adadelta, Adagrad, Adam, AdamW, Lion, NAdam, Optimizer, RMSprop
 
 SHAPES = [(3, 2), (), (4,)]
 
@@ -94,6 +94,17 @@ def adagrad_number(p, gs, lr, lr_decay, weight_decay, initial_accumulator_value,
         g = (-g if maximize else g) + weight_decay * p
         total += g * g
         p -= lr / (1 + t * lr_decay) * g / (math.sqrt(total) + eps)
+    return p
+
+
+def adadelta_number(p, gs, lr, rho, eps, weight_decay, maximize):
+    v = d = 0.0
+    for g in gs:
+        g = (-g if maximize else g) + weight_decay * p
+        v = rho * v + (1 - rho) * g * g
+        u = math.sqrt(d + eps) / math.sqrt(v + eps) * g
+        d = rho * d + (1 - rho) * u * u
+        p -= lr * u
     return p
 
 
@@ -203,6 +214,10 @@ OTHERS = {
             "centered": st.booleans(),
         },
     ),
+    Adadelta: (
+        adadelta_number,
+        {"rho": st.sampled_from([0.0, 0.5, 0.99]), "eps": st.sampled_from([1e-6, 1e-2])},
+    ),
     Lion: (lion_number, {"betas": BETAS}),
 }
 
@@ -293,6 +308,8 @@ VARIANTS = [
     (RMSprop, {"centered": True, "momentum": 0.5, "maximize": True}),
     (Adagrad, {}),
     (Adagrad, {"lr_decay": 0.1, "weight_decay": 0.01, "initial_accumulator_value": 0.5, "maximize": True}),
+    (Adadelta, {}),
+    (Adadelta, {"rho": 0.5, "weight_decay": 0.01, "maximize": True}),
     (Lion, {}),
     (Lion, {"betas": (0.5, 0.7), "weight_decay": 0.01, "maximize": True}),
 ]
@@ -333,6 +350,7 @@ def test_a_quadratic_is_minimised_through_backward():
         (NAdam, {"lr": 0.1}),
         (RMSprop, {"lr": 0.02}),
         (Adagrad, {"lr": 1.0}),
+        (Adadelta, {"lr": 5.0, "eps": 1e-4}),
         (Lion, {"lr": 0.02, "betas": (0.5, 0.5)}),
     ):
         p = Parameter([3.0, -2.0])
@@ -432,6 +450,8 @@ def test_H131_sgd_refuses_options_out_of_range(options):
         (Adagrad, {"lr_decay": -0.1}),
         (Adagrad, {"initial_accumulator_value": -0.1}),
         (Adagrad, {"eps": -1e-10}),
+        (Adadelta, {"rho": 1.1}),
+        (Adadelta, {"rho": -0.1}),
     ],
 )
 def test_H131_the_others_refuse_options_out_of_range(kind, options):

@@ -2,8 +2,8 @@
 
 from . import lr_scheduler
 from .adam import Adam, AdamW, NAdam
-from .adaptive import Adagrad, RMSprop
+from .adaptive import Adadelta, Adagrad, RMSprop
 from .descent import SGD, Lion
 from .optimizer import Optimizer
 
-__all__ = ["Adagrad", "Adam", "AdamW", "Lion", "NAdam", "Optimizer", "RMSprop", "SGD", "lr_scheduler"]
+__all__ = ["Adadelta", "Adagrad", "Adam", "AdamW", "Lion", "NAdam", "Optimizer", "RMSprop", "SGD", "lr_scheduler"]

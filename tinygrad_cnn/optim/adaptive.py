@@ -1,7 +1,8 @@
-"""Adagrad and RMSprop: every entry has a step of its own, its gradient over the root of its squares so far."""
+"""Adagrad, RMSprop and Adadelta: every entry has its own step, the gradient over the root of its squares so far."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 from ..graph import Array
 from .optimizer import Group, Optimizer, State, mean_of, mean_square_of, plus_decay
 
-__all__ = ["Adagrad", "RMSprop"]
+__all__ = ["Adadelta", "Adagrad", "RMSprop"]
 
 
 class Adagrad(Optimizer):
@@ -109,4 +110,43 @@ class RMSprop(Optimizer):
         u = g / change
         if momentum:
             u = new["momentum_buffer"] = momentum * state.get("momentum_buffer", 0.0) + u
+        return p - float(group["lr"]) * u, new
+
+
+class Adadelta(Optimizer):
+    """p -= lr * u, u = sqrt(d + eps) / sqrt(v + eps) * g, v and d the running means of g^2 and of u^2, from 0.
+
+    v = rho * v + (1 - rho) * g^2 comes before the step, d = rho * d + (1 - rho) * u^2 after it. weight_decay * p is
+    added to g first. maximize: g is negated.
+    Source: Zeiler, ADADELTA: an adaptive learning rate method (2012), algorithm 1.
+    """
+
+    arrays = ("square_avg", "acc_delta")
+    counts = True
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1.0,
+        rho: float = 0.9,
+        eps: float = 1e-6,
+        weight_decay: float = 0.0,
+        *,
+        maximize: bool = False,
+    ) -> None:
+        super().__init__(params, {"lr": lr, "rho": rho, "eps": eps, "weight_decay": weight_decay, "maximize": maximize})
+
+    def _check_options(self, group: Group) -> None:
+        super()._check_options(group)
+        if group["rho"] > 1:
+            raise ValueError(f"Adadelta: rho={group['rho']}; it must be from 0 to 1, as in 0.9")
+
+    def update(self, p: Array, g: Array, state: State, group: Group) -> tuple[Any, State]:
+        rho, eps = float(group["rho"]), float(group["eps"])
+        g = plus_decay(p, g, group)
+        v = mean_square_of(state.get("square_avg"), g, rho)
+        reach = np.sqrt(state["acc_delta"] + eps) if state else math.sqrt(eps)
+        u = reach / np.sqrt(v + eps) * g
+        d = mean_square_of(state.get("acc_delta"), u, rho)
+        new = {"step": state.get("step", 0) + 1, "square_avg": v, "acc_delta": d}
         return p - float(group["lr"]) * u, new
