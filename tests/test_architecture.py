@@ -42,7 +42,8 @@ LAYERS = [
     ("inplace", "protocols", "creation"),
     ("nn",),
     ("optim", "data", "interchange", "testing"),
-    ("diagram",),
+    ("diagram", "metrics", "plot"),
+    ("train",),
     ("",),  # the package itself: the public names
     ("digits_net", "bench"),
     ("__main__",),

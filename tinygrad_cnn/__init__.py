@@ -3,7 +3,7 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from . import data, inplace, nn, optim, protocols  # noqa: F401  (they hand the Tensor its methods)
+from . import data, inplace, metrics, nn, optim, protocols, train  # noqa: F401  (they hand the Tensor its methods)
 from .backprop import grad
 from .creation import (
     arange,
@@ -267,6 +267,7 @@ __all__ = [
     "max_pool2d",
     "maximum",
     "mean",
+    "metrics",
     "min",
     "minimum",
     "mish",
@@ -337,6 +338,7 @@ __all__ = [
     "tile",
     "to",
     "topk",
+    "train",
     "transpose",
     "uint8",
     "unbind",
