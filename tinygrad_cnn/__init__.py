@@ -3,7 +3,7 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from . import data, inplace, metrics, nn, optim, protocols, train  # noqa: F401  (they hand the Tensor its methods)
+from . import data, inplace, metrics, nn, optim, plot, protocols, train  # noqa: F401  (they hand the Tensor its methods)
 from .backprop import grad
 from .creation import (
     arange,
@@ -289,6 +289,7 @@ __all__ = [
     "permute",
     "pixel_shuffle",
     "pixel_unshuffle",
+    "plot",
     "pow",
     "prelu",
     "prod",

@@ -15,7 +15,7 @@ from ..nn import Module
 from ..ops.elementwise import array_of
 from ..optim import Optimizer
 from ..optim.lr_scheduler import LRScheduler, OneCycleLR, ReduceLROnPlateau
-from .callbacks import HOOKS, check_folder
+from .callbacks import HOOKS, check_folder, check_monitor
 from .history import Logs
 
 
@@ -103,6 +103,17 @@ def steps_by_batch(scheduler: Any, step: Any, optimizer: Optimizer, epochs: int,
                 f"give OneCycleLR total_steps={steps}"
             )
     return by_batch
+
+
+def monitored(scheduler: Any, monitor: str | None, figures: tuple[str, ...]) -> str:
+    """The figure that ReduceLROnPlateau is given."""
+    if not isinstance(scheduler, ReduceLROnPlateau):
+        if monitor is not None:
+            raise ValueError(f"fit: monitor={monitor!r}, but only ReduceLROnPlateau reads it; leave it out")
+        return ""
+    monitor = monitor or ("valid_loss" if "valid_loss" in figures else "train_loss")
+    check_monitor("fit", monitor, figures)
+    return monitor
 
 
 def batches(name: str, loader: Iterable[Any]) -> Iterator[tuple[int, tuple[tuple[Any, ...], Any]]]:

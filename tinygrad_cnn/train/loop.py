@@ -14,9 +14,9 @@ from ..nn import Module
 from ..ops.elementwise import array_of
 from ..optim import Optimizer
 from ..optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
-from .callbacks import Progress, Run, StopTraining, check_monitor, tell
+from .callbacks import Progress, Run, StopTraining, tell
 from .checkpoint import Generators, load_checkpoint, save_checkpoint
-from .checks import batches, check_logs, check_run, steps_by_batch
+from .checks import batches, check_logs, check_run, monitored, steps_by_batch
 from .figures import Figures, Metrics
 from .history import History, Logs
 from .step import Step
@@ -65,11 +65,7 @@ def fit(
     by_batch = steps_by_batch(scheduler, scheduler_step, optimizer, epochs, loader)
     figures, loaders = Figures("fit", "train_", metrics), (loader, valid)
     names = figures.names("train_") + (() if valid is None else figures.names("valid_")) + ("lr", "seconds")
-    if isinstance(scheduler, ReduceLROnPlateau):
-        monitor = monitor or ("train_loss" if valid is None else "valid_loss")
-        check_monitor("fit", monitor, names)
-    elif monitor is not None:
-        raise ValueError(f"fit: monitor={monitor!r} is read by ReduceLROnPlateau alone; leave it out")
+    monitor = monitored(scheduler, monitor, names)
     history = History()
     if checkpoint is not None and (resume is True or (resume == "auto" and Path(checkpoint).exists())):
         history = load_checkpoint(
@@ -102,7 +98,7 @@ def fit(
                 logs |= _measure("fit: valid", "valid_", model, valid, loss, metrics)
             logs |= {"lr": lr, "seconds": perf_counter() - began}
             check_logs(logs)
-            if monitor is not None:
+            if isinstance(scheduler, ReduceLROnPlateau):
                 scheduler.step(logs[monitor])
             elif scheduler is not None and not by_batch:
                 scheduler.step()
