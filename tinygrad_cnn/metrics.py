@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from .graph import Array, Tensor
 
 __all__ = [
-    "F1",
     "Accuracy",
     "ConfusionMatrix",
+    "F1",
     "Mean",
     "PrecisionRecallF1",
     "accuracy",

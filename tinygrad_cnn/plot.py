@@ -317,8 +317,8 @@ def _mosaic(
     else:
         from matplotlib import colormaps
 
-        chosen = (colormaps[colours_of] if isinstance(colours_of, str) else colours_of).copy()
-        chosen.set_bad("white" if any(captions) else GAP)
+        chosen = colormaps[colours_of] if isinstance(colours_of, str) else colours_of
+        chosen = chosen.with_extremes(bad="white" if any(captions) else GAP)
         low, high = limits or (None, None)
         shown = axes.imshow(sheet[..., 0], cmap=chosen, vmin=low, vmax=high, interpolation="nearest")
         if bar:
@@ -327,6 +327,8 @@ def _mosaic(
             scale.ax.tick_params(labelsize=8)
     points = 72 * width * w / sheet.shape[1]  # of a tile
     for caption, colour, (top, left) in zip(captions, colours, corners, strict=False):
+        if not caption:
+            continue
         lines = caption.split("\n")
         size = max(5.0, min(9.0, points * 0.16, points * 1.5 / max(3, *map(len, lines))))
         fit = max(3, int(points * 1.6 / size))
