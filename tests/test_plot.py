@@ -160,7 +160,7 @@ def test_images_are_shown_as_they_are_or_say_how_they_were_scaled():
     x = np.array([0.0, 0.25, 1.0, 0.5]).reshape(1, 1, 2, 2)
     assert title(plot.images(x)) == ""
     assert shades(plot.images(x)) == {0.0, 0.25, 0.5, 1.0}
-    assert shades(plot.images(np.array([[[[0, 51], [255, 0]]]], np.uint8))) == {0.0, 0.2, 1.0}
+    assert shades(plot.images(np.array([[[[0, 51], [102, 0]]]], np.uint8))) == {0.0, 0.2, 0.4}
     assert title(plot.images(x * 8 - 3)) == "-3 is black, 5 is white"
     assert shades(plot.images(x * 8 - 3)) == {0.0, 0.25, 0.5, 1.0}
     assert title(plot.images(RNG.random((70, 3, 2, 2)))) == "64 of 70 images"

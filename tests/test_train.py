@@ -95,6 +95,14 @@ def test_fit_is_the_loop_that_one_writes_by_hand():
         assert found == pytest.approx(expected, rel=1e-12)
 
 
+def test_a_model_in_eval_mode_is_trained_in_training_mode():
+    model = make_model()
+    run(model)
+    other = make_model().eval()
+    run(other)
+    assert bits(other) == bits(model)
+
+
 def test_history_gives_figures_by_name_and_the_best_epoch():
     history = train.History()
     assert repr(history) == "History(no epochs)"
@@ -330,6 +338,9 @@ def test_the_best_model_is_in_its_file_and_comes_back(tmp_path):
     assert bits(model) == snapshots[1]
     assert {name: value.numpy().tobytes() for name, value in tg.load(tmp_path / "best").items()} == snapshots[1]
     assert (best.best, best.best_epoch) == (0.9, 2)
+    figures = iter([0.5] * 3)  # less than before, but another run
+    run(model, epochs=1, callbacks=[best], metrics={"figure": lambda *_: next(figures)})
+    assert (best.best, best.best_epoch) == (0.5, 1)
     best = BestModel(tmp_path / "best", "train_loss", restore=True)
     with pytest.raises(tg.CheckpointError, match="BestModel: the weights of epoch 1 cannot be read from"):
         run(model, epochs=1, callbacks=[best, lambda logs: (tmp_path / "best").unlink()])
