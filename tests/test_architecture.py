@@ -43,7 +43,8 @@ LAYERS = [
     ("inplace", "protocols", "sampling"),
     ("nn",),
     ("optim", "data", "interchange", "testing"),
-    ("diagram",),
+    ("diagram", "metrics", "plot"),
+    ("train",),
     ("",),  # the package itself: the public names
     ("digits_net", "bench"),
     ("__main__",),

@@ -1,5 +1,7 @@
 """Every example runs, says what it did, and complains of nothing."""
 
+import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -37,6 +39,21 @@ def test_the_new_op_is_proved_and_a_wrong_rule_is_refused(tmp_path):
         "gradcheck: right behind conv2d, too",
         "check_op: refused a rule with b forgotten",
     ]
+
+
+def test_the_digits_are_learned_and_a_second_start_finds_the_run_complete(tmp_path):
+    command = [sys.executable, "-W", "error", str(ROOT / "examples" / "train_digits.py"), "made"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TINYGRAD_CNN_QUIET": "1"}
+    first, second = (
+        subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True).stdout
+        for _ in range(2)
+    )
+    *epochs, _, result = [line for line in first.splitlines() if "matplotlib" not in line]
+    assert float(re.fullmatch(r"test accuracy (0\.\d+), macro F1 0\.\d+", result)[1]) > 0.9
+    assert len(epochs) == 8
+    assert second == "".join(line for line in first.splitlines(keepends=True) if not line.startswith("epoch "))
+    files = {path.name for path in (tmp_path / "made").iterdir()} - {"curves.png", "confusion.png"}
+    assert files == {"best.safetensors", "checkpoint.safetensors", "log.csv"}
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)

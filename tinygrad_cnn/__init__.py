@@ -3,7 +3,7 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from . import data, display, inplace, nn, optim, protocols  # noqa: F401  (they hand the Tensor its methods)
+from . import data, display, inplace, metrics, nn, optim, plot, protocols, train  # noqa: F401  (some hand the Tensor its methods)
 from .backprop import grad
 from .creation import (
     arange,
@@ -393,6 +393,7 @@ __all__ = [
     "maximum",
     "mean",
     "meshgrid",
+    "metrics",
     "min",
     "minimum",
     "mish",
@@ -422,6 +423,7 @@ __all__ = [
     "permute",
     "pixel_shuffle",
     "pixel_unshuffle",
+    "plot",
     "pow",
     "prelu",
     "printoptions",
@@ -484,6 +486,7 @@ __all__ = [
     "to",
     "topk",
     "trace",
+    "train",
     "transpose",
     "tril",
     "triu",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -48,7 +49,7 @@ def save(state_dict: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
     Raises TypeError for a key that is no string or a value that is no number array, and OSError if the file cannot be
     written.
     """
-    replace_file(path, safetensors_numpy.save(_contiguous(state_dict)))
+    replace_file(path, encoded(state_dict))
 
 
 def load(path: str | os.PathLike[str]) -> dict[str, Tensor]:
@@ -56,7 +57,23 @@ def load(path: str | os.PathLike[str]) -> dict[str, Tensor]:
 
     Raises CheckpointError if the content cannot be read, and OSError if the file cannot.
     """
-    content = Path(path).read_bytes()
+    return decoded(Path(path).read_bytes(), path)
+
+
+def encoded(state_dict: Mapping[str, Any], metadata: dict[str, str] | None = None) -> bytes:
+    """The bytes of a safetensors file."""
+    content: bytes = safetensors_numpy.save(_contiguous(state_dict), metadata)
+    return content
+
+
+def metadata_of(content: bytes) -> dict[str, str]:
+    """The metadata in the bytes of a file that `decoded` can read."""
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    return dict(header.get("__metadata__", {}))
+
+
+def decoded(content: bytes, path: str | os.PathLike[str]) -> dict[str, Tensor]:
+    """The names and values in the bytes of a file; `path` is its name in errors."""
     try:
         entries = _deserialize(content)
     except SafetensorError as error:

@@ -1,0 +1,131 @@
+"""Nested states (dicts, lists, numbers, texts, arrays) as one safetensors file: arrays by name, the rest as JSON.
+
+Each array is stored under its path in the tree ("model.conv.weight"), where other programs find it. The JSON holds the
+tree with {"$array": path} in their places; other kinds that JSON lacks are marked in the same way. A checksum over all
+of it tells of bits that changed. Nothing in the file can run code.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import zlib
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..graph import Array, Tensor
+from .atomic import replace_file
+from .safetensors import CheckpointError, decoded, encoded, metadata_of
+
+__all__ = ["load_tree", "save_tree"]
+
+
+def save_tree(tree: dict[str, Any], path: str | os.PathLike[str], kind: str) -> None:
+    """Write a tree to `path`, replacing a file there in one step; `kind` says what it is and is asked for again.
+
+    A tree consists of dicts, Counters, lists, tuples, None, numbers, texts, Tensors and arrays.
+    Raises TypeError that names the place of anything else, and OSError if the file cannot be written.
+    """
+    arrays: dict[str, Array] = {}
+    text = json.dumps(_flat(tree, "", arrays), allow_nan=False)
+    metadata = {"kind": kind, "tree": text, "crc32": _checksum(text, arrays)}
+    replace_file(path, encoded(arrays, metadata))
+
+
+def load_tree(path: str | os.PathLike[str], kind: str) -> dict[str, Any]:
+    """The tree in a file that `save_tree` wrote, with arrays as Tensors in memory of their own.
+
+    Raises CheckpointError if the file is damaged or of another kind, and OSError if it cannot be read.
+    """
+    content = Path(path).read_bytes()
+    arrays = decoded(content, path)
+    metadata = metadata_of(content)
+    del content
+    if metadata.get("kind") != kind:
+        raise CheckpointError(
+            f"{path}: its kind is {metadata.get('kind')!r}; {kind!r} is needed; for weights alone use load"
+        )
+    text = metadata.get("tree", "")
+    if metadata.get("crc32") != _checksum(text, {name: value.array for name, value in arrays.items()}):
+        raise CheckpointError(
+            f"{path}: its checksum is not that of its content; the file was damaged or changed by hand"
+        )
+    try:
+        tree = _grown(json.loads(text), arrays)
+    except (ValueError, TypeError, LookupError, RecursionError) as error:
+        raise CheckpointError(f"{path}: its tree cannot be read: {type(error).__name__}: {error}") from error
+    if not isinstance(tree, dict):
+        raise CheckpointError(f"{path}: its tree is a {type(tree).__name__}; a dict is needed")
+    return tree
+
+
+def _checksum(text: str, arrays: dict[str, Array]) -> str:
+    total = zlib.crc32(text.encode())
+    for name, array in sorted(arrays.items()):
+        total = zlib.crc32(f"{name} {array.dtype.str} {array.shape}".encode(), total)
+        total = zlib.crc32(np.ascontiguousarray(array).data.cast("B") if array.size else b"", total)
+    return f"{total:08x}"
+
+
+def _flat(value: Any, path: str, arrays: dict[str, Array]) -> Any:
+    """What JSON can hold of a tree; its arrays are put into `arrays`."""
+    if value is None or isinstance(value, (bool, str)):
+        return value
+    if isinstance(value, (Tensor, np.ndarray)):
+        name = path
+        while name in arrays:  # {"a.b": x} beside {"a": {"b": y}}
+            name += "'"
+        arrays[name] = value.array if isinstance(value, Tensor) else value
+        return {"$array": name}
+    if isinstance(value, np.generic) and value.dtype.kind in "biuf":
+        return {"$number": [value.dtype.str, _flat(value.item(), path, arrays)]}
+    if isinstance(value, int):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else {"$float": repr(value)}
+    if isinstance(value, dict):
+        if type(value) is dict and all(isinstance(key, str) and not key.startswith("$") for key in value):
+            return {key: _flat(entry, _below(path, key), arrays) for key, entry in value.items()}
+        mark = "$counter" if isinstance(value, Counter) else "$items"
+        return {
+            mark: [[_flat(key, path, arrays), _flat(entry, _below(path, key), arrays)] for key, entry in value.items()]
+        }
+    if isinstance(value, (list, tuple)):
+        entries = [_flat(entry, _below(path, i), arrays) for i, entry in enumerate(value)]
+        return entries if isinstance(value, list) else {"$tuple": entries}
+    raise TypeError(
+        f"save: {path or 'the state'} is a {type(value).__name__}; numbers, texts, arrays, and dicts, lists and tuples "
+        "of them can be saved"
+    )
+
+
+def _below(path: str, key: Any) -> str:
+    return f"{path}.{key}" if path else str(key)
+
+
+def _grown(value: Any, arrays: dict[str, Tensor]) -> Any:
+    """The tree of which `_flat` made this."""
+    if isinstance(value, list):
+        return [_grown(entry, arrays) for entry in value]
+    if not isinstance(value, dict):
+        return value
+    if len(value) != 1 or not (mark := next(iter(value))).startswith("$"):
+        return {key: _grown(entry, arrays) for key, entry in value.items()}
+    content = value[mark]
+    if mark == "$array":
+        return arrays[content]
+    if mark == "$float":
+        return float(content)
+    if mark == "$number":
+        dtype, number = content
+        return np.dtype(dtype).type(_grown(number, arrays))
+    if mark == "$tuple":
+        return tuple(_grown(entry, arrays) for entry in content)
+    if mark in ("$items", "$counter"):
+        items = {_grown(key, arrays): _grown(entry, arrays) for key, entry in content}
+        return Counter(items) if mark == "$counter" else items
+    raise ValueError(f"the mark {mark!r} is unknown")

@@ -1,0 +1,73 @@
+"""Step: a step of training that is made only with finite numbers."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from .. import memory
+from ..graph import Tensor
+from ..nn import Module
+from ..nn.utils import clip_grad_norm_
+from ..ops.elementwise import array_of
+from ..optim import Optimizer
+from .checks import one_number
+
+
+class Step:
+    """A step of training that is made only with finite numbers; buffers return to what they were if it is not."""
+
+    def __init__(self, model: Module, optimizer: Optimizer, epoch: int, batch: int) -> None:
+        self._model, self._optimizer = model, optimizer
+        self._where = f"in epoch {epoch}, batch {batch}"
+        self._buffers = [
+            (module, name, buffer, buffer.array.copy())
+            for module in model.modules()
+            for name, buffer in module.named_buffers(recurse=False)
+        ]
+
+    def __enter__(self) -> Step:
+        return self
+
+    def loss(self, value: Any) -> Tensor:
+        """The loss itself, if backward can begin there."""
+        if not isinstance(value, Tensor):
+            raise TypeError(
+                f"fit: the loss is a {type(value).__name__} {self._where}; a Tensor of one number is needed"
+            )
+        number = one_number("fit: the loss", value)
+        if not value.requires_grad:
+            raise RuntimeError(
+                f"fit: the loss {self._where} does not require a gradient, so nothing can be learned from it; look "
+                "for detach(), numpy(), argmax or no_grad() between the parameters and the loss"
+            )
+        if not math.isfinite(number):
+            raise self._error(f"the loss is {number}")
+        return value
+
+    def gradients(self, max_norm: float | None) -> None:
+        """Check that all gradients are finite, and clip them."""
+        params = [p for group in self._optimizer.param_groups for p in group["params"] if p.grad is not None]
+        for p in params:
+            if not np.isfinite(p.grad.array).all():
+                name = next((name for name, own in self._model.named_parameters() if own is p), "a parameter")
+                raise self._error(f"the gradient of {name} is not finite")
+        if max_norm is not None:
+            clip_grad_norm_(params, max_norm)
+
+    def _error(self, what: str) -> FloatingPointError:
+        lr = float(array_of(self._optimizer.param_groups[0]["lr"]))
+        return FloatingPointError(
+            f"fit: {what} {self._where} (lr={lr:g}); the step was not made: "
+            "try a smaller lr or clip_grad_norm=1.0, and look for the cause with loss.graph().find_nan()"
+        )
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
+        if kind is None or not issubclass(kind, FloatingPointError):
+            return
+        for module, name, buffer, values in self._buffers:
+            memory.mark_changed(buffer.array, "fit")
+            buffer.array[...] = values
+            setattr(module, name, buffer)
