@@ -21,7 +21,7 @@ from .activations import (
     Softsign,
 )
 from .containers import Identity, ModuleList, Sequential
-from .layers import BatchNorm2d, Conv2d, ConvTranspose2d, Linear
+from .layers import Conv2d, ConvTranspose2d, Linear
 from .losses import (
     BCELoss,
     BCEWithLogitsLoss,
@@ -36,23 +36,51 @@ from .losses import (
     SmoothL1Loss,
 )
 from .module import Module, Parameter, UninitializedParameter
-from .stateless import AvgPool2d, Dropout, Flatten, LogSoftmax, MaxPool2d, ReLU, Sigmoid, Softmax, Tanh
+from .norms import (
+    BatchNorm1d,
+    BatchNorm2d,
+    GroupNorm,
+    InstanceNorm1d,
+    InstanceNorm2d,
+    LayerNorm,
+    LocalResponseNorm,
+    RMSNorm,
+)
+from .stateless import (
+    AlphaDropout,
+    AvgPool2d,
+    Dropout,
+    Dropout1d,
+    Dropout2d,
+    Flatten,
+    LogSoftmax,
+    MaxPool2d,
+    ReLU,
+    Sigmoid,
+    Softmax,
+    Tanh,
+)
 
 __all__ = [
+    "AlphaDropout",
     "AvgPool2d",
     "BCELoss",
     "BCEWithLogitsLoss",
+    "BatchNorm1d",
     "BatchNorm2d",
     "CELU",
     "Conv2d",
     "ConvTranspose2d",
     "CrossEntropyLoss",
     "Dropout",
+    "Dropout1d",
+    "Dropout2d",
     "ELU",
     "Flatten",
     "GELU",
     "GLU",
     "Gaussian",
+    "GroupNorm",
     "HalfSquaredError",
     "Hardsigmoid",
     "Hardswish",
@@ -60,10 +88,14 @@ __all__ = [
     "HingeEmbeddingLoss",
     "HuberLoss",
     "Identity",
+    "InstanceNorm1d",
+    "InstanceNorm2d",
     "KLDivLoss",
     "L1Loss",
+    "LayerNorm",
     "LeakyReLU",
     "Linear",
+    "LocalResponseNorm",
     "LogSigmoid",
     "LogSoftmax",
     "MSELoss",
@@ -74,6 +106,7 @@ __all__ = [
     "NLLLoss",
     "PReLU",
     "Parameter",
+    "RMSNorm",
     "ReLU",
     "ReLU6",
     "SELU",

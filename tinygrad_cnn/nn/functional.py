@@ -25,6 +25,7 @@ from ..ops import resize as _resize
 from ..ops import softmax as _softmax
 from ..ops.index import getitem
 from ..shapes import ShapeError
+from .functional_norm import group_norm, instance_norm, layer_norm, local_response_norm, rms_norm
 from .functional_pointwise import (
     becomes,
     binary_cross_entropy,
@@ -55,6 +56,7 @@ from .functional_pointwise import (
 )
 
 __all__ = [
+    "alpha_dropout",
     "avg_pool2d",
     "batch_norm",
     "binary_cross_entropy",
@@ -64,22 +66,28 @@ __all__ = [
     "conv_transpose2d",
     "cross_entropy",
     "dropout",
+    "dropout1d",
+    "dropout2d",
     "elu",
     "fold",
     "gaussian",
     "gelu",
     "glu",
+    "group_norm",
     "half_squared_error",
     "hardsigmoid",
     "hardswish",
     "hardtanh",
     "hinge_embedding_loss",
     "huber_loss",
+    "instance_norm",
     "interpolate",
     "kl_div",
     "l1_loss",
+    "layer_norm",
     "leaky_relu",
     "linear",
+    "local_response_norm",
     "log_softmax",
     "logsigmoid",
     "max_pool2d",
@@ -93,6 +101,7 @@ __all__ = [
     "prelu",
     "relu",
     "relu6",
+    "rms_norm",
     "selu",
     "sigmoid",
     "silu",
@@ -299,6 +308,60 @@ def dropout(
     """
     output = _dropout.dropout(input, p, training, generator)
     return becomes(input, output, "dropout") if inplace and output is not input else output
+
+
+def dropout1d(
+    input: Any,
+    p: float = 0.5,
+    training: bool = True,
+    inplace: bool = False,
+    *,
+    generator: np.random.Generator | None = None,
+) -> Tensor:
+    """dropout of whole channels: (n c l) -> (n c l), or (c l) for a single sample."""
+    _check_axes("dropout1d", input, "(n, c, l) or (c, l)", 2, 3)
+    output = _dropout.feature_dropout("dropout1d", input, p, training, generator, 1)
+    return becomes(input, output, "dropout1d") if inplace and output is not input else output
+
+
+def dropout2d(
+    input: Any,
+    p: float = 0.5,
+    training: bool = True,
+    inplace: bool = False,
+    *,
+    generator: np.random.Generator | None = None,
+) -> Tensor:
+    """dropout of whole channels: (n c h w) -> (n c h w)
+
+    Raises ShapeError for three axes, which PyTorch reads as (n, c, l), with a warning, where an image is (c, h, w).
+    Source: Tompson et al., Efficient object localization using convolutional networks (2015), sec. 3.2.
+    """
+    _check_axes("dropout2d", input, "(n, c, h, w); use unsqueeze(0) for a single image, dropout1d for (n, c, l)", 4)
+    output = _dropout.feature_dropout("dropout2d", input, p, training, generator, 2)
+    return becomes(input, output, "dropout2d") if inplace and output is not input else output
+
+
+def alpha_dropout(
+    input: Any,
+    p: float = 0.5,
+    training: bool = False,
+    inplace: bool = False,
+    *,
+    generator: np.random.Generator | None = None,
+) -> Tensor:
+    """dropout to the limit of selu instead of 0, scaled and shifted so that mean 0 and variance 1 stay.
+
+    Source: Klambauer et al., Self-normalizing neural networks (2017), sec. 2.
+    """
+    output = _dropout.alpha_dropout(input, p, training, generator)
+    return becomes(input, output, "alpha_dropout") if inplace and output is not input else output
+
+
+def _check_axes(name: str, input: Any, wanted: str, *numbers: int) -> None:
+    x = _elementwise.array_of(input)
+    if isinstance(x, np.ndarray) and x.ndim not in numbers:
+        raise ShapeError(f"{name}: the input has shape {tuple(x.shape)}, needs {wanted}")
 
 
 def batch_norm(
