@@ -254,7 +254,7 @@ def _(x, axis):
 
 @loops("drop")
 def _(x, keep, scale):
-    for value, kept in zip(x.ravel(), keep.ravel(), strict=True):
+    for value, kept in zip(x.ravel(), np.broadcast_to(keep, x.shape).ravel(), strict=True):
         (value if kept else Number(0)) * scale
 
 

@@ -148,10 +148,7 @@ def _in_blocks(body: Callable[[Any], None], x: Array, axes: tuple[int, ...]) -> 
     def some(first: int, last: int) -> None:
         for k in range(first, last):
             start = k % per * step
-            body(
-                (*np.unravel_index(k // per, outer), slice(start, start + step))
-                if outer
-                else slice(start, start + step)
-            )
+            place = np.unravel_index(k // per, outer) if outer else ()
+            body((*(slice(i, i + 1) for i in place), slice(start, start + step)))
 
     parallel.spans(some, prod(outer) * per, float(x.size))
