@@ -177,6 +177,9 @@ UNARY = {
     "logical_not": Number.test,
 }
 BINARY = {
+    "gelu_gradient": lambda g, x: g * (normal_cdf(x) + x * (0.4 * (x * x * -0.5).exp())),
+    "silu_gradient": lambda g, x: g * ((s := sigmoid(x)) + x * s * (1 - s)),
+    "hardswish_gradient": lambda g, x: (x >= 3, x <= -3, g * (x / 3 + 0.5)),
     "add": operator.add,
     "sub": operator.sub,
     "mul": operator.mul,
