@@ -80,12 +80,13 @@ def hardswish_gradient(g: Array, x: Array) -> Array:
 def _swept(loop: Any, by_numpy: Callable[..., Array], steps: float, *arrays: Array) -> Array:
     """What the loop, or NumPy, makes of arrays of one shape, in the memory order of the last one."""
     x = arrays[-1]
-    flat = in_one_order(*arrays) or in_one_order(*(ordered_as(x, a) for a in arrays))
-    if not flat:
-        x = np.ascontiguousarray(x)
-        flat = [np.ascontiguousarray(a).reshape(-1) for a in arrays]
     if x.size < SMALL:
         return np.asarray(by_numpy(*arrays))
+    if not (flat := in_one_order(*arrays)):
+        flat = in_one_order(*(a if a.strides == x.strides else ordered_as(x, a) for a in arrays))
+    if not flat or not (x.flags.c_contiguous or in_one_order(x)):
+        x = np.ascontiguousarray(x)
+        flat = [np.ascontiguousarray(a).reshape(-1) for a in arrays]
     y = buffers.empty((x.size,), x.dtype)
     in_loop = compiled.available() and (x.dtype == np.float32 or loop in _ANY_FLOAT)
 
