@@ -103,12 +103,14 @@ def test_nothing_is_normalised_to_nothing(shape):
     np.testing.assert_array_equal(w.grad.numpy(), 0)
 
 
-def test_what_one_sample_holds_does_not_reach_the_others():
-    x = normal(3, 4)
-    x[1, 2] = np.nan
-    y = F.layer_norm(x, 4)
-    assert np.isnan(y).any(1).tolist() == [False, True, False]
-    np.testing.assert_array_equal(y[[0, 2]], F.layer_norm(x[[0, 2]], 4))
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_a_sample_that_is_not_finite_is_nan_and_does_not_reach_the_others(value, dtype):
+    x = normal(3, 20).astype(dtype)
+    x[1, 2] = value
+    y = F.layer_norm(x, 20)
+    assert np.isnan(y).all(1).tolist() == np.isnan(y).any(1).tolist() == [False, True, False]
+    np.testing.assert_array_equal(y[[0, 2]], F.layer_norm(x[[0, 2]], 20))
 
 
 @pytest.mark.parametrize("f", [lambda x: F.layer_norm(x, 512), lambda x: F.rms_norm(x, (512,)), lambda x: F.group_norm(
