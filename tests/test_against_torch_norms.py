@@ -124,6 +124,35 @@ def test_a_layer_is_shown_as_there_and_takes_its_state_dict(name: str) -> None:
     modules_agree(lambda m: make(m.nn), x, tolerance=1e-9)
 
 
+SMALL: dict[str, Any] = {
+    "Threshold": lambda nn: nn.Threshold(0.5, -2.0),
+    "Hardshrink": lambda nn: nn.Hardshrink(),
+    "Softshrink": lambda nn: nn.Softshrink(0.25),
+    "Tanhshrink": lambda nn: nn.Tanhshrink(),
+    "Softmin": lambda nn: nn.Softmin(dim=1),
+    "Softmax2d": lambda nn: nn.Softmax2d(),
+}
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_small_layers_are_shown_and_compute_as_there(name: str) -> None:
+    make = SMALL[name]
+    assert repr(make(OURS.nn)) == repr(make(THEIRS.nn))
+    modules_agree(lambda m: make(m.nn), X)
+    modules_agree(lambda m: make(m.nn), IMAGE)
+    if "Soft" not in name or name == "Softshrink":
+        agree(lambda m, x: make(m.nn)(x), np.array([np.nan, np.inf, -np.inf, 0.5, -0.5, 0.25, 0.0]), order=0)
+
+
+@given(problem=samples(), p=st.sampled_from([1, 2.0, 3, np.inf]), dim=st.sampled_from([0, 1, -1]))
+def test_normalize_and_cosine_similarity(problem: Any, p: float, dim: int) -> None:
+    x = problem[0] + 0.03125
+    y = grid(7, *x.shape[1:]) + 0.0625
+    agree(lambda m, x: m.F.normalize(x, p, dim), x, order=1 if p == np.inf else 2, tolerance=1e-8)
+    agree(lambda m, x, y: m.F.cosine_similarity(x, y, dim), x, y, order=1, tolerance=1e-8)
+    agree(lambda m, x: m.F.normalize(x * 0.0, 2.0, dim), x, order=0)
+
+
 @pytest.mark.parametrize(
     ("f", "x"),
     [

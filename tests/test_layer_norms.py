@@ -237,6 +237,10 @@ X = np.zeros((2, 6, 3))
         (lambda: F.dropout2d(np.ones((1, 1, 1, 1), int)), TypeError, "dropout2d: the input is int64; a float Tensor"),
         (lambda: F.alpha_dropout(X, -1.0), ValueError, "alpha_dropout: p is -1.0; a probability must lie"),
         (lambda: F.alpha_dropout([1.0], 0.5, True), TypeError, "alpha_dropout: the input is list; a float Tensor"),
+        (lambda: F.softshrink(X, -1.0), ValueError, "softshrink: lambd is -1.0; a number of at least 0 is needed"),
+        (lambda: F.hardshrink(X, np.nan), ValueError, "hardshrink: lambd is nan"),
+        (lambda: nn.Softmax2d()(Tensor(X[0])), ShapeError, r"Softmax2d: x has shape \(6, 3\); \(n, c, h, w\) or"),
+        (lambda: F.cosine_similarity(X, X[:, :2]), ShapeError, r"cosine_similarity: .*\(2, 6, 3\).*\(2, 2, 3\)"),
         (lambda: nn.AlphaDropout(2), ValueError, "AlphaDropout: p=2; a probability from 0 to 1 is needed"),
     ],
 )  # fmt: skip

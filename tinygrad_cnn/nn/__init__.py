@@ -8,6 +8,7 @@ from .activations import (
     GLU,
     SELU,
     Gaussian,
+    Hardshrink,
     Hardsigmoid,
     Hardswish,
     Hardtanh,
@@ -18,7 +19,10 @@ from .activations import (
     ReLU6,
     SiLU,
     Softplus,
+    Softshrink,
     Softsign,
+    Tanhshrink,
+    Threshold,
 )
 from .containers import Identity, ModuleList, Sequential
 from .layers import Conv2d, ConvTranspose2d, Linear
@@ -58,6 +62,8 @@ from .stateless import (
     ReLU,
     Sigmoid,
     Softmax,
+    Softmax2d,
+    Softmin,
     Tanh,
 )
 
@@ -82,6 +88,7 @@ __all__ = [
     "Gaussian",
     "GroupNorm",
     "HalfSquaredError",
+    "Hardshrink",
     "Hardsigmoid",
     "Hardswish",
     "Hardtanh",
@@ -115,9 +122,14 @@ __all__ = [
     "Sigmoid",
     "SmoothL1Loss",
     "Softmax",
+    "Softmax2d",
+    "Softmin",
     "Softplus",
+    "Softshrink",
     "Softsign",
     "Tanh",
+    "Tanhshrink",
+    "Threshold",
     "UninitializedParameter",
     "functional",
     "init",

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..basics import broadcast_to
 from ..declaration import Primitive
 from ..graph import Tensor
 from ..ops import arrange as _arrange
@@ -17,14 +18,16 @@ from ..ops import dropout as _dropout
 from ..ops import elementwise as _elementwise
 from ..ops import layout as _layout
 from ..ops import loss as _loss
+from ..ops import magnitude as _magnitude
 from ..ops import matmul as _matmul
 from ..ops import norm as _norm
 from ..ops import patches as _patches
 from ..ops import pool as _pool
+from ..ops import reduce as _reduce
 from ..ops import resize as _resize
 from ..ops import softmax as _softmax
 from ..ops.index import getitem
-from ..shapes import ShapeError
+from ..shapes import ShapeError, broadcast_shape
 from .functional_norm import group_norm, instance_norm, layer_norm, local_response_norm, rms_norm
 from .functional_pointwise import (
     becomes,
@@ -36,6 +39,7 @@ from .functional_pointwise import (
     gelu,
     glu,
     half_squared_error,
+    hardshrink,
     hardsigmoid,
     hardswish,
     hardtanh,
@@ -52,7 +56,10 @@ from .functional_pointwise import (
     silu,
     smooth_l1_loss,
     softplus,
+    softshrink,
     softsign,
+    tanhshrink,
+    threshold,
 )
 
 __all__ = [
@@ -64,6 +71,7 @@ __all__ = [
     "celu",
     "conv2d",
     "conv_transpose2d",
+    "cosine_similarity",
     "cross_entropy",
     "dropout",
     "dropout1d",
@@ -75,6 +83,7 @@ __all__ = [
     "glu",
     "group_norm",
     "half_squared_error",
+    "hardshrink",
     "hardsigmoid",
     "hardswish",
     "hardtanh",
@@ -94,6 +103,7 @@ __all__ = [
     "mish",
     "mse_loss",
     "nll_loss",
+    "normalize",
     "one_hot",
     "pad",
     "pixel_shuffle",
@@ -107,10 +117,14 @@ __all__ = [
     "silu",
     "smooth_l1_loss",
     "softmax",
+    "softmin",
     "softplus",
+    "softshrink",
     "softsign",
     "sum_pool2d",
     "tanh",
+    "tanhshrink",
+    "threshold",
     "unfold",
 ]
 
@@ -243,6 +257,30 @@ def softmax(input: Any, dim: int | None = None, *, axis: int | None = None) -> T
 def log_softmax(input: Any, dim: int | None = None, *, axis: int | None = None) -> Tensor:
     """log(softmax(x)) along `dim` (or `axis`), to be given: else axis 0 or 1 is guessed, with a warning."""
     return _softmax.log_softmax(input, _dim(input, dim, axis, "log_softmax"))
+
+
+def softmin(input: Any, dim: int | None = None, *, axis: int | None = None) -> Tensor:
+    """softmax(-x) along `dim` (or `axis`), to be given: else axis 0 or 1 is guessed, with a warning."""
+    return _softmax.softmax(-input, _dim(input, dim, axis, "softmin"))
+
+
+def normalize(
+    input: Any, p: float = 2.0, dim: int | tuple[int, ...] = 1, eps: float = 1e-12, *, axis: Any = None
+) -> Tensor:
+    """x / max(norm(x), eps), with the p-norm along `dim` (or `axis`)."""
+    along = dim if axis is None else axis
+    unit: Tensor = input / _elementwise.clip(_magnitude.norm(input, p, along, True), eps, None)
+    return unit
+
+
+def cosine_similarity(x1: Any, x2: Any, dim: int = 1, eps: float = 1e-8, *, axis: int | None = None) -> Tensor:
+    """x1 x2 / (max(|x1|, eps) max(|x2|, eps)) along `dim` (or `axis`), which goes away; the shapes broadcast."""
+    along = dim if axis is None else axis
+    shapes: list[tuple[int, ...]] = [tuple(np.shape(_elementwise.array_of(x))) for x in (x1, x2)]
+    shape = broadcast_shape(*shapes, op="cosine_similarity")
+    both = [x if of == shape else broadcast_to(x, shape) for x, of in zip((x1, x2), shapes, strict=True)]
+    units = [x / _elementwise.clip(_magnitude.norm(x, 2, along, True), eps, None) for x in both]
+    return _reduce.sum(units[0] * units[1], along)
 
 
 def _dim(input: Any, dim: int | None, axis: int | None, name: str) -> int:

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..graph import Tensor
 from ..ops.layout import flatten
+from ..shapes import ShapeError
 from . import functional as F
 from .module import Layer
 
@@ -59,6 +60,22 @@ class LogSoftmax(Softmax):
 
     def forward(self, x: Tensor) -> Tensor:
         return F.log_softmax(x, self.dim)
+
+
+class Softmin(Softmax):
+    """softmax(-x) along `dim`, or `axis`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.softmin(x, self.dim)
+
+
+class Softmax2d(Layer):
+    """softmax over the channels at each pixel: (n c h w) -> (n c h w), or without n"""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.ndim not in (3, 4):
+            raise ShapeError(f"Softmax2d: x has shape {tuple(x.shape)}; (n, c, h, w) or (c, h, w) is needed")
+        return F.softmax(x, -3)
 
 
 class MaxPool2d(Layer):
