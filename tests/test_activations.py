@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 import tinygrad_cnn as tg
 from tinygrad_cnn import nn
 from tinygrad_cnn.graph import Tensor
+from tinygrad_cnn.kernels.normal import share_below
 from tinygrad_cnn.nn import functional as F
-from tinygrad_cnn.ops.normal import share_below
 from tinygrad_cnn.shapes import ShapeError
 
 INF, NAN = np.inf, np.nan

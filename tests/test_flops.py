@@ -183,6 +183,9 @@ UNARY = {
     "logical_not": Number.test,
 }
 BINARY = {
+    "gelu_gradient": lambda g, x: g * (normal_cdf(x) + x * (0.4 * (x * x * -0.5).exp())),
+    "silu_gradient": lambda g, x: g * ((s := sigmoid(x)) + x * s * (1 - s)),
+    "hardswish_gradient": lambda g, x: (x >= 3, x <= -3, g * (x / 3 + 0.5)),
     "add": operator.add,
     "sub": operator.sub,
     "mul": operator.mul,
@@ -268,7 +271,7 @@ def _(x, axis):
 
 @loops("drop")
 def _(x, keep, scale):
-    for value, kept in zip(x.ravel(), keep.ravel(), strict=True):
+    for value, kept in zip(x.ravel(), np.broadcast_to(keep, x.shape).ravel(), strict=True):
         (value if kept else Number(0)) * scale
 
 
@@ -565,6 +568,50 @@ def _(x, w=None, b=None, *, mean, var, eps):
         [value * scale + shift for value in values]
 
 
+def means(values):
+    return total(values) / len(values)
+
+
+def standardized(values, eps, centred, known):
+    """The deviations and 1 / sqrt(var + eps), from the mean and variance if they are known."""
+    mean, variance = map(Number, known or (0.0, 0.0))
+    if centred and not known:
+        mean = means(values)
+    away = [value - mean for value in values] if centred else values
+    if not known:
+        variance = means([value * value for value in away])
+    return away, 1 / (variance + eps).sqrt()
+
+
+def known_rows(known, n):
+    return [None] * n if known is None else list(zip(*(np.asarray(s).ravel() for s in known), strict=True))
+
+
+@loops("standardize")
+def _(x, w=None, b=None, *, axis, eps, centred, known=None):
+    lines = rows(x, axis)
+    for values, found in zip(lines, known_rows(known, len(lines)), strict=True):
+        away, r = standardized(values, eps, centred, found)
+        [value * r for value in away]
+    factors = elementwise(lambda a, b: a * b), elementwise(lambda a, b: a + b)
+    for beside, apply in zip((w, b), factors, strict=True):
+        if beside is not None:
+            apply(x, beside)
+
+
+@loops("standardize_input_grad")
+def _(g, x, *, axis, eps, centred, known=None):
+    lines = rows(x, axis)
+    for given, values, found in zip(rows(g, axis), lines, known_rows(known, len(lines)), strict=True):
+        away, r = standardized(values, eps, centred, found)
+        y = [value * r for value in away]
+        along = means([a * b for a, b in zip(given, y, strict=True)])
+        if centred:
+            level = means(given)
+            given = [value - level for value in given]
+        [(a - b * along) * r for a, b in zip(given, y, strict=True)]
+
+
 def by_position(x):
     return rows(x, min(1, x.ndim - 1))
 
@@ -721,6 +768,14 @@ BESIDE = {
     "batch_norm_input_grad": [
         ([G, X, None], {"statistics": STATISTICS, "eps": 0.1, "sums": STATISTICS}),
         ([G, X, STATISTICS[0]], {"statistics": STATISTICS, "eps": 0.1}),
+    ],
+    "standardize": [
+        ([X], {"axis": (1, 2), "eps": 0.1, "centred": centred, "known": (np.ones((2, 1, 1)), np.ones((2, 1, 1)))})
+        for centred in (True, False)
+    ],
+    "standardize_input_grad": [
+        ([G, X], {"axis": 2, "eps": 0.1, "centred": centred, "known": (np.ones((2, 3, 1)), np.ones((2, 3, 1)))})
+        for centred in (True, False)
     ],
     "max_pool2d": [
         ([X[None]], {"kernel_size": 2, "stride": 1, "padding": 0, "dilation": 1, "ceil_mode": False, "ties": "last"})

@@ -29,7 +29,10 @@ SEEDS = range(25)
 BEYOND = {
     ("H12", "pow"): "0 where x ** y is constant, though log 0 and 0 ** -1 are infinite",
     ("H3", "hardswish"): "0 up to -3 whatever the gradient of the output holds",
-    **{("limit", op): "the limit" for op in ("silu", "mish", "gelu_erf", "gelu_tanh", "gaussian")},
+    **{
+        ("limit", op): "the limit"
+        for op in ("silu", "silu_gradient", "mish", "gelu_erf", "gelu_gradient", "gelu_tanh", "gaussian")
+    },
     ("clamped", "binary_cross_entropy"): "1e-12 for x (1 - x), and -100 for a logarithm",
     ("beta-0", "smooth_l1_loss"): "the sign, 0 where x = y",
     ("H40", "var"): "n - correction is at least 0",

@@ -25,18 +25,18 @@ def masked(x: Array, keep: Array) -> Array:
     20 times as long where the condition is as good as random.
     """
     if x.size >= SMALL and x.shape == keep.shape and x.dtype.char in "fd" and keep.dtype == bool:
-        flat = _in_one_order(x, keep) or _in_one_order(_ordered_as(keep, x), keep)
+        flat = in_one_order(x, keep) or in_one_order(ordered_as(keep, x), keep)
         if flat:
-            return _back(_masked(*flat), keep)
+            return back(_masked(*flat), keep)
     return np.where(keep, x, x.dtype.type(0))
 
 
 def masked_positive(x: Array, where: Array) -> Array:
     """x where `where` > 0, else 0, in the memory order of `where`. Of one shape and dtype, or broadcast."""
     if x.size >= SMALL and x.shape == where.shape and x.dtype == where.dtype and x.dtype.char in "fd":
-        flat = _in_one_order(x, where) or _in_one_order(_ordered_as(where, x), where)
+        flat = in_one_order(x, where) or in_one_order(ordered_as(where, x), where)
         if flat and compiled.available():
-            return _back(_swept(_mask_positive, *flat), where)
+            return back(_swept(_mask_positive, *flat), where)
     return masked(x, where > 0)
 
 
@@ -45,9 +45,9 @@ def rectified(x: Array) -> Array:
 
     np.maximum takes 3 times as long in the cache, and 1.3 times beyond it with two threads.
     """
-    flat = _in_one_order(x) if x.size >= FEW and x.dtype.char in "fd" else []
+    flat = in_one_order(x) if x.size >= FEW and x.dtype.char in "fd" else []
     if flat:
-        return _back(_swept(_rectify if compiled.available() else _rectify_by_numpy, *flat), x)
+        return back(_swept(_rectify if compiled.available() else _rectify_by_numpy, *flat), x)
     rectified: Array = np.maximum(x, _ZEROS.get(x.dtype, 0))
     return rectified
 
@@ -56,13 +56,13 @@ def added(x: Array, y: Array) -> Array:
     """x + y, in the memory order that they share."""
     flat = []
     if x.size >= FEW and x.shape == y.shape and x.dtype == y.dtype and x.dtype.char in "fd":
-        flat = _in_one_order(x, y)
+        flat = in_one_order(x, y)
     if not flat:
         return np.asarray(x + y)
-    return _back(_swept(_add_by_numpy, *flat), x)
+    return back(_swept(_add_by_numpy, *flat), x)
 
 
-def _in_one_order(*arrays: Array) -> list[Array]:
+def in_one_order(*arrays: Array) -> list[Array]:
     """The values of arrays of one shape, in the one order in memory that they have, or no arrays: (...) -> (size)."""
     if all(x.flags.c_contiguous for x in arrays):
         return [x.reshape(-1) for x in arrays]
@@ -71,14 +71,14 @@ def _in_one_order(*arrays: Array) -> list[Array]:
     return []
 
 
-def _ordered_as(keep: Array, x: Array) -> Array:
+def ordered_as(keep: Array, x: Array) -> Array:
     """x in the memory order of `keep`, a copy."""
     copy = np.empty_like(keep, x.dtype)
     copy[...] = x
     return copy
 
 
-def _back(flat: Array, x: Array) -> Array:
+def back(flat: Array, x: Array) -> Array:
     """The values in the order of x in memory, in its shape: (size) -> (...)."""
     if x.flags.c_contiguous:
         return flat.reshape(x.shape)
@@ -89,7 +89,12 @@ def _back(flat: Array, x: Array) -> Array:
 def _masked(x: Array, keep: Array) -> Array:
     if compiled.available():
         return _swept(_mask, x, keep)
-    # The bits of x and of -1 or 0: np.where stumbles over branches that nobody can foresee.
+    return masked_by_bits(x, keep)
+
+
+def masked_by_bits(x: Array, keep: Array) -> Array:
+    """x where `keep` is true, else 0, of one contiguous shape: np.where stumbles over branches that nobody foresees."""
+    # The bits of x and of -1 or 0.
     bits = np.dtype(f"i{x.itemsize}")
     which = keep.astype(bits)
     np.negative(which, out=which)

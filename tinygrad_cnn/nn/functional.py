@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..basics import broadcast_to
 from ..declaration import Primitive
 from ..graph import Tensor
 from ..ops import arrange as _arrange
@@ -17,14 +18,17 @@ from ..ops import dropout as _dropout
 from ..ops import elementwise as _elementwise
 from ..ops import layout as _layout
 from ..ops import loss as _loss
+from ..ops import magnitude as _magnitude
 from ..ops import matmul as _matmul
 from ..ops import norm as _norm
 from ..ops import patches as _patches
 from ..ops import pool as _pool
+from ..ops import reduce as _reduce
 from ..ops import resize as _resize
 from ..ops import softmax as _softmax
 from ..ops.index import getitem
-from ..shapes import ShapeError
+from ..shapes import ShapeError, broadcast_shape
+from .functional_norm import group_norm, instance_norm, layer_norm, local_response_norm, rms_norm
 from .functional_pointwise import (
     becomes,
     binary_cross_entropy,
@@ -35,6 +39,7 @@ from .functional_pointwise import (
     gelu,
     glu,
     half_squared_error,
+    hardshrink,
     hardsigmoid,
     hardswish,
     hardtanh,
@@ -51,10 +56,14 @@ from .functional_pointwise import (
     silu,
     smooth_l1_loss,
     softplus,
+    softshrink,
     softsign,
+    tanhshrink,
+    threshold,
 )
 
 __all__ = [
+    "alpha_dropout",
     "avg_pool2d",
     "batch_norm",
     "binary_cross_entropy",
@@ -62,30 +71,39 @@ __all__ = [
     "celu",
     "conv2d",
     "conv_transpose2d",
+    "cosine_similarity",
     "cross_entropy",
     "dropout",
+    "dropout1d",
+    "dropout2d",
     "elu",
     "fold",
     "gaussian",
     "gelu",
     "glu",
+    "group_norm",
     "half_squared_error",
+    "hardshrink",
     "hardsigmoid",
     "hardswish",
     "hardtanh",
     "hinge_embedding_loss",
     "huber_loss",
+    "instance_norm",
     "interpolate",
     "kl_div",
     "l1_loss",
+    "layer_norm",
     "leaky_relu",
     "linear",
+    "local_response_norm",
     "log_softmax",
     "logsigmoid",
     "max_pool2d",
     "mish",
     "mse_loss",
     "nll_loss",
+    "normalize",
     "one_hot",
     "pad",
     "pixel_shuffle",
@@ -93,15 +111,20 @@ __all__ = [
     "prelu",
     "relu",
     "relu6",
+    "rms_norm",
     "selu",
     "sigmoid",
     "silu",
     "smooth_l1_loss",
     "softmax",
+    "softmin",
     "softplus",
+    "softshrink",
     "softsign",
     "sum_pool2d",
     "tanh",
+    "tanhshrink",
+    "threshold",
     "unfold",
 ]
 
@@ -236,6 +259,30 @@ def log_softmax(input: Any, dim: int | None = None, *, axis: int | None = None) 
     return _softmax.log_softmax(input, _dim(input, dim, axis, "log_softmax"))
 
 
+def softmin(input: Any, dim: int | None = None, *, axis: int | None = None) -> Tensor:
+    """softmax(-x) along `dim` (or `axis`), to be given: else axis 0 or 1 is guessed, with a warning."""
+    return _softmax.softmax(-input, _dim(input, dim, axis, "softmin"))
+
+
+def normalize(
+    input: Any, p: float = 2.0, dim: int | tuple[int, ...] = 1, eps: float = 1e-12, *, axis: Any = None
+) -> Tensor:
+    """x / max(norm(x), eps), with the p-norm along `dim` (or `axis`)."""
+    along = dim if axis is None else axis
+    unit: Tensor = input / _elementwise.clip(_magnitude.norm(input, p, along, True), eps, None)
+    return unit
+
+
+def cosine_similarity(x1: Any, x2: Any, dim: int = 1, eps: float = 1e-8, *, axis: int | None = None) -> Tensor:
+    """x1 x2 / (max(|x1|, eps) max(|x2|, eps)) along `dim` (or `axis`), which goes away; the shapes broadcast."""
+    along = dim if axis is None else axis
+    shapes: list[tuple[int, ...]] = [tuple(np.shape(_elementwise.array_of(x))) for x in (x1, x2)]
+    shape = broadcast_shape(*shapes, op="cosine_similarity")
+    both = [x if of == shape else broadcast_to(x, shape) for x, of in zip((x1, x2), shapes, strict=True)]
+    units = [x / _elementwise.clip(_magnitude.norm(x, 2, along, True), eps, None) for x in both]
+    return _reduce.sum(units[0] * units[1], along)
+
+
 def _dim(input: Any, dim: int | None, axis: int | None, name: str) -> int:
     if (given := one_axis(name, dim, axis)) is not None:
         return given
@@ -299,6 +346,60 @@ def dropout(
     """
     output = _dropout.dropout(input, p, training, generator)
     return becomes(input, output, "dropout") if inplace and output is not input else output
+
+
+def dropout1d(
+    input: Any,
+    p: float = 0.5,
+    training: bool = True,
+    inplace: bool = False,
+    *,
+    generator: np.random.Generator | None = None,
+) -> Tensor:
+    """dropout of whole channels: (n c l) -> (n c l), or (c l) for a single sample."""
+    _check_axes("dropout1d", input, "(n, c, l) or (c, l)", 2, 3)
+    output = _dropout.feature_dropout("dropout1d", input, p, training, generator, 1)
+    return becomes(input, output, "dropout1d") if inplace and output is not input else output
+
+
+def dropout2d(
+    input: Any,
+    p: float = 0.5,
+    training: bool = True,
+    inplace: bool = False,
+    *,
+    generator: np.random.Generator | None = None,
+) -> Tensor:
+    """dropout of whole channels: (n c h w) -> (n c h w)
+
+    Raises ShapeError for three axes, which PyTorch reads as (n, c, l), with a warning, where an image is (c, h, w).
+    Source: Tompson et al., Efficient object localization using convolutional networks (2015), sec. 3.2.
+    """
+    _check_axes("dropout2d", input, "(n, c, h, w); use unsqueeze(0) for a single image, dropout1d for (n, c, l)", 4)
+    output = _dropout.feature_dropout("dropout2d", input, p, training, generator, 2)
+    return becomes(input, output, "dropout2d") if inplace and output is not input else output
+
+
+def alpha_dropout(
+    input: Any,
+    p: float = 0.5,
+    training: bool = False,
+    inplace: bool = False,
+    *,
+    generator: np.random.Generator | None = None,
+) -> Tensor:
+    """dropout to the limit of selu instead of 0, scaled and shifted so that mean 0 and variance 1 stay.
+
+    Source: Klambauer et al., Self-normalizing neural networks (2017), sec. 2.
+    """
+    output = _dropout.alpha_dropout(input, p, training, generator)
+    return becomes(input, output, "alpha_dropout") if inplace and output is not input else output
+
+
+def _check_axes(name: str, input: Any, wanted: str, *numbers: int) -> None:
+    x = _elementwise.array_of(input)
+    if isinstance(x, np.ndarray) and x.ndim not in numbers:
+        raise ShapeError(f"{name}: the input has shape {tuple(x.shape)}, needs {wanted}")
 
 
 def batch_norm(

@@ -9,6 +9,7 @@ from .. import memory
 from ..graph import Tensor
 from ..modes import recording
 from ..ops import activation as _activation
+from ..ops import elementwise as _elementwise
 from ..ops import pointwise_loss as _loss
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "gelu",
     "glu",
     "half_squared_error",
+    "hardshrink",
     "hardsigmoid",
     "hardswish",
     "hardtanh",
@@ -36,7 +38,10 @@ __all__ = [
     "silu",
     "smooth_l1_loss",
     "softplus",
+    "softshrink",
     "softsign",
+    "tanhshrink",
+    "threshold",
 ]
 
 
@@ -118,6 +123,37 @@ def logsigmoid(input: Any) -> Tensor:
 def glu(input: Any, dim: int = -1) -> Tensor:
     """a * sigmoid(b) for the two halves a and b of x along `dim`."""
     return _activation.glu(input, dim)
+
+
+def threshold(input: Any, threshold: float, value: float, inplace: bool = False) -> Tensor:
+    """x where x > threshold, else value. nan stays."""
+    x = _elementwise.array_of(input)
+    return _given(input, _elementwise.where(~(x <= threshold), input, value), "threshold", inplace)
+
+
+def hardshrink(input: Any, lambd: float = 0.5) -> Tensor:
+    """x where |x| > lambd, else 0."""
+    _check_lambd("hardshrink", lambd)
+    x = _elementwise.array_of(input)
+    return _elementwise.mask(input, ~((x >= -lambd) & (x <= lambd)))
+
+
+def softshrink(input: Any, lambd: float = 0.5) -> Tensor:
+    """x moved towards 0 by lambd, to 0 at most."""
+    _check_lambd("softshrink", lambd)
+    shrunk: Tensor = input - _elementwise.clip(input, -lambd, lambd)
+    return shrunk
+
+
+def tanhshrink(input: Any) -> Tensor:
+    """x - tanh(x)"""
+    shrunk: Tensor = input - _elementwise.tanh(input)
+    return shrunk
+
+
+def _check_lambd(name: str, lambd: float) -> None:
+    if not lambd >= 0:
+        raise ValueError(f"{name}: lambd is {lambd}; a number of at least 0 is needed")
 
 
 def gaussian(input: Any) -> Tensor:

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from .. import memory
 from ..geometry import checked_integer, checked_padding, checked_pair, conv2d_geometry
 from ..graph import Tensor
 from ..modes import no_grad
@@ -225,79 +224,6 @@ class ConvTranspose2d(_Conv):
     def forward(self, x: Tensor) -> Tensor:
         return F.conv_transpose2d(
             x, self.weight, self.bias, self.stride, self.padding, self.output_padding, self.groups, self.dilation
-        )
-
-
-class BatchNorm2d(Layer):
-    """(x - mean) / sqrt(var + eps) * weight + bias for each channel: (n c h w) -> (n c h w)
-
-    In training the batch's mean and variance are used, and the running ones move towards them by `momentum` (with
-    None they are the average over all batches so far); eval() uses the running ones.
-    Source: Ioffe & Szegedy, Batch normalization (2015), algorithms 1 and 2.
-    """
-
-    weight: Parameter | None
-    bias: Parameter | None
-    running_mean: Tensor | None
-    running_var: Tensor | None
-    num_batches_tracked: Tensor | None
-
-    def __init__(
-        self,
-        num_features: int,
-        eps: float = 1e-5,
-        momentum: float | None = 0.1,
-        affine: bool = True,
-        track_running_stats: bool = True,
-        *,
-        dtype: Any = None,
-    ) -> None:
-        super().__init__()
-        self.num_features = checked_integer("BatchNorm2d", "num_features", num_features, 1)
-        self.eps, self.momentum, self.affine, self.track_running_stats = eps, momentum, affine, track_running_stats
-        dtype = trainable_dtype("BatchNorm2d", dtype)
-        self.weight = Parameter(np.ones(num_features, dtype)) if affine else None
-        self.bias = Parameter(np.zeros(num_features, dtype)) if affine else None
-        stats = track_running_stats
-        self.register_buffer("running_mean", Tensor(np.zeros(num_features, dtype)) if stats else None)
-        self.register_buffer("running_var", Tensor(np.ones(num_features, dtype)) if stats else None)
-        self.register_buffer("num_batches_tracked", Tensor(np.zeros((), np.int64)) if stats else None)
-
-    def reset_running_stats(self) -> None:
-        """Forget the batches seen."""
-        if self.running_mean is not None and self.running_var is not None and self.num_batches_tracked is not None:
-            init.zeros_(self.running_mean)
-            init.ones_(self.running_var)
-            init.zeros_(self.num_batches_tracked)
-
-    def reset_parameters(self) -> None:
-        """Forget the batches seen, and set weight to 1 and bias to 0."""
-        self.reset_running_stats()
-        if self.weight is not None and self.bias is not None:
-            init.ones_(self.weight)
-            init.zeros_(self.bias)
-
-    def forward(self, x: Tensor) -> Tensor:
-        if x.ndim != 4 or x.shape[1] != self.num_features:
-            raise ShapeError(
-                f"BatchNorm2d: x has shape {tuple(x.shape)}; (n, {self.num_features}, h, w) is needed, "
-                f"as num_features={self.num_features}"
-            )
-        counter = self.num_batches_tracked if self.training else None
-        momentum = 0.0 if self.momentum is None else self.momentum
-        if counter is not None and self.momentum is None:
-            momentum = 1.0 / (int(counter.array) + 1)
-        by_batch = self.training or self.running_mean is None
-        y = F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, by_batch, momentum, self.eps)
-        if counter is not None and x.shape[0]:
-            counter.array[...] += 1
-            memory.mark_changed(counter.array, "BatchNorm2d")
-        return y
-
-    def extra_repr(self) -> str:
-        return (
-            f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
-            f"track_running_stats={self.track_running_stats}"
         )
 
 

@@ -15,8 +15,9 @@ from ..ops.layout import flatten, pad
 from . import functional as F
 from . import init
 from .containers import Sequential
-from .layers import BatchNorm2d, Conv2d, Linear
+from .layers import Conv2d, Linear
 from .module import Layer
+from .norms import BatchNorm2d
 from .stateless import Dropout, MaxPool2d, ReLU
 
 Generator = np.random.Generator

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..graph import Tensor
 from ..ops.layout import flatten
+from ..shapes import ShapeError
 from . import functional as F
 from .module import Layer
 
@@ -59,6 +60,22 @@ class LogSoftmax(Softmax):
 
     def forward(self, x: Tensor) -> Tensor:
         return F.log_softmax(x, self.dim)
+
+
+class Softmin(Softmax):
+    """softmax(-x) along `dim`, or `axis`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.softmin(x, self.dim)
+
+
+class Softmax2d(Layer):
+    """softmax over the channels at each pixel: (n c h w) -> (n c h w), or without n"""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.ndim not in (3, 4):
+            raise ShapeError(f"Softmax2d: x has shape {tuple(x.shape)}; (n, c, h, w) or (c, h, w) is needed")
+        return F.softmax(x, -3)
 
 
 class MaxPool2d(Layer):
@@ -133,23 +150,46 @@ class AvgPool2d(Layer):
         return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
 
 
-class Dropout(Layer):
+class _Dropout(Layer):
+    def __init__(self, p: float = 0.5, inplace: bool = False, *, generator: np.random.Generator | None = None) -> None:
+        super().__init__()
+        if not 0.0 <= p <= 1.0:
+            raise ValueError(f"{type(self).__name__}: p={p}; a probability from 0 to 1 is needed")
+        self.p, self.inplace, self.generator = p, inplace, generator
+
+    def extra_repr(self) -> str:
+        return f"p={self.p}, inplace={self.inplace}"
+
+
+class Dropout(_Dropout):
     """In training, zeros with probability p and the rest divided by 1 - p; in eval, x itself.
 
     generator: where the choices are drawn; the package's default generator unless given.
     """
 
-    def __init__(self, p: float = 0.5, inplace: bool = False, *, generator: np.random.Generator | None = None) -> None:
-        super().__init__()
-        if not 0.0 <= p <= 1.0:
-            raise ValueError(f"Dropout: p={p}; a probability from 0 to 1 is needed")
-        self.p, self.inplace, self.generator = p, inplace, generator
-
     def forward(self, x: Tensor) -> Tensor:
         return F.dropout(x, self.p, self.training, self.inplace, generator=self.generator)
 
-    def extra_repr(self) -> str:
-        return f"p={self.p}, inplace={self.inplace}"
+
+class Dropout1d(_Dropout):
+    """In training, zeros for whole channels with probability p, the rest divided by 1 - p: (n c l) or (c l)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.dropout1d(x, self.p, self.training, self.inplace, generator=self.generator)
+
+
+class Dropout2d(_Dropout):
+    """In training, zeros for whole channels with probability p, the rest divided by 1 - p: (n c h w)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.dropout2d(x, self.p, self.training, self.inplace, generator=self.generator)
+
+
+class AlphaDropout(_Dropout):
+    """In training, selu's limit with probability p, all scaled and shifted so that mean 0 and variance 1 stay."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.alpha_dropout(x, self.p, self.training, self.inplace, generator=self.generator)
 
 
 class Flatten(Layer):

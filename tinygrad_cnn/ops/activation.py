@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 
 from ..graph import Tensor
+from ..kernels import activations as kernels
 from ..kernels.reduce import widened
 from ..primitive import op
 from ..shapes import ShapeError, normalize_axes
 from .elementwise import abs, array_of, clip, exp, logistic, mask, select, sigmoid, tanh
 from .index import getitem
 from .layout import concatenate, reshape
-from .normal import normal_cdf, normal_density, share_below
+from .normal import normal_density
 
 __all__ = [
     "celu",
@@ -152,12 +153,29 @@ def hardswish(x: Any, /) -> Any:
 
     Source: Howard et al., Searching for MobileNetV3 (2019), sec. 5.2.
     """
-    return np.maximum(x, -3.0) * (np.clip(x + 3.0, 0.0, 6.0) / 6.0)
+    return kernels.hardswish(widened(x)).astype(x.dtype, copy=False)
 
 
-hardswish.vjp(x=lambda g, x: select(g, mask(g * (x / 3.0 + 0.5), ~(array_of(x) <= -3.0)), condition=array_of(x) >= 3.0))
+@op
+def hardswish_gradient(g: Any, x: Any, /) -> Any:
+    """g where x >= 3, 0 where x <= -3 whatever g holds, else g * (x / 3 + 1 / 2)."""
+    return kernels.hardswish_gradient(widened(g), widened(x)).astype(x.dtype, copy=False)
+
+
+hardswish.vjp(x=lambda g, x: hardswish_gradient(g, x))
 hardswish.formula(x="∂out · (1[x ≥ 3] + (x / 3 + 0.5) · 1[−3 < x < 3])")
 hardswish.flops(lambda out_shape: 5 * prod(out_shape))
+hardswish_gradient.vjp(
+    g=lambda v, x: hardswish_gradient(v, x), x=lambda v, g, x: mask(v * g / 3.0, _between(x, -3.0, 3.0))
+)
+hardswish_gradient.formula(g="∂out · (1[x ≥ 3] + (x / 3 + 0.5) · 1[−3 < x < 3])", x="∂out · g / 3 · 1[−3 < x < 3]")
+hardswish_gradient.flops(lambda out_shape: 5 * prod(out_shape))
+
+
+@hardswish_gradient.sample
+def _(draw: Any) -> Any:
+    shape = draw.shape()
+    return (draw.array(*shape), draw.array(*shape) * 3.1), {}
 
 
 @hardsigmoid.sample
@@ -271,19 +289,30 @@ def silu(x: Any, /) -> Any:
 
     Source: Elfwing, Uchibe & Doya, Sigmoid-weighted linear units (2018), eq. 2.
     """
-    y = widened(x)
-    return (np.maximum(y, -800.0) * logistic(y)).astype(x.dtype, copy=False)
+    return kernels.silu(widened(x)).astype(x.dtype, copy=False)
 
 
-def _silu_gradient(g: Any, x: Any) -> Any:
+@op
+def silu_gradient(g: Any, x: Any, /) -> Any:
+    """g * (s + x s (1 - s)) with s = sigmoid(x)."""
+    return kernels.silu_gradient(widened(g), widened(x)).astype(x.dtype, copy=False)
+
+
+def _silu_second_gradient(v: Any, g: Any, x: Any) -> Any:
     x = _bounded(x, 800.0)
     s = sigmoid(x)
-    return g * (s + x * s * (1.0 - s))
+    return v * g * (s * (1.0 - s) * (x * (1.0 - s * 2.0) + 2.0))
 
 
-silu.vjp(x=_silu_gradient)
+silu.vjp(x=lambda g, x: silu_gradient(g, x))
 silu.formula(x="∂out · (sigmoid x + out · sigmoid(−x))")
 silu.flops(lambda out_shape: 5 * prod(out_shape))
+silu_gradient.vjp(g=lambda v, x: silu_gradient(v, x), x=_silu_second_gradient)
+silu_gradient.formula(
+    g="∂out · (sigmoid x + x·sigmoid x·sigmoid(−x))",
+    x="∂out · g · sigmoid x · sigmoid(−x) · (2 + x·(1 − 2·sigmoid x))",
+)
+silu_gradient.flops(lambda out_shape: 9 * prod(out_shape))
 
 
 @op(floating=True)
@@ -387,18 +416,34 @@ softsign.flops(lambda out_shape: 3 * prod(out_shape))
 @op(floating=True)
 def gelu_erf(x: Any, /) -> Any:
     """x * normal_cdf(x); see gelu."""
-    y = widened(x)
-    return (np.maximum(y, -40.0) * share_below(y)).astype(x.dtype, copy=False)
+    return kernels.gelu(widened(x)).astype(x.dtype, copy=False)
 
 
-def _gelu_gradient(g: Any, x: Any) -> Any:
+@op
+def gelu_gradient(g: Any, x: Any, /) -> Any:
+    """g * (normal_cdf(x) + x * normal_density(x)); see gelu."""
+    return kernels.gelu_gradient(widened(g), widened(x)).astype(x.dtype, copy=False)
+
+
+def _gelu_second_gradient(v: Any, g: Any, x: Any) -> Any:
     x = _bounded(x, 40.0)
-    return g * (normal_cdf(x) + x * normal_density(x))
+    return v * g * (normal_density(x) * (2.0 - x * x))
 
 
-gelu_erf.vjp(x=_gelu_gradient)
+gelu_erf.vjp(x=lambda g, x: gelu_gradient(g, x))
 gelu_erf.formula(x="∂out · (cdf x + x · pdf x)")
 gelu_erf.flops(lambda out_shape: 5 * prod(out_shape))
+gelu_gradient.vjp(g=lambda v, x: gelu_gradient(v, x), x=_gelu_second_gradient)
+gelu_gradient.formula(g="∂out · (cdf x + x · pdf x)", x="∂out · g · pdf x · (2 − x²)")
+gelu_gradient.flops(lambda out_shape: 11 * prod(out_shape))
+
+
+@gelu_gradient.sample
+@silu_gradient.sample
+def _(draw: Any) -> Any:
+    shape = draw.shape()
+    return (draw.array(*shape), draw.array(*shape)), {}
+
 
 _LINEAR, _CUBIC = sqrt(8.0 / pi), 0.044715 * sqrt(8.0 / pi)
 

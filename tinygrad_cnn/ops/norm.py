@@ -296,56 +296,71 @@ def batch_norm(
     Raises ValueError in training for a single value per channel and for eps <= 0, and without running statistics
     outside training. If it raises, the running statistics are as before.
     """
-    if (running_mean is None) != (running_var is None):
-        raise ValueError("batch_norm: one of running_mean and running_var is None; give both or neither")
-    x = array_of(input)
-    if not isinstance(x, np.ndarray):
-        raise TypeError(f"batch_norm: the input is a {type(x).__name__}; a Tensor or ndarray is needed")
-    running = {
-        "running_mean": _running(running_mean, "running_mean"),
-        "running_var": _running(running_var, "running_var"),
-    }
+    running = running_statistics("batch_norm", input, running_mean, running_var)
     if not training:
         if running_mean is None:
             raise ValueError("batch_norm: running_mean and running_var are None; outside training they are needed")
         return batch_norm_eval(input, weight, bias, mean=running["running_mean"], var=running["running_var"], eps=eps)
     if not eps > 0:
         raise ValueError(f"batch_norm: eps is {eps}; in training it must be positive")
-    if isinstance(momentum, bool) or not isinstance(momentum, (int, float, np.floating)):
-        raise TypeError(
-            f"batch_norm: momentum is {momentum!r}; a number is needed (the layer computes cumulative averages)"
-        )
-    _check(x, running)
-    n = _count(x.shape)
-    if n == 1 and x.size:
+    shape = array_of(input).shape
+    check_movable("batch_norm", running, momentum)
+    _check(array_of(input), running)
+    n = _count(shape)
+    if n == 1 and prod(shape):
         raise ValueError(
-            f"batch_norm: the input {tuple(x.shape)} has 1 value per channel, training needs at least 2; "
+            f"batch_norm: the input {tuple(shape)} has 1 value per channel, training needs at least 2; "
             "use a larger batch, or eval()"
         )
-    for name, array in running.items():
-        if array is not None and not array.flags.writeable:
-            raise ValueError(f"batch_norm: {name} is read-only, but training updates it in place; pass a copy")
     out: Tensor
     out, (average, variance) = batch_norm_train.with_residual(input, weight, bias, eps=eps)
-    if x.size and running_mean is not None:
+    if prod(shape) and running_mean is not None:
         with np.errstate(all="ignore"):
             unbiased = variance * variance.dtype.type(n / (n - 1))
-            moved = [
-                (1.0 - momentum) * old + momentum * new.astype(old.dtype, copy=False)
-                for old, new in zip(running.values(), (average, unbiased), strict=True)
-            ]
-        for old, new in zip(running.values(), moved, strict=True):
-            old[...] = new
-            memory.mark_changed(old, "batch_norm's running statistics")
+        move("batch_norm", running, (average, unbiased), momentum)
     return out
 
 
-def _running(values: Any, name: str) -> Any:
+def running_statistics(op: str, input: Any, running_mean: Any, running_var: Any) -> dict[str, Any]:
+    """The arrays of the running mean and variance, None for both or neither, of an input that is an array."""
+    if (running_mean is None) != (running_var is None):
+        raise ValueError(f"{op}: one of running_mean and running_var is None; give both or neither")
+    x = array_of(input)
+    if not isinstance(x, np.ndarray):
+        raise TypeError(f"{op}: the input is a {type(x).__name__}; a Tensor or ndarray is needed")
+    return {
+        "running_mean": _running(op, running_mean, "running_mean"),
+        "running_var": _running(op, running_var, "running_var"),
+    }
+
+
+def check_movable(op: str, running: dict[str, Any], momentum: Any) -> None:
+    """Raise unless the running statistics can be written to and the momentum is a number."""
+    if isinstance(momentum, bool) or not isinstance(momentum, (int, float, np.floating)):
+        raise TypeError(f"{op}: momentum is {momentum!r}; a number is needed (the layer computes cumulative averages)")
+    for name, array in running.items():
+        if array is not None and not array.flags.writeable:
+            raise ValueError(f"{op}: {name} is read-only, but training updates it in place; pass a copy")
+
+
+def move(op: str, running: dict[str, Any], found: tuple[Any, Any], momentum: float) -> None:
+    """running = (1 - momentum) running + momentum found, in place."""
+    with np.errstate(all="ignore"):
+        moved = [
+            (1.0 - momentum) * old + momentum * new.astype(old.dtype, copy=False)
+            for old, new in zip(running.values(), found, strict=True)
+        ]
+    for old, new in zip(running.values(), moved, strict=True):
+        old[...] = new
+        memory.mark_changed(old, f"{op}'s running statistics")
+
+
+def _running(op: str, values: Any, name: str) -> Any:
     """The array of running statistics, which is written to."""
     if isinstance(values, Tensor) and values.requires_grad:
-        raise RuntimeError(f"batch_norm: {name} requires grad, but it is updated in place; pass {name}.detach()")
+        raise RuntimeError(f"{op}: {name} requires grad, but it is updated in place; pass {name}.detach()")
     array = array_of(values)
     if array is not None and (not isinstance(array, np.ndarray) or array.dtype.kind != "f"):
         kind = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
-        raise TypeError(f"batch_norm: {name} is {kind}; a float Tensor or ndarray is needed")
+        raise TypeError(f"{op}: {name} is {kind}; a float Tensor or ndarray is needed")
     return array

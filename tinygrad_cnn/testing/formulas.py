@@ -522,7 +522,7 @@ def _moments(scene: Scene) -> tuple[Any, Any]:
     if params.get("var") is not None:
         mean, var = scene.value("mean_c"), scene.value("var_c")
     else:
-        mean = scene.reduce("mean", "", x)
+        mean = scene.reduce("mean", "", x) if params.get("centred", True) else 0.0
         var = scene.reduce("mean", "", (x - mean) ** 2)
     return mean, np.sqrt(var + params["eps"])
 
