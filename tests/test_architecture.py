@@ -61,6 +61,7 @@ LAZY = {
 }
 
 OPTIONAL = {
+    "PIL",  # Pillow
     "graphviz",  # required, but slow to import and used by pictures alone
     "hypothesis",
     "llvmlite",  # comes with numba

@@ -548,9 +548,9 @@ BYTES = np.zeros((1, 6, 6), np.uint8)
         (lambda: Cutout(-1), ValueError, "Cutout: size=-1; it needs 0 or more"),
         (lambda: RandomRotation(-5), ValueError, "RandomRotation: degrees=-5; one number is for both sides of 0: 0 or"),
         (lambda: RandomRotation(5, "cubic"), ValueError, "RandomRotation: interpolation='cubic'; it is 'bilinear' or"),
-        (lambda: RandomRotation(5, fill=-1)(BYTES), ValueError, "RandomRotation: fill=-1 for images of dtype uint8; it"),
+        (lambda: RandomRotation(5, fill=-1)(BYTES), ValueError, "RandomRotation: fill=-1 for images of dtype uint8"),
         (lambda: Resize(0), ValueError, "Resize: size=0; it needs 1 or more"),
-        (lambda: Resize(4, "lanczos"), ValueError, "Resize: interpolation='lanczos'; it can be 'bilinear'"),
+        (lambda: Resize(4, "lanczos"), ValueError, "Resize: interpolation='lanczos'; it can be"),
     ],
 )  # fmt: skip
 def test_a_wrong_argument_is_named(call, error, message):
