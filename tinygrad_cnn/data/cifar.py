@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import tarfile
 import zlib
 from pathlib import Path
 from typing import Any, ClassVar
@@ -145,6 +144,8 @@ class CIFAR10(ImageArrays):
 
     def _download(self) -> None:
         """Fetch the archive and unpack the files that are read, all of them or none."""
+        import tarfile  # 4 ms of the package's import, with what it needs
+
         archive = self.root / self.filename
         fetch(type(self).__name__, self.mirrors, archive, self.tgz_md5)
         unpacked = self.root / f".{self.base_folder}.{os.getpid()}.part"

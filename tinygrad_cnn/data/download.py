@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import urllib.parse
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -33,7 +32,7 @@ def fetch(name: str, mirrors: Sequence[str], target: Path, md5: str) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
     for mirror in mirrors:
-        url = urllib.parse.urljoin(mirror, target.name)
+        url = f"{mirror}{target.name}"
         try:
             pooch.HTTPDownloader(timeout=30)(url, str(part), None)
             found = md5_of(part)

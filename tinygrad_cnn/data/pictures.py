@@ -68,20 +68,14 @@ def _npy(path: Path) -> Bytes:
         if isinstance(error, FileNotFoundError):
             raise
         raise DatasetError(f"read_image: {path}: {error}; it needs an array as numpy.save writes it") from error
-    if isinstance(array, np.ndarray) and array.ndim == 2:
-        array = array[None]
-    elif isinstance(array, np.ndarray) and array.ndim == 3 and array.shape[0] not in (1, 3, 4):
-        array = np.moveaxis(array, -1, 0)
-    if (
-        not isinstance(array, np.ndarray)
-        or array.dtype != np.uint8
-        or array.ndim != 3
-        or len(array) not in (1, 3, 4)
-        or 0 in array.shape
-    ):
-        found = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
-        raise DatasetError(f"read_image: {path} holds {found}; it needs uint8 (h, w), (h, w, c) or (c, h, w)")
-    return np.ascontiguousarray(array)
+    found = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
+    if isinstance(array, np.ndarray) and array.dtype == np.uint8 and array.ndim in (2, 3) and array.size:
+        picture: Bytes = array[None] if array.ndim == 2 else array
+        if len(picture) not in (1, 3, 4):
+            picture = np.moveaxis(picture, -1, 0)
+        if len(picture) in (1, 3, 4):
+            return np.ascontiguousarray(picture)
+    raise DatasetError(f"read_image: {path} holds {found}; it needs uint8 (h, w), (h, w, c) or (c, h, w)")
 
 
 def _netpbm(path: Path) -> Bytes:
