@@ -90,6 +90,12 @@ def test_an_idx_file_is_read_as_it_was_written(tmp_path, array, compressed):
     assert found.flags.writeable
 
 
+def test_a_long_file_is_read_piece_by_piece(tmp_path, monkeypatch):
+    monkeypatch.setattr("tinygrad_cnn.data.idx.PIECE", 5)
+    (tmp_path / "a").write_bytes(idx(SMALL))
+    assert np.array_equal(read_idx(tmp_path / "a"), SMALL)
+
+
 SMALL = np.arange(2 * 3 * 4, dtype=np.uint8).reshape(2, 3, 4)
 
 

@@ -95,7 +95,14 @@ def test_a_random_split_gives_each_item_to_one_part(counts, seed):
 
 @pytest.mark.parametrize(
     ("n", "fractions", "counts"),
-    [(10, [0.3, 0.3, 0.4], [3, 3, 4]), (11, [0.5, 0.5], [6, 5]), (7, [1], [7]), (5, [0.1, 0.9], [1, 4]), (1, [1], [1])],
+    [
+        (12, [0.3, 0.3, 0.4], [4, 4, 4]),
+        (10, [0.3, 0.3, 0.4], [3, 3, 4]),
+        (11, [0.5, 0.5], [6, 5]),
+        (7, [1], [7]),
+        (5, [0.1, 0.9], [1, 4]),
+        (1, [1], [1]),
+    ],
 )
 def test_fractions_are_rounded_down_and_the_rest_is_dealt_out(n, fractions, counts):
     assert [len(part) for part in random_split(range(n), fractions, seed=0)] == counts
