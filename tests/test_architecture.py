@@ -63,6 +63,7 @@ LAZY = {
 }
 
 OPTIONAL = {
+    "PIL",  # Pillow
     "graphviz",  # required, but slow to import and used by pictures alone
     "hypothesis",
     "llvmlite",  # comes with numba

@@ -110,6 +110,7 @@ def test_warnings_are_errors():
 
 
 OPTIONAL = [
+    "PIL",
     "graphviz",
     "hypothesis",
     "matplotlib",

@@ -4,10 +4,14 @@ A generator per thread, not one behind a lock: with a lock the order in which th
 draws which numbers, and no thread could repeat its run. A thread that calls `manual_seed` gets that
 seed's own stream, whatever other threads do. A thread that does not gets the next independent stream of the
 seed set last, in the order of first use.
+
+Inside `drawing_from` a thread has another generator for a while: a DataLoader gives each item its own, so that what is
+drawn for an item depends neither on the thread that makes it nor on the items before.
 """
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import count
 from typing import Self
 
@@ -35,6 +39,7 @@ class Generator(np.random.Generator):
 
 class _Streams(threading.local):
     generator: np.random.Generator | None = None
+    source: Callable[[], np.random.Generator] | None = None  # makes the generator when it is first asked for
 
 
 _streams = _Streams()
@@ -65,7 +70,21 @@ def _seed(name: str, seed: int) -> int:
 def default_generator() -> np.random.Generator:
     """The generator of this thread, which is used where none is given."""
     if _streams.generator is None:
+        if _streams.source is not None:
+            _streams.generator = _streams.source()
+            return _streams.generator
         seed, streams = _root
         # next() of a count is one step that no other thread can enter: two threads never get one stream.
         _streams.generator = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(next(streams),)))
     return _streams.generator
+
+
+@contextmanager
+def drawing_from(source: Callable[[], np.random.Generator]) -> Iterator[None]:
+    """Give this thread the generator that `source()` makes, at its first use, until the block ends."""
+    outside = _streams.generator, _streams.source
+    _streams.generator, _streams.source = None, source
+    try:
+        yield
+    finally:
+        _streams.generator, _streams.source = outside

@@ -3,6 +3,10 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from .vision import Change, ImageArrays
+
+__all__ = ["Digits", "digits"]
+
 DARKEST = 16  # each pixel counts the black ones of a 4 x 4 block
 
 
@@ -28,3 +32,19 @@ def digits(split: str | None = None) -> tuple[NDArray[np.float32], NDArray[np.in
     rows = {"train": slice(None, half), "test": slice(half, None), None: slice(None)}[split]
     # (n 8 8) -> (n 1 8 8); sixteenths are exact in float32
     return pixels[rows, None].astype(np.float32) / np.float32(DARKEST), labels[rows].astype(np.int64)
+
+
+class Digits(ImageArrays):
+    """`digits` as a dataset: pairs (image, label), (1 8 8) float32 in [0, 1] and 0 to 9.
+
+    train: the first half, or the other one
+    """
+
+    classes = tuple("0123456789")
+
+    def __init__(
+        self, train: bool = True, transform: Change | None = None, target_transform: Change | None = None
+    ) -> None:
+        super().__init__(transform, target_transform)
+        self.train = bool(train)
+        self.images, self.targets = digits("train" if train else "test")

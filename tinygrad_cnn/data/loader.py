@@ -1,64 +1,27 @@
-"""Datasets and the batches drawn from them, under PyTorch's names."""
+"""Batches drawn from a dataset, in this thread or in threads that work ahead."""
 
+from __future__ import annotations
+
+import copy
+import functools
 import operator
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..graph import Tensor, from_numpy
-from ..random import default_generator
+from ..graph import from_numpy
+from ..random import default_generator, drawing_from
+from .collate import default_collate
+from .dataset import Dataset, Subset, TensorDataset, sized
+from .prefetch import ahead
+from .samplers import BatchSampler
 
-Array = NDArray[Any]
+__all__ = ["DataLoader"]
 
-
-@runtime_checkable
-class Dataset(Protocol):
-    """Anything with a length and items 0 to length - 1: a list, an array, a TensorDataset, your own class."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int, /) -> Any: ...
-
-
-class TensorDataset:
-    """Arrays or Tensors that share their first axis; item i is the tuple of their i-th entries, as Tensors.
-
-    Arrays are shared, not copied: a later change to one is a change to the dataset.
-    """
-
-    def __init__(self, *arrays: Array | Tensor | Sequence[Any]) -> None:
-        if not arrays:
-            raise ValueError("TensorDataset: no arrays; it needs at least one, as in TensorDataset(images, labels)")
-        self.arrays = tuple(map(_array, arrays))
-        shapes = ", ".join(str(array.shape) for array in self.arrays)
-        if any(array.ndim == 0 for array in self.arrays):
-            raise ValueError(f"TensorDataset: arrays of shapes {shapes}; each needs a first axis that counts the items")
-        if len({len(array) for array in self.arrays}) > 1:
-            raise ValueError(
-                f"TensorDataset: arrays of shapes {shapes}; their first axes must be equal; "
-                "cut them to the same number of items"
-            )
-
-    def __len__(self) -> int:
-        return len(self.arrays[0])
-
-    def __getitem__(self, index: Any) -> tuple[Tensor, ...]:
-        """The entries at an integer, a slice or an array of integers, copied."""
-        return tuple(Tensor(array[index]) for array in self.arrays)
-
-    def __repr__(self) -> str:
-        return f"TensorDataset({', '.join(f'{array.dtype} {array.shape}' for array in self.arrays)})"
-
-
-def _array(data: Any) -> Array:
-    if isinstance(data, Tensor):
-        return data.numpy()
-    array = data if isinstance(data, np.ndarray) else Tensor(data).numpy()
-    if array.dtype.kind not in "biuf":
-        raise TypeError(f"TensorDataset: an array of dtype {array.dtype}; it needs bool, integer or float numbers")
-    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+ITEM, BATCH = 0, 1  # the first key of the random numbers of an item, and of a batch as a whole
 
 
 class DataLoader:
@@ -68,29 +31,50 @@ class DataLoader:
     every process; `loader.epoch` is the number of the next pass, and setting it resumes a run. With `generator`, the
     orders come from that NumPy generator; with neither, from the package's default one, so that they repeat after
     `manual_seed`. NumPy's global state is never used.
+    `sampler` gives the indices of a pass instead, `batch_sampler` a list of them for each batch.
     `collate_fn` makes the batch out of a list of items; by default see `default_collate`.
+
+    `num_workers` threads make batches ahead of their use, `prefetch_factor` (2) for each; items that read files, or
+    that NumPy computes, gain by it, items in pure Python do not. Order and contents are the same for any number of
+    workers, random numbers too: while an item is made, `default_generator()` is one that depends on the item's index
+    and the pass alone, besides the seed (or the state of the generator at the start of the pass). A dataset must bear
+    being asked by several threads. An error of an item is raised where its batch would have come, with the index of
+    the item as a note. The threads end with the pass, or when its iterator is closed or dropped.
+    `worker_init_fn(k)` is called once in thread k before its first batch. `pin_memory` and `persistent_workers` are
+    accepted for PyTorch's sake and mean nothing here.
     """
 
     def __init__(
         self,
-        dataset: Dataset,
+        dataset: Dataset[Any],
         batch_size: int = 1,
         shuffle: bool = False,
+        sampler: Iterable[int] | None = None,
+        batch_sampler: Iterable[Iterable[int]] | None = None,
+        num_workers: int = 0,
         *,
-        drop_last: bool = False,
-        seed: int | None = None,
-        generator: np.random.Generator | None = None,
         collate_fn: Callable[[list[Any]], Any] | None = None,
+        pin_memory: bool = False,
+        drop_last: bool = False,
+        worker_init_fn: Callable[[int], Any] | None = None,
+        generator: np.random.Generator | None = None,
+        prefetch_factor: int | None = None,
+        persistent_workers: bool = False,
+        seed: int | None = None,
     ) -> None:
-        if not isinstance(dataset, Dataset):
-            raise TypeError(
-                f"DataLoader: dataset is of type {type(dataset).__name__}; it needs len(dataset) and dataset[i]; "
-                "give a TensorDataset, an array or a list"
-            )
-        self.dataset = dataset
+        self.dataset = sized("DataLoader", dataset)
         self.batch_size = _whole_number("batch_size", batch_size, least=1)
         self.shuffle = _truth("shuffle", shuffle)
         self.drop_last = _truth("drop_last", drop_last)
+        self.num_workers = _whole_number("num_workers", num_workers, least=0)
+        if prefetch_factor is not None and self.num_workers == 0:
+            raise ValueError(
+                f"DataLoader: prefetch_factor={prefetch_factor} with num_workers=0; only workers make batches ahead; "
+                "give num_workers=1 or more, or leave it out"
+            )
+        self.prefetch_factor = 2 if prefetch_factor is None else _whole_number("prefetch_factor", prefetch_factor, 1)
+        self.pin_memory = _truth("pin_memory", pin_memory)
+        self.persistent_workers = _truth("persistent_workers", persistent_workers)
         if seed is not None and generator is not None:
             raise ValueError("DataLoader: both seed and generator; either one decides the order; leave one out")
         if generator is not None and not isinstance(generator, np.random.Generator):
@@ -103,10 +87,22 @@ class DataLoader:
         if collate_fn is not None and not callable(collate_fn):
             raise TypeError(f"DataLoader: collate_fn={collate_fn!r}; it needs a function of a list of items")
         self.collate_fn = collate_fn
+        if worker_init_fn is not None and not callable(worker_init_fn):
+            raise TypeError(f"DataLoader: worker_init_fn={worker_init_fn!r}; it needs a function of a worker's number")
+        self.worker_init_fn = worker_init_fn
+        self.sampler = _indices("sampler", sampler)
+        self.batch_sampler = _indices("batch_sampler", batch_sampler)
+        if sampler is not None and shuffle:
+            raise ValueError("DataLoader: both sampler and shuffle=True; either one decides the order; leave one out")
+        if batch_sampler is not None and (sampler is not None or shuffle or drop_last or self.batch_size != 1):
+            raise ValueError(
+                "DataLoader: batch_sampler beside batch_size, shuffle, sampler or drop_last; "
+                "it decides all of them; leave the others out"
+            )
         self.epoch = 0
         if len(dataset) == 0:
             raise ValueError("DataLoader: the dataset is empty; it needs at least one item")
-        if len(self) == 0:
+        if sampler is None and batch_sampler is None and len(self) == 0:
             raise ValueError(
                 f"DataLoader: {len(dataset)} items make no batch of {self.batch_size} with drop_last=True; "
                 f"use batch_size <= {len(dataset)} or drop_last=False"
@@ -114,14 +110,32 @@ class DataLoader:
 
     def __len__(self) -> int:
         """The number of batches in one pass."""
-        n = len(self.dataset)
+        if self.batch_sampler is not None:
+            return _length("batch_sampler", self.batch_sampler)
+        n = len(self.dataset) if self.sampler is None else _length("sampler", self.sampler)
         return n // self.batch_size if self.drop_last else -(-n // self.batch_size)
 
     def __iter__(self) -> Iterator[Any]:
-        order = self._order()
+        randomness = self._randomness()
+        batches = self._rows()
         self.epoch += 1
+        # An index that a sampler gives k times in one pass is made of other random numbers each time.
+        seen: Counter[int] | None = None if self.sampler is self.batch_sampler is None else Counter()
+        tasks = (self._task(randomness, number, rows, seen) for number, rows in enumerate(batches))
+        if self.num_workers == 0:
+            return (task(_always) for task in tasks)
+        return ahead(tasks, self.num_workers, self.num_workers * self.prefetch_factor, self.worker_init_fn)
+
+    def _rows(self) -> Iterator[NDArray[np.int64]]:
+        """The indices of each batch of the pass that begins."""
+        if self.batch_sampler is not None:
+            return (_whole_numbers("batch_sampler", rows, len(self.dataset)) for rows in self.batch_sampler)
+        if self.sampler is not None:
+            chosen = BatchSampler(self.sampler, self.batch_size, self.drop_last)
+            return (_whole_numbers("sampler", rows, len(self.dataset)) for rows in chosen)
+        order = self._order()
         starts = range(0, len(self) * self.batch_size, self.batch_size)
-        return (self._batch(order[start : start + self.batch_size]) for start in starts)
+        return (order[start : start + self.batch_size] for start in starts)
 
     def _order(self) -> NDArray[np.int64]:
         n = len(self.dataset)
@@ -132,14 +146,55 @@ class DataLoader:
             return np.random.default_rng(entropy).permutation(n)
         return (self.generator or default_generator()).permutation(n)
 
-    def _batch(self, rows: NDArray[np.int64]) -> Any:
-        if self.collate_fn is not None:
-            return self.collate_fn([self.dataset[row] for row in rows.tolist()])
-        if (
-            type(self.dataset) is TensorDataset
-        ):  # one gather per array: 44 times faster than item by item at batches of 64
-            return tuple(from_numpy(array[rows]) for array in self.dataset.arrays)
-        return default_collate([self.dataset[row] for row in rows.tolist()])
+    def _randomness(self) -> Callable[..., np.random.Generator]:
+        """A function from keys to the generators of the pass that begins; no generator is advanced by it."""
+        epoch, seed = self.epoch, self.seed
+        parent = (self.generator or default_generator()).bit_generator
+        kind, state = type(parent), copy.deepcopy(parent.state)
+
+        @functools.cache
+        def entropy() -> int | list[int]:
+            if seed is not None:
+                return seed
+            copied = kind()
+            copied.state = state
+            return [int(x) for x in np.random.Generator(copied).integers(0, 2**32, 8)]
+
+        def generator(*key: int) -> np.random.Generator:
+            return np.random.default_rng(np.random.SeedSequence(entropy(), spawn_key=(epoch, *key)))
+
+        return generator
+
+    def _task(
+        self,
+        randomness: Callable[..., np.random.Generator],
+        number: int,
+        rows: NDArray[np.int64],
+        seen: Counter[int] | None,
+    ) -> Callable[[Callable[[], bool]], Any]:
+        """A function that makes batch `number`, and asks before each item whether it is still wanted."""
+        keys = [(row,) for row in rows.tolist()] if seen is None else [_again(row, seen) for row in rows.tolist()]
+
+        def make(wanted: Callable[[], bool]) -> Any:
+            with drawing_from(lambda: randomness(BATCH, number)):
+                if self.collate_fn is None and (gathered := _gather(self.dataset, rows)) is not None:
+                    return gathered
+                items = []
+                for row, key in zip(rows.tolist(), keys, strict=True):
+                    if not wanted():
+                        return None
+                    items.append(self._item(row, functools.partial(randomness, ITEM, *key)))
+                return (self.collate_fn or default_collate)(items)
+
+        return make
+
+    def _item(self, row: int, source: Callable[[], np.random.Generator]) -> Any:
+        try:
+            with drawing_from(source):
+                return self.dataset[row]
+        except Exception as error:
+            error.add_note(f"DataLoader: raised by item {row} of a {type(self.dataset).__name__}")
+            raise
 
     def __repr__(self) -> str:
         return (
@@ -148,54 +203,53 @@ class DataLoader:
         )
 
 
-def default_collate(items: list[Any]) -> Any:
-    """Stack a list of items into a batch: numbers, arrays and Tensors become one Tensor with a new first axis.
+def _gather(dataset: Dataset[Any], rows: NDArray[np.int64]) -> tuple[Any, ...] | None:
+    """A batch of a TensorDataset, or of a part of one, by one gather per array; None for another dataset.
 
-    Tuples and lists of these become a tuple of batches, mappings a dict of batches; strings stay a list.
-    Floats become float32, as in Tensor(data); arrays keep their dtype.
+    44 times faster than item by item at batches of 64.
     """
-    if not items:
-        raise ValueError("default_collate: no items; a batch needs at least one")
-    first = items[0]
-    if isinstance(first, (str, bytes)):
-        return items
-    if isinstance(first, Mapping):
-        if any(item.keys() != first.keys() for item in items):
-            keys = sorted({str(list(item)) for item in items})
-            raise ValueError(f"default_collate: items with the keys {' and '.join(keys)}; all need the same keys")
-        return {key: default_collate([item[key] for item in items]) for key in first}
-    if isinstance(first, (tuple, list)):
-        if any(len(item) != len(first) for item in items):
-            lengths = sorted({len(item) for item in items})
-            raise ValueError(f"default_collate: items of {lengths} parts; all need the same number of parts")
-        return tuple(default_collate(list(part)) for part in zip(*items, strict=True))
-    if isinstance(first, (np.ndarray, Tensor)):
-        return _stack(items)
-    if isinstance(first, (bool, int, float, np.generic)):
-        return Tensor(items)
-    raise TypeError(
-        f"default_collate: items of type {type(first).__name__}; it stacks numbers, arrays, Tensors, and tuples or "
-        "dicts of them; give collate_fn=, a function of a list of items"
-    )
+    whole: Any = dataset
+    while type(whole) is Subset:
+        whole, rows = whole.dataset, whole.indices[rows]
+    return tuple(from_numpy(array[rows]) for array in whole.arrays) if type(whole) is TensorDataset else None
 
 
-def _stack(items: list[Any]) -> Tensor:
-    if any(isinstance(item, Tensor) and item.requires_grad for item in items):
-        raise RuntimeError(
-            "default_collate: an item requires a gradient, which the batch would lose; "
-            "detach() it in the dataset, or give a collate_fn that stacks Tensors"
+def _again(row: int, seen: Counter[int]) -> tuple[int, ...]:
+    """The key of the next time that the pass comes by this row: (row), (row 1), (row 2), ..."""
+    before = seen[row]
+    seen[row] += 1
+    return (row, before) if before else (row,)
+
+
+def _always() -> bool:
+    return True
+
+
+def _indices(name: str, given: Any) -> Any:
+    if given is not None and not hasattr(given, "__iter__"):
+        raise TypeError(f"DataLoader: {name} is of type {type(given).__name__}; it needs indices that can be iterated")
+    return given
+
+
+def _length(name: str, given: Any) -> int:
+    if not hasattr(given, "__len__"):
+        raise TypeError(
+            f"DataLoader: the {name} of type {type(given).__name__} has no length, so the number of batches is unknown"
         )
-    arrays = [item.numpy() if isinstance(item, Tensor) else np.asarray(item) for item in items]
-    shapes = sorted({array.shape for array in arrays})
-    if len(shapes) > 1:
-        raise ValueError(
-            f"default_collate: arrays of shapes {', '.join(map(str, shapes))}; a batch needs one shape; "
-            "crop or pad them in the dataset, or give collate_fn="
-        )
-    return from_numpy(np.stack(arrays))
+    return len(given)
 
 
-def _whole_number(name: str, value: Any, *, least: int) -> int:
+def _whole_numbers(name: str, rows: Iterable[Any], n: int) -> NDArray[np.int64]:
+    given = list(rows)
+    for row in given:
+        if isinstance(row, (bool, np.bool_)) or not hasattr(row, "__index__"):
+            raise TypeError(f"DataLoader: the {name} gave {row!r}; it must give whole numbers, indices of the dataset")
+        if not -n <= operator.index(row) < n:
+            raise IndexError(f"DataLoader: the {name} gave {row}; the dataset has {n} items, 0 to {n - 1}")
+    return np.array([operator.index(row) for row in given], np.int64)
+
+
+def _whole_number(name: str, value: Any, least: int) -> int:
     if isinstance(value, (bool, np.bool_)) or not hasattr(value, "__index__"):
         raise TypeError(f"DataLoader: {name}={value!r}; it needs a whole number, {least} or more")
     number = operator.index(value)

@@ -1,10 +1,16 @@
-"""Random changes to images that leave their labels true."""
+"""Shifts by whole pixels."""
 
 import operator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from .arguments import whole
+from .base import RandomTransform
+from .crops import windows
+
+__all__ = ["RandomShift", "random_shift"]
 
 
 def random_shift(images: NDArray[Any], pixels: int, generator: np.random.Generator) -> NDArray[Any]:
@@ -38,6 +44,16 @@ def random_shift(images: NDArray[Any], pixels: int, generator: np.random.Generat
     padded = np.zeros((n, c, h + 2 * reach, w + 2 * reach), images.dtype)
     padded[:, :, reach : reach + h, reach : reach + w] = images
     top, left = generator.integers(0, 2 * reach, size=(2, n), endpoint=True)
-    # (n c 2p+1 2p+1 h w) -> (n c h w): window (top, left) of each image
-    windows = np.lib.stride_tricks.sliding_window_view(padded, (h, w), axis=(2, 3))
-    return windows[np.arange(n), :, top, left]
+    return windows(padded, top, left, h, w)
+
+
+class RandomShift(RandomTransform):
+    """Each image moved by its own whole number of rows and columns, drawn from -pixels to pixels; outside is zero."""
+
+    def __init__(self, pixels: int, *, generator: np.random.Generator | None = None) -> None:
+        super().__init__(generator)
+        self.pixels = whole("RandomShift", "pixels", pixels)
+
+    def vary(self, images: NDArray[Any], generator: np.random.Generator) -> NDArray[Any]:
+        """The images moved."""
+        return random_shift(images, self.pixels, generator)
