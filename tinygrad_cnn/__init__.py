@@ -66,6 +66,7 @@ from .ops.arrange import (
     unflatten,
 )
 from .ops.conv import conv2d, conv2d_input_grad, conv2d_weight_grad, conv_transpose2d
+from .ops.conv1d import conv1d, conv_transpose1d
 from .ops.convert import clone, to
 from .ops.dropout import dropout
 from .ops.einsum import einsum, outer, tensordot
@@ -186,10 +187,12 @@ __all__ = [
     "clip",
     "clone",
     "concat",
+    "conv1d",
     "conv2d",
     "conv2d_input_grad",
     "conv2d_weight_grad",
     "conv_algorithm",
+    "conv_transpose1d",
     "conv_transpose2d",
     "cos",
     "cross_entropy",

@@ -21,7 +21,8 @@ from .activations import (
     Softsign,
 )
 from .containers import Identity, ModuleList, Sequential
-from .layers import BatchNorm2d, Conv2d, ConvTranspose2d, Linear
+from .convolution import Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d
+from .layers import BatchNorm2d, Linear
 from .losses import (
     BCELoss,
     BCEWithLogitsLoss,
@@ -44,7 +45,9 @@ __all__ = [
     "BCEWithLogitsLoss",
     "BatchNorm2d",
     "CELU",
+    "Conv1d",
     "Conv2d",
+    "ConvTranspose1d",
     "ConvTranspose2d",
     "CrossEntropyLoss",
     "Dropout",

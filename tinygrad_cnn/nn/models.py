@@ -15,7 +15,8 @@ from ..ops.layout import flatten, pad
 from . import functional as F
 from . import init
 from .containers import Sequential
-from .layers import BatchNorm2d, Conv2d, Linear
+from .convolution import Conv2d
+from .layers import BatchNorm2d, Linear
 from .module import Layer
 from .stateless import Dropout, MaxPool2d, ReLU
 
