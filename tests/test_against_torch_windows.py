@@ -96,3 +96,131 @@ LINE_FAULTS: dict[str, Any] = {
 @pytest.mark.parametrize("name", LINE_FAULTS)
 def test_H63_H64_both_refuse_lines_that_do_not_fit(name: str) -> None:
     fails(LINE_FAULTS[name], grid(0, 2, 3, 6), grid(1, 3, 3, 3))
+
+
+# Pools with indices and back
+
+
+@given(problem=problems.poolings(dilated=True))
+def test_H88_indices_of_maxima(problem: Any) -> None:
+    x, params = problem
+    agree(lambda m, x: m.F.max_pool2d(x, **params, return_indices=True)[0], x, order=1)
+    agree(lambda m, x: m.F.max_pool2d(x, **params, return_indices=True)[1], x, order=0)
+    line = x[..., 0]
+    agree(lambda m, x: m.F.max_pool1d(x, **rows(params), return_indices=True)[1], line, order=0)
+    order = tuple(rows(params)[name] for name in ("kernel_size", "stride", "padding", "dilation", "ceil_mode"))
+    agree(lambda m, x: m.F.max_pool1d(x, *order), line, order=1)
+
+
+@given(problem=problems.poolings(dilated=False))
+def test_means_of_lines(problem: Any) -> None:
+    x, params = problem
+    del params["divisor_override"]
+    agree(lambda m, x: m.F.avg_pool1d(x, **rows(params)), x[..., 0], order=1)
+    order = tuple(rows(params)[name] for name in ("kernel_size", "stride", "padding", "ceil_mode", "count_include_pad"))
+    agree(lambda m, x: m.F.avg_pool1d(x[0], *order), x[..., 0], order=1)
+
+
+@pytest.mark.parametrize("stride", [3, (3, 4)])
+def test_unpooling_of_windows_that_do_not_overlap(stride: Any) -> None:
+    x = grid(0, 2, 3, 9, 11)
+
+    def back(m: Any, x: Any, **params: Any) -> Any:
+        y, cells = m.F.max_pool2d(x, (3, 2), stride, 1, return_indices=True)
+        return m.F.max_unpool2d(y, cells, (3, 2), stride, 1, **params)
+
+    def line(m: Any, x: Any, **params: Any) -> Any:
+        y, cells = m.F.max_pool1d(x, 2, 3, return_indices=True)
+        return m.F.max_unpool1d(y, cells, 2, 3, **params)
+
+    agree(lambda m, x: back(m, x, output_size=(2, 3, 9, 11)), x)
+    agree(lambda m, x: back(m, x, output_size=[9, 11]), x, order=1)
+    agree(lambda m, x: back(m, x[0], output_size=(9, 11)), x, order=1)
+    agree(lambda m, x: line(m, x), x[0, :, :, :8])
+    agree(lambda m, x: line(m, x, output_size=(9,)), x[0, ..., :9])
+
+
+# Pools to a size, and of powers
+
+
+@given(x=problems.arrays(min_dims=4, max_dims=4), out=problems.pairs, keep=problems.sides)
+def test_pools_to_a_size(x: Any, out: tuple[int, int], keep: int) -> None:
+    size = (None, out[1]) if keep == 1 else (out[0], None) if keep == 2 else out[0] if keep == 3 else out
+    agree(lambda m, x: m.F.adaptive_avg_pool2d(x, size), x)
+    agree(lambda m, x: m.F.adaptive_max_pool2d(x, size), x)
+    agree(lambda m, x: m.F.adaptive_max_pool2d(x[0], size, return_indices=True)[1], x, order=0)
+    agree(lambda m, x: m.F.adaptive_avg_pool1d(x[0], out[0]), x, order=1)
+    agree(lambda m, x: m.F.adaptive_max_pool1d(x[0, 0], (out[1],), True)[0], x, order=1)
+    agree(lambda m, x: m.F.adaptive_max_pool1d(x[0], out[1], True)[1], x, order=0)
+
+
+@given(problem=problems.poolings(dilated=False))
+def test_pools_of_powers_negative_numbers_and_zeros_among_them(problem: Any) -> None:
+    x, params = problem
+    args = params["kernel_size"], params["stride"], params["ceil_mode"]
+    x = np.pad(x, ((0, 0), (0, 0), (0, 3), (0, 3)))  # without padding a kernel may not fit
+    line = args[0][0], args[1] and rows(params)["stride"], args[2]
+    for p in (1, 2, 4):
+        agree(lambda m, x, p=p: m.F.lp_pool2d(x, p, *args), x, order=0)
+        agree(lambda m, x, p=p: m.F.lp_pool1d(x[0], p, *line), x, order=0)
+        agree(lambda m, x, p=p: m.F.lp_pool2d(x, p, *args), np.abs(x) + 0.5, order=1)
+    agree(lambda m, x: m.F.lp_pool2d(x, 2, *args), x, order=1)
+    for p in (3, 1.5, 0.5):
+        agree(lambda m, x, p=p: m.F.lp_pool2d(x, p, *args), np.abs(x), order=0)
+        agree(lambda m, x, p=p: m.F.lp_pool2d(x, p, *args), np.abs(x) + 0.5, tolerance=1e-9, order=1)
+
+
+def test_a_root_of_a_negative_number_is_nan_in_both() -> None:
+    agree(lambda m, x: m.F.lp_pool1d(x, 3, 2), np.array([[1.0, -2, 3, 1]]), order=0)
+    agree(lambda m, x: m.F.lp_pool1d(x, 2, 2), np.array([[0.0, 0, 3, 1]]), order=1)
+
+
+LAYERS: dict[str, Any] = {
+    "MaxPool1d": (lambda m: m.nn.MaxPool1d(3, 2, 1, 2, False, True), (2, 3, 9)),
+    "MaxPool2d": (lambda m: m.nn.MaxPool2d((3, 2), 2, (1, 0), 1, False, True), (2, 3, 8, 7)),
+    "AvgPool1d": (lambda m: m.nn.AvgPool1d(3, 2, 1, True, False), (2, 3, 9)),
+    "AvgPool2d": (lambda m: m.nn.AvgPool2d((3, 2), 2, (1, 0), True, False, 5), (2, 3, 8, 7)),
+    "LPPool1d": (lambda m: m.nn.LPPool1d(2, 3, 2, True), (2, 3, 9)),
+    "LPPool2d": (lambda m: m.nn.LPPool2d(2, (3, 2)), (2, 3, 8, 7)),
+    "AdaptiveAvgPool1d": (lambda m: m.nn.AdaptiveAvgPool1d(4), (2, 3, 9)),
+    "AdaptiveAvgPool2d": (lambda m: m.nn.AdaptiveAvgPool2d((None, 4)), (2, 3, 8, 7)),
+    "AdaptiveMaxPool1d": (lambda m: m.nn.AdaptiveMaxPool1d(4), (2, 3, 9)),
+    "AdaptiveMaxPool2d": (lambda m: m.nn.AdaptiveMaxPool2d((3, 4)), (3, 8, 7)),
+}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_layers_of_pools(name: str) -> None:
+    make, shape = LAYERS[name]
+    ours, theirs = modules_agree(make, grid(3, *shape), order=1)
+    assert repr(ours) == repr(theirs)
+
+
+@pytest.mark.parametrize("axes", [1, 2])
+def test_layers_of_pools_with_indices(axes: int) -> None:
+    for name, args in ((f"MaxPool{axes}d", (3, 2, 1, 1, True)), (f"AdaptiveMaxPool{axes}d", (3, True))):
+        agree(
+            lambda m, x, name=name, args=args: getattr(m.nn, name)(*args)(x)[1], grid(0, 2, 3, 7, 5)[0][:axes], order=0
+        )
+    for args in ((2,), (2, 3), ((2,) * axes, (2,) * axes, 1)):
+        theirs, ours = (getattr(m.nn, f"MaxUnpool{axes}d")(*args) for m in problems.BOTH)
+        assert repr(ours) == repr(theirs)
+
+
+POOL_FAULTS: dict[str, Any] = {
+    "H83 padding > kernel / 2": lambda m, x: m.F.max_pool1d(x[0], 2, 1, 2),
+    "H83 a kernel of 0": lambda m, x: m.F.avg_pool1d(x[0], 0),
+    "two kernels": lambda m, x: m.F.avg_pool1d(x[0], (2, 2)),
+    "1 axis": lambda m, x: m.F.avg_pool1d(x[0, 0, 0], 2),
+    "None": lambda m, x: m.F.adaptive_max_pool2d(x, None),
+    "three sizes": lambda m, x: m.F.adaptive_avg_pool2d(x, (1, 2, 3)),
+    "far from its size": lambda m, x: m.F.max_unpool2d(x, m.zeros(2, 3, 4, 5).long(), 2, None, 0, (9, 20)),
+    "indices of another shape": lambda m, x: m.F.max_unpool2d(x, m.zeros(2, 3, 4, 4).long(), 2),
+    "indices outside": lambda m, x: m.F.max_unpool2d(x, m.zeros(2, 3, 4, 5).long() + 80, 2),
+    "indices that are floats": lambda m, x: m.F.max_unpool2d(x, m.zeros(2, 3, 4, 5), 2),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", POOL_FAULTS)
+def test_both_refuse_pools_that_do_not_fit(name: str) -> None:
+    fails(POOL_FAULTS[name], grid(0, 2, 3, 4, 5))

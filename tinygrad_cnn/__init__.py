@@ -52,6 +52,7 @@ from .ops.activation import (
     softplus,
     softsign,
 )
+from .ops.adaptive_pool import adaptive_avg_pool2d, adaptive_max_pool2d
 from .ops.arrange import (
     chunk,
     masked_fill,
@@ -163,6 +164,8 @@ __all__ = [
     "ShapeError",
     "Tensor",
     "abs",
+    "adaptive_avg_pool2d",
+    "adaptive_max_pool2d",
     "add",
     "amax",
     "amin",

@@ -37,9 +37,30 @@ from .losses import (
     SmoothL1Loss,
 )
 from .module import Module, Parameter, UninitializedParameter
-from .stateless import AvgPool2d, Dropout, Flatten, LogSoftmax, MaxPool2d, ReLU, Sigmoid, Softmax, Tanh
+from .pooling import (
+    AdaptiveAvgPool1d,
+    AdaptiveAvgPool2d,
+    AdaptiveMaxPool1d,
+    AdaptiveMaxPool2d,
+    AvgPool1d,
+    AvgPool2d,
+    LPPool1d,
+    LPPool2d,
+    MaxPool1d,
+    MaxPool2d,
+    MaxUnpool1d,
+    MaxUnpool2d,
+    SumPool1d,
+    SumPool2d,
+)
+from .stateless import Dropout, Flatten, LogSoftmax, ReLU, Sigmoid, Softmax, Tanh
 
 __all__ = [
+    "AdaptiveAvgPool1d",
+    "AdaptiveAvgPool2d",
+    "AdaptiveMaxPool1d",
+    "AdaptiveMaxPool2d",
+    "AvgPool1d",
     "AvgPool2d",
     "BCELoss",
     "BCEWithLogitsLoss",
@@ -65,12 +86,17 @@ __all__ = [
     "Identity",
     "KLDivLoss",
     "L1Loss",
+    "LPPool1d",
+    "LPPool2d",
     "LeakyReLU",
     "Linear",
     "LogSigmoid",
     "LogSoftmax",
     "MSELoss",
+    "MaxPool1d",
     "MaxPool2d",
+    "MaxUnpool1d",
+    "MaxUnpool2d",
     "Mish",
     "Module",
     "ModuleList",
@@ -87,6 +113,8 @@ __all__ = [
     "Softmax",
     "Softplus",
     "Softsign",
+    "SumPool1d",
+    "SumPool2d",
     "Tanh",
     "UninitializedParameter",
     "functional",

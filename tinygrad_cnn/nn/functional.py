@@ -51,9 +51,31 @@ from .functional_pointwise import (
     softplus,
     softsign,
 )
-from .functional_pool import avg_pool2d, max_pool2d, sum_pool2d
+from .functional_pool import (
+    adaptive_avg_pool2d,
+    adaptive_max_pool2d,
+    avg_pool2d,
+    lp_pool2d,
+    max_pool2d,
+    max_unpool2d,
+    sum_pool2d,
+)
+from .functional_pool1d import (
+    adaptive_avg_pool1d,
+    adaptive_max_pool1d,
+    avg_pool1d,
+    lp_pool1d,
+    max_pool1d,
+    max_unpool1d,
+    sum_pool1d,
+)
 
 __all__ = [
+    "adaptive_avg_pool1d",
+    "adaptive_avg_pool2d",
+    "adaptive_max_pool1d",
+    "adaptive_max_pool2d",
+    "avg_pool1d",
     "avg_pool2d",
     "batch_norm",
     "binary_cross_entropy",
@@ -83,7 +105,12 @@ __all__ = [
     "linear",
     "log_softmax",
     "logsigmoid",
+    "lp_pool1d",
+    "lp_pool2d",
+    "max_pool1d",
     "max_pool2d",
+    "max_unpool1d",
+    "max_unpool2d",
     "mish",
     "mse_loss",
     "nll_loss",
@@ -101,6 +128,7 @@ __all__ = [
     "softmax",
     "softplus",
     "softsign",
+    "sum_pool1d",
     "sum_pool2d",
     "tanh",
     "unfold",

@@ -3,9 +3,9 @@
 Images are (n, c, h, w), or (c, h, w) for a single one, which comes back without the batch axis; lines without h.
 """
 
+from collections.abc import Callable
 from typing import Any
 
-from ..declaration import Primitive
 from ..graph import Tensor
 from ..ops import conv as _conv
 from ..ops import layout as _layout
@@ -14,12 +14,11 @@ from ..ops.conv1d import conv1d, conv_transpose1d
 __all__ = ["conv1d", "conv2d", "conv_transpose1d", "conv_transpose2d"]
 
 
-def batched(function: Primitive, input: Any, *args: Any, **params: Any) -> Tensor:
+def batched(function: Callable[..., Any], input: Any, *args: Any, **params: Any) -> Tensor:
     """function(input, ...), a single image being made a batch of one and back."""
-    if getattr(input, "ndim", 4) != 3:
-        return function(input, *args, **params)
-    y = function(_layout.unsqueeze(input, 0), *args, **params)
-    return _layout.reshape(y, y.shape[1:])
+    single = getattr(input, "ndim", 4) == 3
+    y: Tensor = function(_layout.unsqueeze(input, 0) if single else input, *args, **params)
+    return _layout.reshape(y, y.shape[1:]) if single else y
 
 
 def conv2d(

@@ -18,7 +18,8 @@ from .containers import Sequential
 from .convolution import Conv2d
 from .layers import BatchNorm2d, Linear
 from .module import Layer
-from .stateless import Dropout, MaxPool2d, ReLU
+from .pooling import MaxPool2d
+from .stateless import Dropout, ReLU
 
 Generator = np.random.Generator
 

@@ -31,7 +31,7 @@ def named(name: str, inner: str) -> Iterator[None]:
     """A block whose errors of the op `inner`, used on lines, are said to be those of `name`."""
     try:
         yield
-    except (ValueError, TypeError, MemoryError) as error:
+    except (ValueError, TypeError, IndexError, MemoryError) as error:
         text = str(error)
         if text.startswith(f"{inner}: "):
             error.args = (f"{name}, as {inner} of height 1: {text.removeprefix(f'{inner}: ')}",)
