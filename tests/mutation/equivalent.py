@@ -85,6 +85,7 @@ EQUIVALENT: dict[str, str] = {
     r"norm\._eval_\w+: _running_inverse_std\(var, eps, g\.dtype\) -> .*": "variance and eps are added",
     r"norm\._eval_\w+: False -> True": "a copy that need not be made",
     r"norm\._eval_weight_gradient: (np\.asarray\(mean, g\.dtype\) -> .*|centre -> mean)": DTYPE,
+    r"adaptive_pool\._adaptive_avg_gradient: _counts\(.*\)\.astype\(g\.dtype\) -> .*": DTYPE,
     r"pool\._max_pool2d_gradient: scatter_planes.*": "'distinct' only allows a faster way",
     r"pool\._divisor: counts\.max\(\).* -> counts": "one number for all windows only saves time",
     r"pool\._avg_pool2d_gradient: .*\.astype\(g\.dtype\) -> .*": DTYPE,

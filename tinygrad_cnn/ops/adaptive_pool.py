@@ -25,9 +25,10 @@ Pair = tuple[int, int]
 
 @lru_cache(maxsize=256)
 def windows(n: int, m: int) -> tuple[Any, Any]:
-    """(the first cell of each of m windows over n cells, the one behind its last)."""
+    """(the first of n cells in each of m windows, the lengths of the windows)."""
     i = np.arange(m)
-    return i * n // m, -(-(i + 1) * n // m)
+    first = i * n // m
+    return first, -(-(i + 1) * n // m) - first
 
 
 def _sizes(name: str, x_shape: tuple[int, ...], output_size: Any) -> Pair:
@@ -63,8 +64,7 @@ def _sums(x: Any, out: Pair) -> Any:
 
 
 def _sums_along(x: Any, m: int, axis: int) -> Any:
-    first, behind = windows(x.shape[axis], m)
-    lengths = behind - first
+    first, lengths = windows(x.shape[axis], m)
     y = np.take(x, first, axis)
     for k in range(1, int(lengths.max())):
         longer = np.flatnonzero(lengths > k)
@@ -74,8 +74,7 @@ def _sums_along(x: Any, m: int, axis: int) -> Any:
 
 def _counts(size: Pair, out: Pair) -> Any:
     """How many cells each window has: (oh ow)."""
-    sides = [np.subtract(*windows(n, m)[::-1]) for n, m in zip(size, out, strict=True)]
-    return np.multiply.outer(*sides)
+    return np.multiply.outer(*(windows(n, m)[1] for n, m in zip(size, out, strict=True)))
 
 
 def _cells(x_shape: tuple[int, ...], out_shape: tuple[int, ...]) -> int:
@@ -140,8 +139,8 @@ def adaptive_max_pool2d(x: Any, /, output_size: Any) -> Any:
         return kernels.max_pool2d(x, kernel, kernel, NO_PADDING, (1, 1), out, "first")[:2]
     # Every window as a row of as many cells as the largest has: a smaller one names its last ones again.
     rows, columns = (
-        np.minimum(first[:, None] + np.arange(int((behind - first).max())), behind[:, None] - 1)
-        for first, behind in map(windows, x.shape[2:], out)
+        first[:, None] + np.minimum(np.arange(lengths.max()), lengths[:, None] - 1)
+        for first, lengths in map(windows, x.shape[2:], out)
     )
     places = (rows[:, None, :, None] * x.shape[3] + columns[:, None, :]).reshape(prod(out), -1)
     inside = np.reshape(x, (*x.shape[:2], x.shape[2] * x.shape[3]))[:, :, places]
