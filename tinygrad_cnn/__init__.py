@@ -129,6 +129,7 @@ from .ops.layout import (
     transpose,
     unsqueeze,
 )
+from .ops.local_conv import local_conv2d
 from .ops.loss import cross_entropy, mse_loss, nll_loss
 from .ops.magnitude import norm, std
 from .ops.matmul import linear, matmul
@@ -257,6 +258,7 @@ __all__ = [
     "linear",
     "linspace",
     "load",
+    "local_conv2d",
     "log",
     "log_softmax",
     "logical_and",

@@ -21,7 +21,7 @@ from .activations import (
     Softsign,
 )
 from .containers import Identity, ModuleList, Sequential
-from .convolution import Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d
+from .convolution import Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d, LocalConv2d
 from .layers import BatchNorm2d, Linear
 from .losses import (
     BCELoss,
@@ -90,6 +90,7 @@ __all__ = [
     "LPPool2d",
     "LeakyReLU",
     "Linear",
+    "LocalConv2d",
     "LogSigmoid",
     "LogSoftmax",
     "MSELoss",

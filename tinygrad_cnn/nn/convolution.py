@@ -19,6 +19,7 @@ from ..geometry import (
     conv2d_geometry,
 )
 from ..graph import Tensor
+from ..ops.lines import named
 from ..shapes import ShapeError
 from . import functional as F
 from . import init
@@ -232,3 +233,68 @@ class ConvTranspose1d(ConvTranspose2d):
         return F.conv_transpose1d(
             x, self.weight, self.bias, self.stride, self.padding, self.output_padding, self.groups, self.dilation
         )
+
+
+class LocalConv2d(Layer):
+    """Cross-correlate images of one size with filters of each place's own: (n in h w) -> (n out oh ow), or without n.
+
+    in_size: h and w, an int or (h, w). Other arguments as for Conv2d; no groups.
+
+    weight (oh ow out in kh kw) and bias (out oh ow) start as U(-b, b), b = 1/sqrt(in * kh * kw): weight[i, j] is the
+    weight of a Conv2d that gives the output at (i, j).
+    """
+
+    weight: Parameter
+    bias: Parameter | None
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        in_size: Any,
+        kernel_size: Any,
+        stride: Any = 1,
+        padding: Any = 0,
+        dilation: Any = 1,
+        bias: bool = True,
+        *,
+        dtype: Any = None,
+        generator: Generator | None = None,
+    ) -> None:
+        super().__init__()
+        name = "LocalConv2d"
+        self.in_channels = checked_integer(name, "in_channels", in_channels, 1)
+        self.out_channels = checked_integer(name, "out_channels", out_channels, 1)
+        self.in_size = checked_pair(name, "in_size", in_size, 1)
+        self.kernel_size = checked_pair(name, "kernel_size", kernel_size, 1)
+        self.stride = checked_pair(name, "stride", stride, 1)
+        self.dilation = checked_pair(name, "dilation", dilation, 1)
+        checked_padding(name, padding)
+        self.padding = (padding, padding) if isinstance(padding, (int, np.integer)) else padding
+        kernels = (out_channels, in_channels, *self.kernel_size)
+        with named(name, "conv2d"):
+            at = conv2d_geometry((1, in_channels, *self.in_size), kernels, self.stride, self.padding, self.dilation)
+        dtype = trainable_dtype(name, dtype)
+        self.weight = Parameter(np.zeros((*at.out, *kernels), dtype))
+        self.bias = Parameter(np.zeros(at.out_shape[1:], dtype)) if bias else None
+        self.reset_parameters(generator)
+
+    def reset_parameters(self, generator: Generator | None = None) -> None:
+        """Draw the initial values again."""
+        bound = 1.0 / math.sqrt(math.prod(self.weight.shape[3:]))
+        for parameter in (self.weight, self.bias):
+            if parameter is not None:
+                init.uniform_(parameter, -bound, bound, generator)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.local_conv2d(x, self.weight, self.bias, self.stride, self.padding, self.dilation)
+
+    def extra_repr(self) -> str:
+        parts = [
+            f"{self.in_channels}, {self.out_channels}, in_size={self.in_size}, kernel_size={self.kernel_size}",
+            f"stride={self.stride}",
+            f"padding={self.padding}" if self.padding != (0, 0) else "",
+            f"dilation={self.dilation}" if self.dilation != (1, 1) else "",
+            "bias=False" if self.bias is None else "",
+        ]
+        return ", ".join(filter(None, parts))

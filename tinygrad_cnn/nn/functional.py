@@ -22,7 +22,7 @@ from ..ops import resize as _resize
 from ..ops import softmax as _softmax
 from ..ops.index import getitem
 from ..shapes import ShapeError
-from .functional_conv import batched, conv1d, conv2d, conv_transpose1d, conv_transpose2d
+from .functional_conv import batched, conv1d, conv2d, conv_transpose1d, conv_transpose2d, local_conv2d
 from .functional_pointwise import (
     becomes,
     binary_cross_entropy,
@@ -103,6 +103,7 @@ __all__ = [
     "l1_loss",
     "leaky_relu",
     "linear",
+    "local_conv2d",
     "log_softmax",
     "logsigmoid",
     "lp_pool1d",

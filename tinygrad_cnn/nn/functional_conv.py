@@ -10,8 +10,9 @@ from ..graph import Tensor
 from ..ops import conv as _conv
 from ..ops import layout as _layout
 from ..ops.conv1d import conv1d, conv_transpose1d
+from ..ops.local_conv import local_conv2d
 
-__all__ = ["conv1d", "conv2d", "conv_transpose1d", "conv_transpose2d"]
+__all__ = ["conv1d", "conv2d", "conv_transpose1d", "conv_transpose2d", "local_conv2d"]
 
 
 def batched(function: Callable[..., Any], input: Any, *args: Any, **params: Any) -> Tensor:

@@ -13,7 +13,7 @@ from ..ops import lp_pool as _lp
 from ..ops import pool as _pool
 from ..ops import unpool as _unpool
 from ..ops.elementwise import array_of
-from ..ops.lines import as_images, as_lines, named
+from ..ops.lines import as_images, as_lines, named_of_lines
 from ..shapes import ShapeError, is_int, wrong_kind
 from .functional_pool import indexed
 
@@ -31,7 +31,7 @@ __all__ = [
 def _pooled(name: str, function: Callable[..., Any], input: Any, *args: Any) -> Tensor:
     """The pool of images on lines."""
     images = as_images(name, input)
-    with named(name, f"{name[:-2]}2d"):
+    with named_of_lines(name, f"{name[:-2]}2d"):
         y = function(images, *args)
     return as_lines(y, input.ndim == 3)
 
@@ -39,7 +39,7 @@ def _pooled(name: str, function: Callable[..., Any], input: Any, *args: Any) -> 
 def _pooled_with_indices(name: str, function: Any, input: Any, *args: Any) -> tuple[Tensor, Tensor]:
     """The pool of images on lines, and which place of its line each value is from."""
     images = as_images(name, input)
-    with named(name, f"{name[:-2]}2d"):
+    with named_of_lines(name, f"{name[:-2]}2d"):
         y, cells = indexed(function, images, *args)
     return as_lines(y, input.ndim == 3), wrap(array_of(as_lines(cells, input.ndim == 3)))
 

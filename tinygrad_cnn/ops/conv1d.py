@@ -8,7 +8,7 @@ from ..shapes import ShapeError
 from .conv import conv2d, conv_transpose2d
 from .layout import flip as turned
 from .layout import reshape
-from .lines import as_images, as_lines, named
+from .lines import as_images, as_lines, named_of_lines
 
 __all__ = ["conv1d", "conv_transpose1d"]
 
@@ -37,7 +37,7 @@ def conv1d(
     sides = checked_padding_1d("conv1d", padding)
     if flip:
         kernels = turned(kernels, (-1,))
-    with named("conv1d", "conv2d"):
+    with named_of_lines("conv1d", "conv2d"):
         y = conv2d(lines, kernels, bias, (1, step), sides, (1, spread), groups, strict)
     return as_lines(y, input.ndim == 3)
 
@@ -63,7 +63,7 @@ def conv_transpose1d(
     lines, kernels = as_images(name, input), _kernels(name, weight, "(c, o/groups, k)")
     step, spread = (checked_single(name, k, v, 1) for k, v in (("stride", stride), ("dilation", dilation)))
     sides, extra = checked_padding_1d(name, padding, False), checked_single(name, "output_padding", output_padding, 0)
-    with named(name, "conv_transpose2d"):
+    with named_of_lines(name, "conv_transpose2d"):
         y = conv_transpose2d(lines, kernels, bias, (1, step), sides, (0, extra), groups, (1, spread))
     return as_lines(y, input.ndim == 3)
 

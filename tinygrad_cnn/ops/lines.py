@@ -1,7 +1,7 @@
 """Lines as images of height 1: how what is there for (n c h w) is used for (n c l)."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from ..graph import Tensor
@@ -27,12 +27,17 @@ def as_lines(y: Any, batched: bool) -> Tensor:
 
 
 @contextmanager
-def named(name: str, inner: str) -> Iterator[None]:
-    """A block whose errors of the op `inner`, used on lines, are said to be those of `name`."""
+def named(name: str, inner: str, how: str = "") -> Iterator[None]:
+    """A block whose errors of the op or geometry `inner` are said to be those of `name`; `how` says how it is used."""
     try:
         yield
     except (ValueError, TypeError, IndexError, MemoryError) as error:
         text = str(error)
         if text.startswith(f"{inner}: "):
-            error.args = (f"{name}, as {inner} of height 1: {text.removeprefix(f'{inner}: ')}",)
+            error.args = (f"{name}{how}: {text.removeprefix(f'{inner}: ')}",)
         raise
+
+
+def named_of_lines(name: str, inner: str) -> AbstractContextManager[None]:
+    """`named` for the op `inner` that is used on lines."""
+    return named(name, inner, f", as {inner} of height 1")
