@@ -225,3 +225,51 @@ POOL_FAULTS: dict[str, Any] = {
 @pytest.mark.parametrize("name", POOL_FAULTS)
 def test_both_refuse_pools_that_do_not_fit(name: str) -> None:
     fails(POOL_FAULTS[name], grid(0, 2, 3, 4, 5))
+
+
+# Padding, and what moves pixels
+
+
+MOVING: dict[str, Any] = {
+    "ZeroPad1d": (lambda m: m.nn.ZeroPad1d(2), (2, 3, 5)),
+    "ZeroPad2d": (lambda m: m.nn.ZeroPad2d((1, 2, 0, 3)), (2, 3, 5, 4)),
+    "ZeroPad2d that crops": (lambda m: m.nn.ZeroPad2d((1, -2, -1, 3)), (2, 3, 5, 4)),
+    "ConstantPad1d": (lambda m: m.nn.ConstantPad1d((1, 2), 3.5), (3, 5)),
+    "ConstantPad2d": (lambda m: m.nn.ConstantPad2d((1, 2, 3, 4), -0.5), (2, 3, 5, 4)),
+    "ReflectionPad1d": (lambda m: m.nn.ReflectionPad1d((4, 1)), (2, 3, 5)),
+    "ReflectionPad2d": (lambda m: m.nn.ReflectionPad2d((3, 2, 0, 4)), (2, 3, 5, 4)),
+    "ReplicationPad1d": (lambda m: m.nn.ReplicationPad1d(6), (3, 5)),
+    "ReplicationPad2d": (lambda m: m.nn.ReplicationPad2d((3, 2, 0, 7)), (3, 5, 4)),
+    "CircularPad1d": (lambda m: m.nn.CircularPad1d((5, 1)), (2, 3, 5)),
+    "CircularPad2d": (lambda m: m.nn.CircularPad2d((4, 2, 0, 5)), (2, 3, 5, 4)),
+    "Unfold": (lambda m: m.nn.Unfold((2, 3), (1, 2), 1, 2), (2, 3, 6, 7)),
+    "Fold": (lambda m: m.nn.Fold((4, 5), (2, 3), stride=(2, 1)), (2, 12, 6)),
+    "PixelShuffle": (lambda m: m.nn.PixelShuffle(2), (2, 8, 3, 4)),
+    "PixelUnshuffle": (lambda m: m.nn.PixelUnshuffle(2), (2, 3, 4, 6)),
+    "Upsample by": (lambda m: m.nn.Upsample(scale_factor=2), (2, 3, 5)),
+    "Upsample by two": (lambda m: m.nn.Upsample(scale_factor=(2, 1.5), mode="bilinear"), (2, 3, 5, 4)),
+    "Upsample to": (lambda m: m.nn.Upsample((3, 7), mode="bicubic", align_corners=True), (2, 3, 5, 4)),
+    "UpsamplingNearest2d": (lambda m: m.nn.UpsamplingNearest2d((3, 7)), (2, 3, 5, 4)),
+    "UpsamplingBilinear2d": (lambda m: m.nn.UpsamplingBilinear2d(scale_factor=3), (2, 3, 5, 4)),
+    "Unflatten": (lambda m: m.nn.Unflatten(1, (2, 3)), (2, 6, 2)),
+}
+
+
+@pytest.mark.parametrize("name", MOVING)
+def test_layers_that_pad_and_move(name: str) -> None:
+    make, shape = MOVING[name]
+    ours, theirs = modules_agree(make, grid(5, *shape), order=1)
+    assert repr(ours) == repr(theirs)
+
+
+MOVING_FAULTS: dict[str, Any] = {
+    "reflected too far": lambda m, x: m.nn.ReflectionPad2d(4)(x),
+    "round too far": lambda m, x: m.nn.CircularPad2d(6)(x),
+    "two axes": lambda m, x: m.nn.ReplicationPad2d(1)(x[0, 0]),
+    "cropped away": lambda m, x: m.nn.ZeroPad2d((-3, -3, 0, 0))(x),
+}
+
+
+@pytest.mark.parametrize("name", MOVING_FAULTS)
+def test_both_refuse_padding_that_does_not_fit(name: str) -> None:
+    fails(MOVING_FAULTS[name], grid(0, 2, 3, 4, 5))

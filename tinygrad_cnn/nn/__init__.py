@@ -37,6 +37,18 @@ from .losses import (
     SmoothL1Loss,
 )
 from .module import Module, Parameter, UninitializedParameter
+from .padding import (
+    CircularPad1d,
+    CircularPad2d,
+    ConstantPad1d,
+    ConstantPad2d,
+    ReflectionPad1d,
+    ReflectionPad2d,
+    ReplicationPad1d,
+    ReplicationPad2d,
+    ZeroPad1d,
+    ZeroPad2d,
+)
 from .pooling import (
     AdaptiveAvgPool1d,
     AdaptiveAvgPool2d,
@@ -53,6 +65,16 @@ from .pooling import (
     SumPool1d,
     SumPool2d,
 )
+from .rearranging import (
+    Fold,
+    PixelShuffle,
+    PixelUnshuffle,
+    Unflatten,
+    Unfold,
+    Upsample,
+    UpsamplingBilinear2d,
+    UpsamplingNearest2d,
+)
 from .stateless import Dropout, Flatten, LogSoftmax, ReLU, Sigmoid, Softmax, Tanh
 
 __all__ = [
@@ -66,6 +88,10 @@ __all__ = [
     "BCEWithLogitsLoss",
     "BatchNorm2d",
     "CELU",
+    "CircularPad1d",
+    "CircularPad2d",
+    "ConstantPad1d",
+    "ConstantPad2d",
     "Conv1d",
     "Conv2d",
     "ConvTranspose1d",
@@ -74,6 +100,7 @@ __all__ = [
     "Dropout",
     "ELU",
     "Flatten",
+    "Fold",
     "GELU",
     "GLU",
     "Gaussian",
@@ -104,8 +131,14 @@ __all__ = [
     "NLLLoss",
     "PReLU",
     "Parameter",
+    "PixelShuffle",
+    "PixelUnshuffle",
     "ReLU",
     "ReLU6",
+    "ReflectionPad1d",
+    "ReflectionPad2d",
+    "ReplicationPad1d",
+    "ReplicationPad2d",
     "SELU",
     "Sequential",
     "SiLU",
@@ -117,7 +150,14 @@ __all__ = [
     "SumPool1d",
     "SumPool2d",
     "Tanh",
+    "Unflatten",
+    "Unfold",
     "UninitializedParameter",
+    "Upsample",
+    "UpsamplingBilinear2d",
+    "UpsamplingNearest2d",
+    "ZeroPad1d",
+    "ZeroPad2d",
     "functional",
     "init",
     "models",
