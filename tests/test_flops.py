@@ -484,6 +484,39 @@ def _(x, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_ove
         first / (divisor_override or 1)
 
 
+def covering(x, output_size):
+    """The numbers of each window that pooling to a size has."""
+    sizes = output_size if isinstance(output_size, tuple) else (output_size, output_size)
+    sides = [
+        [range(i * n // m, -(-(i + 1) * n // m)) for i in range(m)]
+        for n, m in ((n, n if m is None else m) for n, m in zip(x.shape[2:], sizes, strict=True))
+    ]
+    for plane in x.reshape(-1, *x.shape[2:]):
+        for rows_of, columns_of in product(*sides):
+            yield [plane[r, s] for r in rows_of for s in columns_of]
+
+
+@loops("adaptive_max_pool2d")
+def _(x, output_size):
+    for first, *others in covering(x, output_size):
+        best(others, first)
+
+
+@loops("adaptive_sum_pool2d")
+def _(x, output_size):
+    for first, *others in covering(x, output_size):
+        for value in others:
+            first = first + value
+
+
+@loops("adaptive_avg_pool2d")
+def _(x, output_size):
+    for first, *others in covering(x, output_size):
+        for value in others:
+            first = first + value
+        first / 2
+
+
 def taps(kind):
     return {"linear": 2, "cubic": 4}.get(kind, 1)
 

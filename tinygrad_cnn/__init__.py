@@ -3,8 +3,20 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from . import data, display, inplace, metrics, nn, optim, plot, protocols, train  # noqa: F401  (some hand the Tensor its methods)
-from .backprop import grad
+from . import (  # noqa: F401  (display, inplace and protocols hand the Tensor its methods)
+    data,
+    display,
+    inplace,
+    metrics,
+    nn,
+    optim,
+    plot,
+    protocols,
+    train,
+)
+from .backprop import (
+    grad,
+)
 from .creation import (
     arange,
     as_tensor,
@@ -28,15 +40,53 @@ from .creation import (
     zeros,
     zeros_like,
 )
-from .diagram import draw
-from .display import get_printoptions, printoptions, set_printoptions
-from .dlpack import from_dlpack
-from .dtypes import bool_, double, float16, float32, float64, half, int8, int16, int32, int64, long, short, uint8
-from .graph import Tensor, from_numpy
-from .interchange import CheckpointError, load, save
-from .kernels.conv import conv_algorithm
-from .kernels.parallel import get_num_threads, set_num_threads
-from .modes import enable_grad, is_grad_enabled, no_grad
+from .diagram import (
+    draw,
+)
+from .display import (
+    get_printoptions,
+    printoptions,
+    set_printoptions,
+)
+from .dlpack import (
+    from_dlpack,
+)
+from .dtypes import (
+    bool_,
+    double,
+    float16,
+    float32,
+    float64,
+    half,
+    int8,
+    int16,
+    int32,
+    int64,
+    long,
+    short,
+    uint8,
+)
+from .graph import (
+    Tensor,
+    from_numpy,
+)
+from .interchange import (
+    CheckpointError,
+    load,
+    save,
+)
+from .kernels.conv import (
+    conv_algorithm,
+)
+from .kernels.parallel import (
+    get_num_threads,
+    set_num_threads,
+)
+from .modes import (
+    enable_grad,
+    is_grad_enabled,
+    no_grad,
+)
 from .ops.activation import (
     celu,
     elu,
@@ -55,6 +105,10 @@ from .ops.activation import (
     silu,
     softplus,
     softsign,
+)
+from .ops.adaptive_pool import (
+    adaptive_avg_pool2d,
+    adaptive_max_pool2d,
 )
 from .ops.arrange import (
     chunk,
@@ -102,7 +156,16 @@ from .ops.comparison import (
     ne,
     not_equal,
 )
-from .ops.conv import conv2d, conv2d_input_grad, conv2d_weight_grad, conv_transpose2d
+from .ops.conv import (
+    conv2d,
+    conv2d_input_grad,
+    conv2d_weight_grad,
+    conv_transpose2d,
+)
+from .ops.conv1d import (
+    conv1d,
+    conv_transpose1d,
+)
 from .ops.convert import (
     clone,
     is_floating_point,
@@ -115,8 +178,14 @@ from .ops.counting import (
     nonzero,
     unique,
 )
-from .ops.dropout import dropout
-from .ops.einsum import einsum, outer, tensordot
+from .ops.dropout import (
+    dropout,
+)
+from .ops.einsum import (
+    einsum,
+    outer,
+    tensordot,
+)
 from .ops.elementary import (
     acos,
     asin,
@@ -162,7 +231,10 @@ from .ops.elementwise import (
     tanh,
     where,
 )
-from .ops.index import getitem, take_along_axis
+from .ops.index import (
+    getitem,
+    take_along_axis,
+)
 from .ops.joining import (
     broadcast_tensors,
     dstack,
@@ -188,9 +260,22 @@ from .ops.layout import (
     transpose,
     unsqueeze,
 )
-from .ops.loss import cross_entropy, mse_loss, nll_loss
-from .ops.magnitude import norm, std
-from .ops.matmul import linear, matmul
+from .ops.local_conv import (
+    local_conv2d,
+)
+from .ops.loss import (
+    cross_entropy,
+    mse_loss,
+    nll_loss,
+)
+from .ops.magnitude import (
+    norm,
+    std,
+)
+from .ops.matmul import (
+    linear,
+    matmul,
+)
 from .ops.matrices import (
     addmm,
     bmm,
@@ -203,8 +288,14 @@ from .ops.matrices import (
     tril,
     triu,
 )
-from .ops.norm import batch_norm
-from .ops.order import argsort, sort, topk
+from .ops.norm import (
+    batch_norm,
+)
+from .ops.order import (
+    argsort,
+    sort,
+    topk,
+)
 from .ops.pointwise_loss import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
@@ -215,13 +306,45 @@ from .ops.pointwise_loss import (
     l1_loss,
     smooth_l1_loss,
 )
-from .ops.pool import avg_pool2d, max_pool2d, sum_pool2d
-from .ops.reduce import amax, amin, argmax, argmin, logsumexp, max, mean, min, sum, var
-from .ops.scan import cumprod, cumsum, prod
-from .ops.scatter import gather, index_add, index_select, scatter, scatter_add
-from .ops.softmax import log_softmax, softmax
-from .primitive import op
-from .profiling import profile
+from .ops.pool import (
+    avg_pool2d,
+    max_pool2d,
+    sum_pool2d,
+)
+from .ops.reduce import (
+    amax,
+    amin,
+    argmax,
+    argmin,
+    logsumexp,
+    max,
+    mean,
+    min,
+    sum,
+    var,
+)
+from .ops.scan import (
+    cumprod,
+    cumsum,
+    prod,
+)
+from .ops.scatter import (
+    gather,
+    index_add,
+    index_select,
+    scatter,
+    scatter_add,
+)
+from .ops.softmax import (
+    log_softmax,
+    softmax,
+)
+from .primitive import (
+    op,
+)
+from .profiling import (
+    profile,
+)
 from .protocols import (
     numel,
 )
@@ -230,13 +353,17 @@ from .random import (
     default_generator,
     manual_seed,
 )
-from .records import watch
+from .records import (
+    watch,
+)
 from .sampling import (
     bernoulli,
     multinomial,
     normal,
 )
-from .shapes import ShapeError
+from .shapes import (
+    ShapeError,
+)
 
 if TYPE_CHECKING:
     from . import testing
@@ -249,6 +376,8 @@ __all__ = [
     "Tensor",
     "abs",
     "acos",
+    "adaptive_avg_pool2d",
+    "adaptive_max_pool2d",
     "add",
     "addmm",
     "all",
@@ -285,10 +414,12 @@ __all__ = [
     "clip",
     "clone",
     "concat",
+    "conv1d",
     "conv2d",
     "conv2d_input_grad",
     "conv2d_weight_grad",
     "conv_algorithm",
+    "conv_transpose1d",
     "conv_transpose2d",
     "cos",
     "cosh",
@@ -371,6 +502,7 @@ __all__ = [
     "linear",
     "linspace",
     "load",
+    "local_conv2d",
     "log",
     "log10",
     "log1p",

@@ -93,6 +93,28 @@ def checked_pair(op: str, name: str, value: Any, least: int, wanted: str = "") -
     return int(value[0]), int(value[1])
 
 
+def checked_single(op: str, name: str, value: Any, least: int) -> int:
+    """An int or a tuple of one, as an int: what a parameter of one axis can be."""
+    if isinstance(value, (tuple, list)):
+        if len(value) != 1:
+            raise ShapeError(f"{op}: {name} is {tuple(value)} with {len(value)} numbers, needs one; use an int")
+        value = value[0]
+    return checked_integer(op, name, value, least)
+
+
+def checked_padding_1d(op: str, padding: Any, named: bool = True) -> Padding | str:
+    """int, (p,) or ((left, right),) as the padding of an image of height 1; a name stays a name."""
+    if isinstance(padding, str):
+        return checked_padding(op, padding, named)
+    names = f", or one of {', '.join(map(repr, NAMED_PADDINGS))}" if named else ""
+    if isinstance(padding, (tuple, list)) and len(padding) == 1 and isinstance(padding[0], (tuple, list)):
+        return (0, 0), checked_pair(op, "padding", padding[0], 0, "((left, right),)")
+    if isinstance(padding, (tuple, list)) and len(padding) != 1:
+        raise ShapeError(f"{op}: padding is {tuple(padding)}, needs an int, (p,) or ((left, right),){names}")
+    number = checked_single(op, "padding", padding, 0)
+    return (0, 0), (number, number)
+
+
 def checked_padding(op: str, padding: Any, named: bool = True) -> Padding | str:
     """int, (ph, pw) or ((top, bottom), (left, right)) as the last of these; a name stays a name."""
     if type(padding) is int and padding >= 0:

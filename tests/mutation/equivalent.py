@@ -88,6 +88,7 @@ EQUIVALENT: dict[str, str] = {
     r"standardize_input_grad\.g: .*known=known.* -> .*": COSTS,
     r"standardize\._gradients: statistics -> d[xwb]": COSTS,
     r"standardize\._gradients: (needs\[\d\] -> needs|if needs\[\d\]: .* -> if True: .*)": NEEDS,
+    r"adaptive_pool\._adaptive_avg_gradient: _counts\(.*\)\.astype\(g\.dtype\) -> .*": DTYPE,
     r"pool\._max_pool2d_gradient: scatter_planes.*": "'distinct' only allows a faster way",
     r"pool\._divisor: counts\.max\(\).* -> counts": "one number for all windows only saves time",
     r"pool\._avg_pool2d_gradient: .*\.astype\(g\.dtype\) -> .*": DTYPE,

@@ -1,6 +1,11 @@
 """Modules and layers under PyTorch's names; `functional`, `init` and `utils` beside them, networks in `models`."""
 
-from . import functional, init, models, utils
+from . import (
+    functional,
+    init,
+    models,
+    utils,
+)
 from .activations import (
     CELU,
     ELU,
@@ -24,8 +29,21 @@ from .activations import (
     Tanhshrink,
     Threshold,
 )
-from .containers import Identity, ModuleList, Sequential
-from .layers import Conv2d, ConvTranspose2d, Linear
+from .containers import (
+    Identity,
+    ModuleList,
+    Sequential,
+)
+from .convolution import (
+    Conv1d,
+    Conv2d,
+    ConvTranspose1d,
+    ConvTranspose2d,
+    LocalConv2d,
+)
+from .layers import (
+    Linear,
+)
 from .losses import (
     BCELoss,
     BCEWithLogitsLoss,
@@ -39,7 +57,11 @@ from .losses import (
     NLLLoss,
     SmoothL1Loss,
 )
-from .module import Module, Parameter, UninitializedParameter
+from .module import (
+    Module,
+    Parameter,
+    UninitializedParameter,
+)
 from .norms import (
     BatchNorm1d,
     BatchNorm2d,
@@ -50,15 +72,51 @@ from .norms import (
     LocalResponseNorm,
     RMSNorm,
 )
+from .padding import (
+    CircularPad1d,
+    CircularPad2d,
+    ConstantPad1d,
+    ConstantPad2d,
+    ReflectionPad1d,
+    ReflectionPad2d,
+    ReplicationPad1d,
+    ReplicationPad2d,
+    ZeroPad1d,
+    ZeroPad2d,
+)
+from .pooling import (
+    AdaptiveAvgPool1d,
+    AdaptiveAvgPool2d,
+    AdaptiveMaxPool1d,
+    AdaptiveMaxPool2d,
+    AvgPool1d,
+    AvgPool2d,
+    LPPool1d,
+    LPPool2d,
+    MaxPool1d,
+    MaxPool2d,
+    MaxUnpool1d,
+    MaxUnpool2d,
+    SumPool1d,
+    SumPool2d,
+)
+from .rearranging import (
+    Fold,
+    PixelShuffle,
+    PixelUnshuffle,
+    Unflatten,
+    Unfold,
+    Upsample,
+    UpsamplingBilinear2d,
+    UpsamplingNearest2d,
+)
 from .stateless import (
     AlphaDropout,
-    AvgPool2d,
     Dropout,
     Dropout1d,
     Dropout2d,
     Flatten,
     LogSoftmax,
-    MaxPool2d,
     ReLU,
     Sigmoid,
     Softmax,
@@ -68,14 +126,25 @@ from .stateless import (
 )
 
 __all__ = [
+    "AdaptiveAvgPool1d",
+    "AdaptiveAvgPool2d",
+    "AdaptiveMaxPool1d",
+    "AdaptiveMaxPool2d",
     "AlphaDropout",
+    "AvgPool1d",
     "AvgPool2d",
     "BCELoss",
     "BCEWithLogitsLoss",
     "BatchNorm1d",
     "BatchNorm2d",
     "CELU",
+    "CircularPad1d",
+    "CircularPad2d",
+    "ConstantPad1d",
+    "ConstantPad2d",
+    "Conv1d",
     "Conv2d",
+    "ConvTranspose1d",
     "ConvTranspose2d",
     "CrossEntropyLoss",
     "Dropout",
@@ -83,6 +152,7 @@ __all__ = [
     "Dropout2d",
     "ELU",
     "Flatten",
+    "Fold",
     "GELU",
     "GLU",
     "Gaussian",
@@ -99,23 +169,35 @@ __all__ = [
     "InstanceNorm2d",
     "KLDivLoss",
     "L1Loss",
+    "LPPool1d",
+    "LPPool2d",
     "LayerNorm",
     "LeakyReLU",
     "Linear",
+    "LocalConv2d",
     "LocalResponseNorm",
     "LogSigmoid",
     "LogSoftmax",
     "MSELoss",
+    "MaxPool1d",
     "MaxPool2d",
+    "MaxUnpool1d",
+    "MaxUnpool2d",
     "Mish",
     "Module",
     "ModuleList",
     "NLLLoss",
     "PReLU",
     "Parameter",
+    "PixelShuffle",
+    "PixelUnshuffle",
     "RMSNorm",
     "ReLU",
     "ReLU6",
+    "ReflectionPad1d",
+    "ReflectionPad2d",
+    "ReplicationPad1d",
+    "ReplicationPad2d",
     "SELU",
     "Sequential",
     "SiLU",
@@ -127,10 +209,19 @@ __all__ = [
     "Softplus",
     "Softshrink",
     "Softsign",
+    "SumPool1d",
+    "SumPool2d",
     "Tanh",
     "Tanhshrink",
     "Threshold",
+    "Unflatten",
+    "Unfold",
     "UninitializedParameter",
+    "Upsample",
+    "UpsamplingBilinear2d",
+    "UpsamplingNearest2d",
+    "ZeroPad1d",
+    "ZeroPad2d",
     "functional",
     "init",
     "models",

@@ -10,10 +10,8 @@ from typing import Any
 import numpy as np
 
 from ..basics import broadcast_to
-from ..declaration import Primitive
 from ..graph import Tensor
 from ..ops import arrange as _arrange
-from ..ops import conv as _conv
 from ..ops import dropout as _dropout
 from ..ops import elementwise as _elementwise
 from ..ops import layout as _layout
@@ -22,12 +20,12 @@ from ..ops import magnitude as _magnitude
 from ..ops import matmul as _matmul
 from ..ops import norm as _norm
 from ..ops import patches as _patches
-from ..ops import pool as _pool
 from ..ops import reduce as _reduce
 from ..ops import resize as _resize
 from ..ops import softmax as _softmax
 from ..ops.index import getitem
 from ..shapes import ShapeError, broadcast_shape
+from .functional_conv import batched, conv1d, conv2d, conv_transpose1d, conv_transpose2d, local_conv2d
 from .functional_norm import group_norm, instance_norm, layer_norm, local_response_norm, rms_norm
 from .functional_pointwise import (
     becomes,
@@ -61,15 +59,40 @@ from .functional_pointwise import (
     tanhshrink,
     threshold,
 )
+from .functional_pool import (
+    adaptive_avg_pool2d,
+    adaptive_max_pool2d,
+    avg_pool2d,
+    lp_pool2d,
+    max_pool2d,
+    max_unpool2d,
+    sum_pool2d,
+)
+from .functional_pool1d import (
+    adaptive_avg_pool1d,
+    adaptive_max_pool1d,
+    avg_pool1d,
+    lp_pool1d,
+    max_pool1d,
+    max_unpool1d,
+    sum_pool1d,
+)
 
 __all__ = [
+    "adaptive_avg_pool1d",
+    "adaptive_avg_pool2d",
+    "adaptive_max_pool1d",
+    "adaptive_max_pool2d",
     "alpha_dropout",
+    "avg_pool1d",
     "avg_pool2d",
     "batch_norm",
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
     "celu",
+    "conv1d",
     "conv2d",
+    "conv_transpose1d",
     "conv_transpose2d",
     "cosine_similarity",
     "cross_entropy",
@@ -96,10 +119,16 @@ __all__ = [
     "layer_norm",
     "leaky_relu",
     "linear",
+    "local_conv2d",
     "local_response_norm",
     "log_softmax",
     "logsigmoid",
+    "lp_pool1d",
+    "lp_pool2d",
+    "max_pool1d",
     "max_pool2d",
+    "max_unpool1d",
+    "max_unpool2d",
     "mish",
     "mse_loss",
     "nll_loss",
@@ -121,112 +150,13 @@ __all__ = [
     "softplus",
     "softshrink",
     "softsign",
+    "sum_pool1d",
     "sum_pool2d",
     "tanh",
     "tanhshrink",
     "threshold",
     "unfold",
 ]
-
-
-def _batched(function: Primitive, input: Any, *args: Any, **params: Any) -> Tensor:
-    """function(input, ...), a single image being made a batch of one and back."""
-    if getattr(input, "ndim", 4) != 3:
-        return function(input, *args, **params)
-    y = function(_layout.unsqueeze(input, 0), *args, **params)
-    return _layout.reshape(y, y.shape[1:])
-
-
-def conv2d(
-    input: Any,
-    weight: Any,
-    bias: Any = None,
-    stride: Any = 1,
-    padding: Any = 0,
-    dilation: Any = 1,
-    groups: int = 1,
-    *,
-    flip: bool = False,
-    strict: bool = False,
-) -> Tensor:
-    """Cross-correlate images with filters; with `flip` convolve them, the kernel turned by 180 degrees.
-
-    (n c h w), (o c/groups kh kw), (o) -> (n o oh ow), oh = (h + padding - dilation*(kh - 1) - 1) // stride + 1
-
-    padding: an int, (height, width), ((top, bottom), (left, right)), 'valid', 'same', 'same_lower' or 'full'.
-    strict: refuse sizes whose last rows or columns no window reads.
-    Integers give the exact integer result, without a gradient. Errors as for `ops.conv.conv2d`.
-    """
-    if flip:
-        weight = _layout.flip(weight, (-2, -1))
-    return _batched(_conv.conv2d, input, weight, bias, stride, padding, dilation, groups, strict)
-
-
-def conv_transpose2d(
-    input: Any,
-    weight: Any,
-    bias: Any = None,
-    stride: Any = 1,
-    padding: Any = 0,
-    output_padding: Any = 0,
-    groups: int = 1,
-    dilation: Any = 1,
-) -> Tensor:
-    """The transpose of conv2d with the same weight.
-
-    (n c h w), (c o/groups kh kw), (o) -> (n o oh ow),
-    oh = (h - 1)*stride - 2*padding + dilation*(kh - 1) + output_padding + 1
-    """
-    return _batched(_conv.conv_transpose2d, input, weight, bias, stride, padding, output_padding, groups, dilation)
-
-
-def max_pool2d(
-    input: Any,
-    kernel_size: Any,
-    stride: Any = None,
-    padding: Any = 0,
-    dilation: Any = 1,
-    ceil_mode: bool = False,
-    *,
-    ties: str = "first",
-    strict: bool = False,
-) -> Tensor:
-    """The maximum of each window; padding is minus infinity, stride is kernel_size unless given.
-
-    ties: which of several equal cells takes the gradient: 'first' (row-major, as in PyTorch), 'last' or 'split'.
-    """
-    return _batched(_pool.max_pool2d, input, kernel_size, stride, padding, dilation, ceil_mode, ties, strict)
-
-
-def avg_pool2d(
-    input: Any,
-    kernel_size: Any,
-    stride: Any = None,
-    padding: Any = 0,
-    ceil_mode: bool = False,
-    count_include_pad: bool = True,
-    divisor_override: int | None = None,
-    *,
-    strict: bool = False,
-) -> Tensor:
-    """The mean of each window; the zeros of the padding count unless count_include_pad is False."""
-    return _batched(
-        _pool.avg_pool2d, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override, strict
-    )
-
-
-def sum_pool2d(
-    input: Any,
-    kernel_size: Any,
-    stride: Any = None,
-    padding: Any = 0,
-    dilation: Any = 1,
-    ceil_mode: bool = False,
-    *,
-    strict: bool = False,
-) -> Tensor:
-    """The sum of each window."""
-    return _batched(_pool.sum_pool2d, input, kernel_size, stride, padding, dilation, ceil_mode, strict)
 
 
 def linear(input: Any, weight: Any, bias: Any = None) -> Tensor:
@@ -471,7 +401,7 @@ def _rows(n: int, before: int, after: int, mode: str) -> Any:
 
 def unfold(input: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1) -> Tensor:
     """Every window of an image as a column (im2col): (n c h w) -> (n c*kh*kw windows)."""
-    return _batched(_patches.unfold, input, kernel_size, dilation, padding, stride)
+    return batched(_patches.unfold, input, kernel_size, dilation, padding, stride)
 
 
 def fold(

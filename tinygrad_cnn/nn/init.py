@@ -136,6 +136,18 @@ def _shape(tensor: Tensor, caller: str) -> tuple[int, ...]:
     return tensor.shape
 
 
+def default_weight_(weight: Tensor, generator: Generator | None = None) -> None:
+    """What PyTorch's layers start with: U(-1/sqrt(fan_in), 1/sqrt(fan_in))."""
+    kaiming_uniform_(weight, a=math.sqrt(5.0), generator=generator)
+
+
+def default_bias_(bias: Tensor | None, weight: Tensor, generator: Generator | None = None) -> None:
+    """U(-1/sqrt(fan_in), 1/sqrt(fan_in)) of the weight, where there is a bias."""
+    if bias is not None:
+        bound = 1.0 / math.sqrt(fans(weight)[0])
+        uniform_(bias, -bound, bound, generator)
+
+
 def _write(tensor: T, values: Any, by: str) -> T:
     with np.errstate(all="ignore"):  # rounding to the tensor's dtype may overflow or underflow
         tensor.array[...] = values

@@ -1,16 +1,15 @@
-"""The layers with weights, under PyTorch's names, with its constructor arguments, default values and state_dict keys.
+"""Linear layers and batch norm, under PyTorch's names, with its arguments, defaults and state_dict keys.
 
 `generator` is a numpy.random.Generator for the initial weights; without one the package's default generator is used.
 """
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 
-from ..geometry import checked_integer, checked_padding, checked_pair, conv2d_geometry
+from ..geometry import checked_integer
 from ..graph import Tensor
 from ..modes import no_grad
 from ..shapes import ShapeError
@@ -56,11 +55,11 @@ class Linear(Layer):
     def _materialize(self, in_features: int) -> None:
         """Make and draw the parameters that are not there yet."""
         drawn = Parameter(np.zeros((self.out_features, in_features)))
-        _reset(drawn, self._generator)
+        init.default_weight_(drawn, self._generator)
         parts: list[tuple[Parameter | None, Tensor]] = [(self.weight, drawn)]
         if self.bias is not None:
             drawn_bias = Parameter(np.zeros(self.out_features))
-            _reset_bias(drawn_bias, drawn, self._generator)
+            init.default_bias_(drawn_bias, drawn, self._generator)
             parts.append((self.bias, drawn_bias))
         for parameter, values in parts:
             if isinstance(parameter, UninitializedParameter):
@@ -70,8 +69,8 @@ class Linear(Layer):
     def reset_parameters(self, generator: Generator | None = None) -> None:
         """Draw the initial values again; a lazy layer that has none yet stays as it is."""
         if self.in_features is not None:
-            _reset(self.weight, generator)
-            _reset_bias(self.bias, self.weight, generator)
+            init.default_weight_(self.weight, generator)
+            init.default_bias_(self.bias, self.weight, generator)
 
     def forward(self, x: Tensor) -> Tensor:
         if isinstance(self.weight, UninitializedParameter):
@@ -85,154 +84,3 @@ class Linear(Layer):
 
     def extra_repr(self) -> str:
         return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
-
-
-class _Conv(Layer):
-    """What Conv2d and ConvTranspose2d share: the sizes, the weight and the bias."""
-
-    weight: Parameter
-    bias: Parameter | None
-    output_padding: tuple[int, int] = (0, 0)
-
-    def __init__(
-        self,
-        channels: tuple[int, int],
-        kernel_size: Any,
-        stride: Any,
-        padding: Any,
-        dilation: Any,
-        groups: int,
-        bias: bool,
-        padding_mode: str,
-        dtype: Any,
-        generator: Generator | None,
-        transposed: bool,
-    ) -> None:
-        super().__init__()
-        name = type(self).__name__
-        self.in_channels = checked_integer(name, "in_channels", channels[0], 1)
-        self.out_channels = checked_integer(name, "out_channels", channels[1], 1)
-        self.kernel_size = checked_pair(name, "kernel_size", kernel_size, 1)
-        self.stride = checked_pair(name, "stride", stride, 1)
-        self.dilation = checked_pair(name, "dilation", dilation, 1)
-        self.groups = checked_integer(name, "groups", groups, 1)
-        checked_padding(name, padding, named=not transposed)
-        self.padding = (padding, padding) if isinstance(padding, (int, np.integer)) else padding
-        if self.in_channels % self.groups or self.out_channels % self.groups:
-            raise ShapeError(
-                f"{name}: groups={groups} does not divide in_channels={self.in_channels} "
-                f"and out_channels={self.out_channels}; "
-                f"use a divisor of {math.gcd(self.in_channels, self.out_channels)}"
-            )
-        modes = ("zeros", "reflect", "replicate", "circular")
-        if padding_mode not in (modes[:1] if transposed else modes):
-            raise ValueError(f"{name}: padding_mode={padding_mode!r}; it can be {'zeros' if transposed else modes}")
-        self.padding_mode = padding_mode
-        first, second = (channels[0], channels[1]) if transposed else (channels[1], channels[0])
-        dtype = trainable_dtype(name, dtype)
-        self.weight = Parameter(np.zeros((first, second // self.groups, *self.kernel_size), dtype))
-        self.bias = Parameter(np.zeros(channels[1], dtype)) if bias else None
-        self.reset_parameters(generator)
-
-    def reset_parameters(self, generator: Generator | None = None) -> None:
-        """Draw the initial values again."""
-        _reset(self.weight, generator)
-        _reset_bias(self.bias, self.weight, generator)
-
-    def extra_repr(self) -> str:
-        parts = [
-            f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}",
-            f"padding={self.padding}" if self.padding != (0, 0) else "",
-            f"dilation={self.dilation}" if self.dilation != (1, 1) else "",
-            f"output_padding={self.output_padding}" if self.output_padding != (0, 0) else "",
-            f"groups={self.groups}" if self.groups != 1 else "",
-            "bias=False" if self.bias is None else "",
-            f"padding_mode={self.padding_mode}" if self.padding_mode != "zeros" else "",
-        ]
-        return ", ".join(filter(None, parts))
-
-
-class Conv2d(_Conv):
-    """Cross-correlate images with learned filters: (n in h w) -> (n out oh ow), or without n.
-
-    padding: an int, (height, width), ((top, bottom), (left, right)), 'valid', 'same', 'same_lower' or 'full'.
-    padding_mode: 'zeros', 'reflect', 'replicate' or 'circular'. strict: refuse sizes that leave pixels unread.
-
-    weight (out in/groups kh kw) and bias (out) start as U(-b, b), b = 1/sqrt(in/groups * kh * kw).
-    """
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: Any,
-        stride: Any = 1,
-        padding: Any = 0,
-        dilation: Any = 1,
-        groups: int = 1,
-        bias: bool = True,
-        padding_mode: str = "zeros",
-        *,
-        strict: bool = False,
-        dtype: Any = None,
-        generator: Generator | None = None,
-    ) -> None:
-        channels = (in_channels, out_channels)
-        super().__init__(
-            channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode, dtype, generator, False
-        )
-        self.strict = strict
-
-    def forward(self, x: Tensor) -> Tensor:
-        padding = self.padding
-        if self.padding_mode != "zeros":
-            shape = x.shape if x.ndim != 3 else (1, *x.shape)
-            at = conv2d_geometry(shape, self.weight.shape, self.stride, padding, self.dilation, self.groups)
-            (top, bottom), (left, right) = at.padding
-            x, padding = F.pad(x, (left, right, top, bottom), mode=self.padding_mode), 0
-        return F.conv2d(x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups, strict=self.strict)
-
-
-class ConvTranspose2d(_Conv):
-    """The transpose of Conv2d(out, in, ...): (n in h w) -> (n out oh ow), or without n.
-
-    oh = (h - 1)*stride - 2*padding + dilation*(kh - 1) + output_padding + 1; weight (in out/groups kh kw).
-    """
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: Any,
-        stride: Any = 1,
-        padding: Any = 0,
-        output_padding: Any = 0,
-        groups: int = 1,
-        bias: bool = True,
-        dilation: Any = 1,
-        padding_mode: str = "zeros",
-        *,
-        dtype: Any = None,
-        generator: Generator | None = None,
-    ) -> None:
-        channels = (in_channels, out_channels)
-        super().__init__(
-            channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode, dtype, generator, True
-        )
-        self.output_padding = checked_pair("ConvTranspose2d", "output_padding", output_padding, 0)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.conv_transpose2d(
-            x, self.weight, self.bias, self.stride, self.padding, self.output_padding, self.groups, self.dilation
-        )
-
-
-def _reset(weight: Parameter, generator: Generator | None) -> None:
-    """PyTorch's default: U(-1/sqrt(fan_in), 1/sqrt(fan_in))."""
-    init.kaiming_uniform_(weight, a=math.sqrt(5.0), generator=generator)
-
-
-def _reset_bias(bias: Parameter | None, weight: Parameter, generator: Generator | None) -> None:
-    if bias is not None:
-        bound = 1.0 / math.sqrt(init.fans(weight)[0])
-        init.uniform_(bias, -bound, bound, generator)

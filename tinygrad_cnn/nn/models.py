@@ -15,10 +15,12 @@ from ..ops.layout import flatten, pad
 from . import functional as F
 from . import init
 from .containers import Sequential
-from .layers import Conv2d, Linear
+from .convolution import Conv2d
+from .layers import Linear
 from .module import Layer
 from .norms import BatchNorm2d
-from .stateless import Dropout, MaxPool2d, ReLU
+from .pooling import MaxPool2d
+from .stateless import Dropout, ReLU
 
 Generator = np.random.Generator
 

@@ -1,8 +1,6 @@
-"""The layers without weights, under PyTorch's names: nonlinearities, pooling, dropout, flattening."""
+"""The layers without weights, under PyTorch's names: nonlinearities, dropout, flattening."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 
@@ -76,78 +74,6 @@ class Softmax2d(Layer):
         if x.ndim not in (3, 4):
             raise ShapeError(f"Softmax2d: x has shape {tuple(x.shape)}; (n, c, h, w) or (c, h, w) is needed")
         return F.softmax(x, -3)
-
-
-class MaxPool2d(Layer):
-    """The maximum of each window: (n c h w) -> (n c oh ow). ties and strict as in functional.max_pool2d."""
-
-    def __init__(
-        self,
-        kernel_size: Any,
-        stride: Any = None,
-        padding: Any = 0,
-        dilation: Any = 1,
-        ceil_mode: bool = False,
-        *,
-        ties: str = "first",
-        strict: bool = False,
-    ) -> None:
-        super().__init__()
-        self.kernel_size, self.stride = kernel_size, kernel_size if stride is None else stride
-        self.padding, self.dilation, self.ceil_mode, self.ties, self.strict = padding, dilation, ceil_mode, ties, strict
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.max_pool2d(
-            x,
-            self.kernel_size,
-            self.stride,
-            self.padding,
-            self.dilation,
-            self.ceil_mode,
-            ties=self.ties,
-            strict=self.strict,
-        )
-
-    def extra_repr(self) -> str:
-        return (
-            f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}, "
-            f"dilation={self.dilation}, ceil_mode={self.ceil_mode}"
-        )
-
-
-class AvgPool2d(Layer):
-    """The mean of each window: (n c h w) -> (n c oh ow)."""
-
-    def __init__(
-        self,
-        kernel_size: Any,
-        stride: Any = None,
-        padding: Any = 0,
-        ceil_mode: bool = False,
-        count_include_pad: bool = True,
-        divisor_override: int | None = None,
-        *,
-        strict: bool = False,
-    ) -> None:
-        super().__init__()
-        self.kernel_size, self.stride = kernel_size, kernel_size if stride is None else stride
-        self.padding, self.ceil_mode, self.strict = padding, ceil_mode, strict
-        self.count_include_pad, self.divisor_override = count_include_pad, divisor_override
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.avg_pool2d(
-            x,
-            self.kernel_size,
-            self.stride,
-            self.padding,
-            self.ceil_mode,
-            self.count_include_pad,
-            self.divisor_override,
-            strict=self.strict,
-        )
-
-    def extra_repr(self) -> str:
-        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
 
 
 class _Dropout(Layer):

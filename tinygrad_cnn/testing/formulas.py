@@ -16,6 +16,7 @@ from ..declaration import Op
 from ..geometry import conv2d_geometry, pool2d_geometry
 from ..notation import LEGEND, Expression, parse
 from ..shapes import normalize_axes
+from . import formulas_adaptive
 
 Array = NDArray[Any]
 
@@ -594,4 +595,5 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "columns": _columns,
     "overlay": _overlay,
     "apply": _apply,
+    **formulas_adaptive.FUNCTIONS,
 }
