@@ -858,7 +858,15 @@ def test_no_op_that_has_loops_only_moves_data(name):
 
 
 # Broken counts that are right all the same.
+TURNED = "of n cells in m windows there are as many as of m cells in n windows"
 SAME = {
+    "_cells: _counts((x_shape[2], x_shape[3]), (out_shape[2], out_shape[3]))"
+    " -> _counts((out_shape[2], out_shape[3]), (x_shape[2], x_shape[3]))": TURNED,
+    "_counts: windows(n, m) -> windows(m, n)": TURNED,
+    "_counts: zip(size, out, strict=True) -> zip(out, size, strict=True)": TURNED,
+    "adaptive_max_pool2d: _cells(x_shape, out_shape) -> _cells(out_shape, x_shape)": TURNED,
+    "adaptive_sum_pool2d: _cells(x_shape, out_shape) -> _cells(out_shape, x_shape)": TURNED,
+    "_cells: x_shape -> out_shape (3)": "images and channels are as many in both",
     "_contraction_flops: terms -> xs_shape (2)": "as many labels as shapes",
     "moves_data: return 0 -> return -0": "0",
     "_squared_error_flops: broadcast_shape(x_shape, y_shape) -> broadcast_shape(y_shape, x_shape)": "commutes",

@@ -79,7 +79,8 @@ def _counts(size: Pair, out: Pair) -> Any:
 
 def _cells(x_shape: tuple[int, ...], out_shape: tuple[int, ...]) -> int:
     """How many cells all windows have together."""
-    return prod(x_shape[:2]) * int(_counts((x_shape[2], x_shape[3]), (out_shape[2], out_shape[3])).sum())
+    total: int = _counts((x_shape[2], x_shape[3]), (out_shape[2], out_shape[3])).sum()
+    return prod(x_shape[:2]) * total
 
 
 @op
