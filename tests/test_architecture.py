@@ -41,7 +41,7 @@ LAYERS = [
     ("ops",),
     ("inplace", "protocols", "creation"),
     ("nn",),
-    ("optim", "data", "interchange", "testing"),
+    ("optim", "data", "interchange", "testing", "func"),
     ("diagram",),
     ("",),  # the package itself: the public names
     ("digits_net", "bench"),

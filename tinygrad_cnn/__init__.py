@@ -3,7 +3,7 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from . import data, inplace, nn, optim, protocols  # noqa: F401  (they hand the Tensor its methods)
+from . import data, func, inplace, nn, optim, protocols  # noqa: F401  (they hand the Tensor its methods)
 from .backprop import grad
 from .creation import (
     arange,
@@ -28,11 +28,12 @@ from .creation import (
 )
 from .diagram import draw
 from .dtypes import bool_, double, float16, float32, float64, half, int8, int16, int32, int64, long, short, uint8
+from .func import checkpoint, checkpoint_sequential
 from .graph import Tensor, from_numpy
 from .interchange import CheckpointError, load, save
 from .kernels.conv import conv_algorithm
 from .kernels.parallel import get_num_threads, set_num_threads
-from .modes import enable_grad, is_grad_enabled, no_grad
+from .modes import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
 from .ops.activation import (
     celu,
     elu,
@@ -181,6 +182,8 @@ __all__ = [
     "cast",
     "cat",
     "celu",
+    "checkpoint",
+    "checkpoint_sequential",
     "chunk",
     "clamp",
     "clip",
@@ -218,6 +221,7 @@ __all__ = [
     "from_numpy",
     "full",
     "full_like",
+    "func",
     "gather",
     "gaussian",
     "gelu",
@@ -236,6 +240,7 @@ __all__ = [
     "huber_loss",
     "index_add",
     "index_select",
+    "inference_mode",
     "int16",
     "int32",
     "int64",
@@ -308,6 +313,7 @@ __all__ = [
     "scatter",
     "scatter_add",
     "selu",
+    "set_grad_enabled",
     "set_num_threads",
     "short",
     "sigmoid",

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from operator import attrgetter
 from typing import Any, Literal, overload
+from typing import cast as typed
 
 import numpy as np
 
@@ -194,6 +195,7 @@ def backprop(
         grads[node] = add(grads[node], g) if node in grads else g
     order, needed = _schedule(list(grads), targets)
     found: dict[Node, Any] = {}
+    recalled: dict[Any, Any] = {}  # what checkpoints have computed again
     ours: set[Node] = set()  # nodes whose gradient is a sum made here, safe to add to in place
     latest = memory.latest
     pop = grads.pop
@@ -219,11 +221,14 @@ def backprop(
                     found[node] = g if create else _own(g, plan is None and node in ours)
                 if plan is None:
                     continue
-                saved = node.saved
-                if saved is None:
-                    raise RuntimeError(_freed(plan))
-                if latest[0] > node.order:
-                    _check_unchanged(node, plan, saved)
+                saved, since = typed(Any, node.saved), node.order
+                if type(saved) is not tuple:
+                    if saved is None:
+                        raise RuntimeError(_freed(plan))
+                    saved, since = saved.recall(node, recalled)
+                if latest[0] > since:
+                    _check_unchanged(plan, saved, since)
+                kept = saved
                 if create:
                     saved = tuple(_linked(node, args, links) for args, links in zip(saved, plan.links, strict=True))
                 steps = plan.steps
@@ -231,7 +236,7 @@ def backprop(
                     record.arrived(g)
                 if blocks is not None:
                     for block in blocks:
-                        block.rules_begin(node, g, needed)
+                        block.rules_begin(node, kept, g, needed)
                 if plan.joint is not None:
                     steps, saved = _joint_steps(plan, g, saved[0])
                 for parent, (i, rule), args in zip(node.parents, steps, saved, strict=False):
@@ -260,7 +265,7 @@ def backprop(
                 if not retain:
                     node.saved = None
                     if node.params:
-                        node.params = {name: _outline(value) for name, value in node.params.items()}
+                        node.params = {name: outlined(value) for name, value in node.params.items()}
     except Exception as error:
         if current is not None and current.plan is not None:
             error.add_note(f"in the gradient of {current.plan.op.name}, whose output has shape {current.shape}")
@@ -317,11 +322,11 @@ def _freed(plan: Plan) -> str:
     )
 
 
-def _check_unchanged(node: Node, plan: Plan, saved: Sequence[Sequence[Any]]) -> None:
+def _check_unchanged(plan: Plan, saved: Sequence[Sequence[Any]], since: int) -> None:
     for wants, args in zip(plan.wants, saved, strict=True):
         for want, value in zip(wants, args, strict=True):
             for array in value if isinstance(value, tuple) else (value,):
-                if isinstance(array, np.ndarray) and (by := memory.changed_since(array, node.order)):
+                if isinstance(array, np.ndarray) and (by := memory.changed_since(array, since)):
                     what = f"its {'output' if want == 'out' else f'input {want!r}'} of shape {array.shape}"
                     raise RuntimeError(
                         f"{plan.op.name}: {what} was changed in place ({by}) between forward and backward, "
@@ -391,8 +396,8 @@ def _stretches(shape: tuple[int, ...], target: tuple[int, ...]) -> bool:
     return lead >= 0 and all(n in (1, m) for n, m in zip(shape, target[lead:], strict=True))
 
 
-def _outline(value: Any) -> Any:
-    """A parameter as the skeleton keeps it: arrays by dtype and shape."""
+def outlined(value: Any) -> Any:
+    """A parameter as a skeleton keeps it: arrays by dtype and shape."""
     if isinstance(value, np.ndarray):
         return f"{value.dtype}{value.shape}"
-    return tuple(map(_outline, value)) if type(value) is tuple else value
+    return tuple(map(outlined, value)) if type(value) is tuple else value

@@ -4,11 +4,17 @@ A generator per thread, not one behind a lock: with a lock the order in which th
 draws which numbers, and no thread could repeat its run. A thread that calls `manual_seed` gets that
 seed's own stream, whatever other threads do. A thread that does not gets the next independent stream of the
 seed set last, in the order of first use.
+
+Whoever draws asks `source` for the generator, so that a checkpoint can note the state before the first draw and draw
+the same numbers again.
 """
 
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from itertools import count
+from typing import Any
 
 import numpy as np
 
@@ -20,6 +26,7 @@ class _Streams(threading.local):
 
 
 _streams = _Streams()
+_notes: ContextVar[tuple["Draws", ...]] = ContextVar("notes", default=())  # of the running `noted` blocks
 _root: tuple[int, Iterator[int]] = (int(np.random.SeedSequence().generate_state(2, np.uint64)[0]), count())
 
 
@@ -45,4 +52,60 @@ def default_generator() -> np.random.Generator:
         seed, streams = _root
         # next() of a count is one step that no other thread can enter: two threads never get one stream.
         _streams.generator = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(next(streams),)))
+    if notes := _notes.get():
+        for draws in notes:
+            draws.note(_streams.generator, by_default=True)
     return _streams.generator
+
+
+def source(generator: np.random.Generator | None) -> np.random.Generator:
+    """The generator to draw from: this thread's, if none is given."""
+    if generator is None:
+        return default_generator()
+    if notes := _notes.get():
+        for draws in notes:
+            draws.note(generator, by_default=generator is _streams.generator)
+    return generator
+
+
+class Draws:
+    """The generators that were drawn from in a block, each with its state before the first draw."""
+
+    def __init__(self) -> None:
+        self._default: Any = None
+        self._given: dict[int, tuple[np.random.Generator, Any]] = {}
+
+    def note(self, generator: np.random.Generator, by_default: bool) -> None:
+        """Note the state of a generator that is about to be drawn from for the first time."""
+        if by_default:
+            self._default = self._default or generator.bit_generator.state
+        elif id(generator) not in self._given:
+            self._given[id(generator)] = generator, generator.bit_generator.state
+
+    @contextmanager
+    def noted(self) -> Iterator[None]:
+        """A block whose draws are noted; an outer one notes them too."""
+        token = _notes.set((*_notes.get(), self))
+        try:
+            yield
+        finally:
+            _notes.reset(token)
+
+    @contextmanager
+    def again(self) -> Iterator[None]:
+        """A block that draws the same numbers again, in any thread; afterwards every generator stands where it was."""
+        global _root
+        root, default, token = _root, _streams.generator, _notes.set(())
+        given = [(generator, generator.bit_generator.state) for generator, _ in self._given.values()]
+        try:
+            if self._default is not None:
+                _streams.generator = np.random.Generator(np.random.PCG64(0))
+                _streams.generator.bit_generator.state = self._default
+            for generator, state in self._given.values():
+                generator.bit_generator.state = state
+            yield
+        finally:
+            _root, _streams.generator = root, default
+            _notes.reset(token)
+            for generator, state in given:
+                generator.bit_generator.state = state

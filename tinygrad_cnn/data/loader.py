@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..graph import Tensor, from_numpy
-from ..random import default_generator
+from ..random import source
 
 Array = NDArray[Any]
 
@@ -130,7 +130,7 @@ class DataLoader:
         if self.seed is not None:
             entropy = np.random.SeedSequence(self.seed, spawn_key=(self.epoch,))
             return np.random.default_rng(entropy).permutation(n)
-        return (self.generator or default_generator()).permutation(n)
+        return source(self.generator).permutation(n)
 
     def _batch(self, rows: NDArray[np.int64]) -> Any:
         if self.collate_fn is not None:

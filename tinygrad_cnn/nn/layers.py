@@ -13,7 +13,7 @@ import numpy as np
 from .. import memory
 from ..geometry import checked_integer, checked_padding, checked_pair, conv2d_geometry
 from ..graph import Tensor
-from ..modes import no_grad
+from ..modes import no_grad, replaying
 from ..shapes import ShapeError
 from . import functional as F
 from . import init
@@ -289,7 +289,7 @@ class BatchNorm2d(Layer):
             momentum = 1.0 / (int(counter.array) + 1)
         by_batch = self.training or self.running_mean is None
         y = F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, by_batch, momentum, self.eps)
-        if counter is not None and x.shape[0]:
+        if counter is not None and x.shape[0] and not replaying.get():
             counter.array[...] += 1
             memory.mark_changed(counter.array, "BatchNorm2d")
         return y

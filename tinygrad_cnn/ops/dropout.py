@@ -7,7 +7,7 @@ import numpy as np
 from ..flops import one_per_output
 from ..graph import Tensor
 from ..primitive import op
-from ..random import default_generator
+from ..random import source
 from .elementwise import array_of
 
 __all__ = ["dropout"]
@@ -50,7 +50,7 @@ def dropout(input: Any, p: float = 0.5, training: bool = True, generator: np.ran
     if p == 1.0:
         keep = np.zeros(x.shape, np.bool_)
     else:
-        draws = (generator or default_generator()).random(x.shape, np.float32)
+        draws = source(generator).random(x.shape, np.float32)
         keep = np.asarray(draws >= p)
     keep.flags.writeable = False  # the graph keeps this array itself instead of a copy
     return drop(input, keep=keep, scale=0.0 if p == 1.0 else 1.0 / (1.0 - p))

@@ -9,6 +9,7 @@ from .. import memory
 from ..graph import Tensor
 from ..kernels import norm as kernels
 from ..kernels.reduce import sum_pairwise, widened
+from ..modes import replaying
 from ..primitive import op
 from ..shapes import ShapeError
 from .elementwise import array_of
@@ -291,7 +292,7 @@ def batch_norm(
 
     In training mean and variance are those of the batch, and the running ones, if given, move towards them in
     place: running = (1 - momentum) running + momentum batch, with the unbiased variance, under no_grad too. Else
-    they are the running ones. A batch without images moves nothing.
+    they are the running ones. A batch without images moves nothing, nor does a checkpoint that computes again.
 
     Raises ValueError in training for a single value per channel and for eps <= 0, and without running statistics
     outside training. If it raises, the running statistics are as before.
@@ -327,7 +328,7 @@ def batch_norm(
             raise ValueError(f"batch_norm: {name} is read-only, but training updates it in place; pass a copy")
     out: Tensor
     out, (average, variance) = batch_norm_train.with_residual(input, weight, bias, eps=eps)
-    if x.size and running_mean is not None:
+    if x.size and running_mean is not None and not replaying.get():
         with np.errstate(all="ignore"):
             unbiased = variance * variance.dtype.type(n / (n - 1))
             moved = [
