@@ -42,7 +42,7 @@ LAYERS = [
     ("inplace", "protocols", "creation"),
     ("nn",),
     ("optim", "data", "interchange", "testing", "func"),
-    ("diagram",),
+    ("diagram", "autograd"),
     ("",),  # the package itself: the public names
     ("digits_net", "bench"),
     ("__main__",),

@@ -3,7 +3,7 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from . import data, func, inplace, nn, optim, protocols  # noqa: F401  (they hand the Tensor its methods)
+from . import autograd, data, func, inplace, nn, optim, protocols  # noqa: F401  (they hand the Tensor its methods)
 from .backprop import grad
 from .creation import (
     arange,
@@ -170,6 +170,7 @@ __all__ = [
     "argmax",
     "argmin",
     "argsort",
+    "autograd",
     "avg_pool2d",
     "batch_norm",
     "binary_cross_entropy",

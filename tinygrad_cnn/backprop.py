@@ -53,12 +53,17 @@ def backward(
         )
     wanted = None
     if inputs is not None:
-        wanted = {_node_of(x, i, "backward") for i, x in enumerate([inputs] if isinstance(inputs, Tensor) else inputs)}
+        wanted = {node_of(x, i, "backward") for i, x in enumerate([inputs] if isinstance(inputs, Tensor) else inputs)}
         if not wanted:
             raise ValueError(
                 "backward: inputs is empty; name the Tensors that collect a gradient, or leave it out for all"
             )
-    found = backprop([(self.node, _cotangent(self, gradient, "backward").array)], wanted, retain=retain_graph)
+    accumulate([(self.node, cotangent_for(self, gradient, "backward").array)], wanted, retain_graph)
+
+
+def accumulate(roots: Sequence[tuple[Node, Array]], wanted: set[Node] | None, retain: bool) -> None:
+    """Add what reaches the Nodes, by default every one that keeps a gradient, to their `grad`: to all or to none."""
+    found = backprop(roots, wanted, retain=retain)
     with memory.lock:  # two threads may run backward into the same leaves
         watches, sums = [], []
         for node, g in found.items():
@@ -124,10 +129,10 @@ def grad(
             )
     roots = []
     for i, (out, g) in enumerate(zip(outs, cotangents, strict=True)):
-        node = _node_of(out, i, "grad", "outputs")
-        given = _cotangent(out, g, "grad")
+        node = node_of(out, i, "grad", "outputs")
+        given = cotangent_for(out, g, "grad")
         roots.append((node, given if create_graph else given.array))
-    nodes = [_node_of(x, i, "grad") for i, x in enumerate(ins)]
+    nodes = [node_of(x, i, "grad") for i, x in enumerate(ins)]
     retain = create_graph if retain_graph is None else retain_graph
     if create_graph:
         with enable_grad():
@@ -155,7 +160,8 @@ def grad(
     return tuple(results)
 
 
-def _node_of(x: Any, i: int, caller: str, what: str = "inputs") -> Node:
+def node_of(x: Any, i: int, caller: str, what: str = "inputs") -> Node:
+    """The Node of a Tensor that requires grad."""
     if not isinstance(x, Tensor):
         raise TypeError(f"{caller}: {what}[{i}] is a {type(x).__name__}; a Tensor is needed")
     if x.node is None:
@@ -165,7 +171,7 @@ def _node_of(x: Any, i: int, caller: str, what: str = "inputs") -> Node:
     return x.node
 
 
-def _cotangent(out: Tensor, g: Any, caller: str) -> Tensor:
+def cotangent_for(out: Tensor, g: Any, caller: str) -> Tensor:
     """The gradient to start from, checked against the output."""
     if g is None:
         if out.array.size != 1:
@@ -342,6 +348,8 @@ def _linked(node: Node, args: Sequence[Any], links: Sequence[Any]) -> list[Any]:
             values.append(tuple(v if k is None else wrap(v, node.parents[k]) for v, k in zip(value, link, strict=True)))
         elif link is None:
             values.append(value)
+        elif link == -2:
+            values.append(value.at(node))
         else:
             values.append(wrap(value, node if link < 0 else node.parents[link]))
     return values

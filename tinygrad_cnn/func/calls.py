@@ -52,8 +52,8 @@ def functional_call(
         first, other = replaced.setdefault(id(old), (key, value))
         if tie_weights and other is not value:
             raise ValueError(
-                f"{name}: {first} and {key} are one Tensor in {type(module).__name__} and are given as two; give one of "
-                "them, or tie_weights=False"
+                f"{name}: {first} and {key} are one Tensor in {type(module).__name__} and are given as two; give one "
+                "of them, or tie_weights=False"
             )
         swaps[id(part), attribute] = part, attribute, value
     if tie_weights:

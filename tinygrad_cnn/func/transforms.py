@@ -272,6 +272,7 @@ def _places(name: str, argnums: Any, n: int) -> tuple[int, ...]:
 
 
 def check_sequences(name: str, primals: Any, tangents: Any) -> None:
+    """Raise TypeError unless both are tuples or lists."""
     for what, given in (("primals", primals), ("tangents", tangents)):
         if not isinstance(given, (tuple, list)):
             raise TypeError(f"{name}: {what} is {kind(given)}; a tuple is needed, one for each argument of f")
@@ -301,4 +302,5 @@ def matched(name: str, what: str, given: Any, wanted: Any, whose: str) -> list[T
 
 
 def kind(x: Any) -> str:
+    """What a value is, for a message."""
     return f"{x.dtype} {x.shape}" if isinstance(x, Tensor) else f"a {type(x).__name__}"
