@@ -1,5 +1,6 @@
 """Every example runs, says what it did, and complains of nothing."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -37,6 +38,15 @@ def test_the_new_op_is_proved_and_a_wrong_rule_is_refused(tmp_path):
         "gradcheck: right behind conv2d, too",
         "check_op: refused a rule with b forgotten",
     ]
+
+
+def test_the_curvature_is_the_same_from_both_sides_and_checkpoints_change_no_bit(tmp_path):
+    lines = run(ROOT / "examples" / "transforms.py", tmp_path).stdout.splitlines()
+    curvature, second = re.findall(r"\d\.\d+", lines[0])
+    assert curvature == second
+    assert lines[1].endswith("from its whole Hessian (10, 10)")
+    assert int(re.findall(r"(\d+)%", lines[2])[0]) < 75
+    assert lines[3] == "the same gradients, bit for bit"
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
