@@ -146,6 +146,28 @@ def test_what_needs_no_gradient_is_not_recorded():
     assert (leaf.grad.array == 1).all()
 
 
+def test_backward_is_recorded_where_a_gradient_of_it_is_asked_for():
+    seen = []
+
+    class Note(Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x * 2.0
+
+        @staticmethod
+        def backward(ctx, g):
+            seen.append(tg.is_grad_enabled())
+            return g * 2.0
+
+    x = Tensor([1.0], requires_grad=True)
+    Note.apply(x).backward()
+    tg.grad(Note.apply(x), [x])
+    y = Note.apply(x)
+    with tg.no_grad():
+        tg.grad(y, [x], create_graph=True)
+    assert seen == [False, False, True]
+
+
 def test_none_from_backward_is_gradient_0():
     class First(Function):
         @staticmethod
@@ -238,6 +260,11 @@ def test_backward_frees_what_a_function_saved():
         node = weakref.ref(y.node)
         del y
         assert node() is None  # saving its own output closes no cycle
+        h = x * 2.0
+        y, held = Exp.apply(h), weakref.ref(h.array)
+        del h
+        assert held() is None  # an input that is not saved is not kept
+        assert y.requires_grad
     finally:
         gc.enable()
 

@@ -195,6 +195,22 @@ def test_values_inside_die_with_the_forward_and_with_the_rules_that_asked_for_th
     assert living() == 0
 
 
+def test_what_a_checkpoint_inside_reads_dies_with_the_rules_around_it():
+    alive = []
+
+    def f(x):
+        for _ in range(6):
+            x = (x * 1.5).tanh()
+            alive.append(weakref.ref(x.array))
+        return checkpoint(lambda x: x.exp(), x)
+
+    x, seen = Tensor(images(), requires_grad=True), []
+    loss = checkpoint(f, x).sum()
+    x.register_hook(lambda g: seen.append(sum(ref() is not None for ref in alive)))
+    loss.backward()
+    assert seen[0] <= 2
+
+
 def test_a_backward_that_stops_half_way_holds_nothing_afterwards():
     inside = []
 
@@ -395,6 +411,21 @@ def test_every_function_that_draws_draws_the_same_again_and_once(draw, given_one
     assert run(checkpoint) == run(lambda f, x: f(x))
 
 
+def test_a_seed_set_inside_is_not_set_again():
+    def stream(call):
+        x = Tensor([1.0], requires_grad=True)
+        out = call(lambda x: x.exp() * float(tg.manual_seed(7).random()), x)
+        tg.manual_seed(11)
+        out.sum().backward()
+        drawn = []
+        thread = threading.Thread(target=lambda: drawn.append(tg.rand(2).array))
+        thread.start()
+        thread.join()
+        return bits([*drawn, tg.rand(2).array])
+
+    assert stream(checkpoint) == stream(lambda f, x: f(x))
+
+
 # What it refuses
 
 
@@ -560,6 +591,10 @@ def test_wrong_calls_are_refused():
 # Pictures and profiles
 
 
+def places_of(result: Tensor) -> set:
+    return {(node.plan.op.name, node.scope and node.scope.chain) for node in steps_of(result)}
+
+
 def test_pictures_show_the_same_steps_before_and_after_backward():
     def loss_of(run):
         net = network()
@@ -570,15 +605,18 @@ def test_pictures_show_the_same_steps_before_and_after_backward():
         net, loss = loss_of(lambda net, x: net(x))
         wrapped, same = loss_of(run)
         extra = len(steps_of(same)) - len(steps_of(loss))
+        assert places_of(loss) <= places_of(same)
         assert extra in (0, 1)
         if not extra:
             lines, others = loss.graph(net).text().splitlines(), same.graph(wrapped).text().splitlines()
             others = [line.replace("same = sum", "loss = sum") for line in others]
             assert others[1:] == lines[1:]
             assert others[0] != lines[0]  # the peak of what is kept
-        for view in ("ops", "memory", "grad"):
+        for view in ("ops", "memory", "grad", "teach"):
             same.graph(wrapped, view=view).svg()
         same.graph(wrapped).saved()
+        assert not list(same.graph(wrapped).find_nan())
+        same.graph(wrapped).html()
         same.backward()
         same.graph(wrapped, view="memory").text()
 

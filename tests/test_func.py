@@ -23,6 +23,11 @@ def close(ours, wanted, rtol=1e-10) -> None:
     np.testing.assert_allclose(ours.array if isinstance(ours, Tensor) else ours, wanted, rtol=rtol, atol=1e-12)
 
 
+def near(ours, wanted) -> None:
+    """Equal up to what a central difference of these functions may be off."""
+    np.testing.assert_allclose(ours.array if isinstance(ours, Tensor) else ours, wanted, rtol=1e-5, atol=1e-6)
+
+
 def wave(x: Tensor, w: Tensor) -> Tensor:
     """(2 3), (3 4) -> (2 4)"""
     return tg.sin(x @ w) * (x * x).sum(1, keepdim=True) + w[0]
@@ -45,7 +50,7 @@ def test_jvp_is_the_central_difference_and_vjp_its_transpose(seed):
     tangents = drawn(seed + 2, 2, 3), drawn(seed + 3, 3, 4)
     out, moved = func.jvp(wave, args, tangents)
     close(out, wave(*args).array)
-    close(moved, central(wave, args, tangents), rtol=1e-7)
+    near(moved, central(wave, args, tangents))
     same, pullback = func.vjp(wave, *args)
     close(same, out.array)
     for k in (4, 5):
@@ -146,7 +151,7 @@ def test_transforms_nest_to_any_order():
     close(func.jacfwd(func.jacfwd(f))(x), func.grad(func.grad(f))(x).array)
     close(func.grad(lambda x: func.jvp(f, (x,), (x,))[1])(x), (func.grad(f)(x) + x * func.grad(func.grad(f))(x)).array)
     x_df = lambda x: x * func.grad(f)(x * x)  # noqa: E731
-    close(func.grad(lambda x: func.vjp(f, x * x)[1](x)[0])(x), central(x_df, [x], [Tensor(np.float64(1.0))]), rtol=1e-7)
+    near(func.grad(lambda x: func.vjp(f, x * x)[1](x)[0])(x), central(x_df, [x], [Tensor(np.float64(1.0))]))
 
 
 def test_a_derivative_by_one_variable_of_a_derivative_by_another():
@@ -283,10 +288,17 @@ def test_results_hang_in_the_graph_of_a_closure_that_requires_grad():
         g = func.grad(lambda x: wave(x, w).sum())(x)
         return (g * g).sum()
 
-    close((found * t.array).sum(), central(squares, [w], [t]), rtol=1e-7)
+    near((found * t.array).sum(), central(squares, [w], [t]))
     value.backward()
     linear = func.grad(lambda x: (x * 3.0).sum() + w.sum())(x)
     assert not linear.requires_grad  # it does not depend on w
+
+
+def test_a_transform_inside_leaves_nothing_that_requires_grad():
+    x, w = drawn(0, 2), drawn(1, 2)
+    by_w = func.grad(lambda w: func.grad(lambda t: (t * t * w).sum())(x).sum())(w)
+    close(by_w, 2 * x.array)
+    assert not by_w.requires_grad
 
 
 def test_results_hang_in_the_graph_of_arguments_that_require_grad():

@@ -95,7 +95,7 @@ class Draws:
     def again(self) -> Iterator[None]:
         """A block that draws the same numbers again, in any thread; afterwards every generator stands where it was."""
         global _root
-        root, default, token = _root, _streams.generator, _notes.set(())
+        root, default = _root, _streams.generator
         given = [(generator, generator.bit_generator.state) for generator, _ in self._given.values()]
         try:
             if self._default is not None:
@@ -106,6 +106,5 @@ class Draws:
             yield
         finally:
             _root, _streams.generator = root, default
-            _notes.reset(token)
             for generator, state in given:
                 generator.bit_generator.state = state

@@ -126,7 +126,7 @@ class _Dropped(tuple[Any, ...]):
     function: Callable[..., Any]
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
-    context: Any  # the context variables of the first time: modes, the module, the algorithm of convolutions
+    context: Any  # the context variables of the first time: recording, the module, the algorithm of convolutions
     draws: Draws | None
     began: int
     steps: list[tuple[Any, ...]]  # (number, plan, shape, dtype) of its Nodes
@@ -163,7 +163,6 @@ class _Dropped(tuple[Any, ...]):
     def _forward(self, running: Sequence[tuple[ContextVar[Any], Any]]) -> tuple[int, Any]:
         for variable, blocks in running:
             variable.set(blocks)
-        recording.set(True)
         replaying.set(True)
         changed = memory.latest[0] > self.began
         with self.draws.again() if self.draws is not None else nullcontext():
