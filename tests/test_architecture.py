@@ -42,8 +42,8 @@ LAYERS = [
     ("creation",),
     ("inplace", "protocols", "sampling"),
     ("nn",),
-    ("optim", "data", "interchange", "testing"),
-    ("diagram", "metrics", "plot"),
+    ("optim", "data", "interchange", "testing", "func"),
+    ("diagram", "metrics", "plot", "autograd"),
     ("train",),
     ("",),  # the package itself: the public names
     ("digits_net", "bench"),

@@ -56,6 +56,15 @@ def test_the_digits_are_learned_and_a_second_start_finds_the_run_complete(tmp_pa
     assert files == {"best.safetensors", "checkpoint.safetensors", "log.csv"}
 
 
+def test_the_curvature_is_the_same_from_both_sides_and_checkpoints_change_no_bit(tmp_path):
+    lines = run(ROOT / "examples" / "transforms.py", tmp_path).stdout.splitlines()
+    curvature, second = re.findall(r"\d\.\d+", lines[0])
+    assert curvature == second
+    assert lines[1].endswith("from its whole Hessian (10, 10)")
+    assert int(re.findall(r"(\d+)%", lines[2])[0]) < 75
+    assert lines[3] == "the same gradients, bit for bit"
+
+
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
 def test_an_example_says_how_to_run_it(path):
     assert f"python examples/{path.name}" in path.read_text(encoding="utf-8")

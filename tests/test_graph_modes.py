@@ -6,7 +6,7 @@ import threading
 import numpy as np
 import pytest
 
-from tinygrad_cnn import Tensor, enable_grad, is_grad_enabled, no_grad
+from tinygrad_cnn import Tensor, enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
 
 
 def records():
@@ -226,3 +226,70 @@ def test_H144_detach_and_parts_without_gradient():
     y = x * x.detach() + x.detach() * 5.0
     y.backward()
     assert x.grad.tolist() == [2.0]
+
+
+def test_set_grad_enabled_holds_at_once_and_as_a_block_until_its_end():
+    try:
+        set_grad_enabled(False)
+        assert not records()
+        with set_grad_enabled(True):
+            assert records()
+            with set_grad_enabled(False):
+                assert not records()
+            assert records()
+        assert not records()
+    finally:
+        set_grad_enabled(True)
+    assert records()
+
+
+def test_a_set_grad_enabled_made_earlier_may_be_entered_later():
+    mode = set_grad_enabled(False)
+    set_grad_enabled(True)
+    with mode:
+        assert not records()
+    assert records()
+
+
+def test_set_grad_enabled_decorates_a_function_and_leaves_the_mode_alone():
+    quiet = set_grad_enabled(False)(records)
+    assert records()
+    assert not quiet()
+    with no_grad():
+        loud = set_grad_enabled(True)(records)
+        assert not records()
+        assert loud()
+    assert records()
+
+
+def test_an_exception_in_a_set_grad_enabled_block_restores_the_mode():
+    with pytest.raises(KeyError), set_grad_enabled(False):
+        raise KeyError
+    assert records()
+
+
+def test_inference_mode_is_no_grad_and_its_results_may_be_used_in_a_graph():
+    x = Tensor([2.0], requires_grad=True)
+    with inference_mode():
+        y = x * 3.0
+        assert not records()
+        with inference_mode(False):
+            assert records()
+        assert not records()
+    assert not y.requires_grad
+    (x * y).sum().backward()
+    np.testing.assert_array_equal(x.grad.array, [6.0])
+
+
+@pytest.mark.parametrize("decorator", [inference_mode, inference_mode(), inference_mode(True)])
+def test_inference_mode_decorates_with_and_without_its_argument(decorator):
+    assert not decorator(records)()
+    assert inference_mode(False)(records)()
+    assert records()
+
+
+@pytest.mark.parametrize("mode", [set_grad_enabled, inference_mode])
+def test_modes_take_a_bool(mode):
+    with pytest.raises(TypeError, match=f"{mode.__name__}: mode is 1; True or False is needed"):
+        mode(1)
+    assert records()

@@ -4,8 +4,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from . import (  # noqa: F401  (display, inplace and protocols hand the Tensor its methods)
+    autograd,
     data,
     display,
+    func,
     inplace,
     metrics,
     nn,
@@ -66,6 +68,10 @@ from .dtypes import (
     short,
     uint8,
 )
+from .func import (
+    checkpoint,
+    checkpoint_sequential,
+)
 from .graph import (
     Tensor,
     from_numpy,
@@ -84,8 +90,10 @@ from .kernels.parallel import (
 )
 from .modes import (
     enable_grad,
+    inference_mode,
     is_grad_enabled,
     no_grad,
+    set_grad_enabled,
 )
 from .ops.activation import (
     celu,
@@ -392,6 +400,7 @@ __all__ = [
     "as_tensor",
     "asin",
     "atan",
+    "autograd",
     "avg_pool2d",
     "batch_norm",
     "bernoulli",
@@ -409,6 +418,8 @@ __all__ = [
     "cat",
     "ceil",
     "celu",
+    "checkpoint",
+    "checkpoint_sequential",
     "chunk",
     "clamp",
     "clip",
@@ -460,6 +471,7 @@ __all__ = [
     "from_numpy",
     "full",
     "full_like",
+    "func",
     "gather",
     "gaussian",
     "ge",
@@ -482,6 +494,7 @@ __all__ = [
     "huber_loss",
     "index_add",
     "index_select",
+    "inference_mode",
     "int16",
     "int32",
     "int64",
@@ -585,6 +598,7 @@ __all__ = [
     "scatter_add",
     "select",
     "selu",
+    "set_grad_enabled",
     "set_num_threads",
     "set_printoptions",
     "short",

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from operator import attrgetter
 from typing import Any, Literal, overload
+from typing import cast as typed
 
 import numpy as np
 
@@ -52,12 +53,17 @@ def backward(
         )
     wanted = None
     if inputs is not None:
-        wanted = {_node_of(x, i, "backward") for i, x in enumerate([inputs] if isinstance(inputs, Tensor) else inputs)}
+        wanted = {node_of(x, i, "backward") for i, x in enumerate([inputs] if isinstance(inputs, Tensor) else inputs)}
         if not wanted:
             raise ValueError(
                 "backward: inputs is empty; name the Tensors that collect a gradient, or leave it out for all"
             )
-    found = backprop([(self.node, _cotangent(self, gradient, "backward").array)], wanted, retain=retain_graph)
+    accumulate([(self.node, cotangent_for(self, gradient, "backward").array)], wanted, retain_graph)
+
+
+def accumulate(roots: Sequence[tuple[Node, Array]], wanted: set[Node] | None, retain: bool) -> None:
+    """Add what reaches the Nodes, by default every one that keeps a gradient, to their `grad`: to all or to none."""
+    found = backprop(roots, wanted, retain=retain)
     with memory.lock:  # two threads may run backward into the same leaves
         watches, sums = [], []
         for node, g in found.items():
@@ -123,10 +129,10 @@ def grad(
             )
     roots = []
     for i, (out, g) in enumerate(zip(outs, cotangents, strict=True)):
-        node = _node_of(out, i, "grad", "outputs")
-        given = _cotangent(out, g, "grad")
+        node = node_of(out, i, "grad", "outputs")
+        given = cotangent_for(out, g, "grad")
         roots.append((node, given if create_graph else given.array))
-    nodes = [_node_of(x, i, "grad") for i, x in enumerate(ins)]
+    nodes = [node_of(x, i, "grad") for i, x in enumerate(ins)]
     retain = create_graph if retain_graph is None else retain_graph
     if create_graph:
         with enable_grad():
@@ -154,7 +160,8 @@ def grad(
     return tuple(results)
 
 
-def _node_of(x: Any, i: int, caller: str, what: str = "inputs") -> Node:
+def node_of(x: Any, i: int, caller: str, what: str = "inputs") -> Node:
+    """The Node of a Tensor that requires grad."""
     if not isinstance(x, Tensor):
         raise TypeError(f"{caller}: {what}[{i}] is a {type(x).__name__}; a Tensor is needed")
     if x.node is None:
@@ -164,7 +171,7 @@ def _node_of(x: Any, i: int, caller: str, what: str = "inputs") -> Node:
     return x.node
 
 
-def _cotangent(out: Tensor, g: Any, caller: str) -> Tensor:
+def cotangent_for(out: Tensor, g: Any, caller: str) -> Tensor:
     """The gradient to start from, checked against the output."""
     if g is None:
         if out.array.size != 1:
@@ -194,6 +201,7 @@ def backprop(
         grads[node] = add(grads[node], g) if node in grads else g
     order, needed = _schedule(list(grads), targets)
     found: dict[Node, Any] = {}
+    recalled: dict[Any, Any] = {}  # what checkpoints have computed again
     ours: set[Node] = set()  # nodes whose gradient is a sum made here, safe to add to in place
     latest = memory.latest
     pop = grads.pop
@@ -219,11 +227,14 @@ def backprop(
                     found[node] = g if create else _own(g, plan is None and node in ours)
                 if plan is None:
                     continue
-                saved = node.saved
-                if saved is None:
-                    raise RuntimeError(_freed(plan))
-                if latest[0] > node.order:
-                    _check_unchanged(node, plan, saved)
+                saved, since = typed(Any, node.saved), node.order
+                if type(saved) is not tuple:
+                    if saved is None:
+                        raise RuntimeError(_freed(plan))
+                    saved, since = saved.recall(node, recalled)
+                if latest[0] > since:
+                    _check_unchanged(plan, saved, since)
+                kept = saved
                 if create:
                     saved = tuple(_linked(node, args, links) for args, links in zip(saved, plan.links, strict=True))
                 steps = plan.steps
@@ -231,7 +242,7 @@ def backprop(
                     record.arrived(g)
                 if blocks is not None:
                     for block in blocks:
-                        block.rules_begin(node, g, needed)
+                        block.rules_begin(node, kept, g, needed)
                 if plan.joint is not None:
                     steps, saved = _joint_steps(plan, g, saved[0])
                 for parent, (i, rule), args in zip(node.parents, steps, saved, strict=False):
@@ -260,7 +271,7 @@ def backprop(
                 if not retain:
                     node.saved = None
                     if node.params:
-                        node.params = {name: _outline(value) for name, value in node.params.items()}
+                        node.params = {name: outlined(value) for name, value in node.params.items()}
     except Exception as error:
         if current is not None and current.plan is not None:
             error.add_note(f"in the gradient of {current.plan.op.name}, whose output has shape {current.shape}")
@@ -317,11 +328,11 @@ def _freed(plan: Plan) -> str:
     )
 
 
-def _check_unchanged(node: Node, plan: Plan, saved: Sequence[Sequence[Any]]) -> None:
+def _check_unchanged(plan: Plan, saved: Sequence[Sequence[Any]], since: int) -> None:
     for wants, args in zip(plan.wants, saved, strict=True):
         for want, value in zip(wants, args, strict=True):
             for array in value if isinstance(value, tuple) else (value,):
-                if isinstance(array, np.ndarray) and (by := memory.changed_since(array, node.order)):
+                if isinstance(array, np.ndarray) and (by := memory.changed_since(array, since)):
                     what = f"its {'output' if want == 'out' else f'input {want!r}'} of shape {array.shape}"
                     raise RuntimeError(
                         f"{plan.op.name}: {what} was changed in place ({by}) between forward and backward, "
@@ -337,6 +348,8 @@ def _linked(node: Node, args: Sequence[Any], links: Sequence[Any]) -> list[Any]:
             values.append(tuple(v if k is None else wrap(v, node.parents[k]) for v, k in zip(value, link, strict=True)))
         elif link is None:
             values.append(value)
+        elif link == -2:
+            values.append(value.at(node))
         else:
             values.append(wrap(value, node if link < 0 else node.parents[link]))
     return values
@@ -391,8 +404,8 @@ def _stretches(shape: tuple[int, ...], target: tuple[int, ...]) -> bool:
     return lead >= 0 and all(n in (1, m) for n, m in zip(shape, target[lead:], strict=True))
 
 
-def _outline(value: Any) -> Any:
-    """A parameter as the skeleton keeps it: arrays by dtype and shape."""
+def outlined(value: Any) -> Any:
+    """A parameter as a skeleton keeps it: arrays by dtype and shape."""
     if isinstance(value, np.ndarray):
         return f"{value.dtype}{value.shape}"
-    return tuple(map(_outline, value)) if type(value) is tuple else value
+    return tuple(map(outlined, value)) if type(value) is tuple else value

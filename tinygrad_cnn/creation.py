@@ -13,7 +13,7 @@ from .graph import Tensor, from_numpy, method, wrap
 from .ops.convert import check_device
 from .ops.elementwise import array_of
 from .ops.layout import cast, sizes_of
-from .random import default_generator
+from .random import source
 from .shapes import ShapeError, is_int
 
 __all__ = [
@@ -143,7 +143,7 @@ def linspace(
 
 
 def _uniform(shape: tuple[int, ...], dtype: Any, generator: Generator) -> Any:
-    draw, kind = generator or default_generator(), np.dtype(dtype or default_float)
+    draw, kind = source(generator), np.dtype(dtype or default_float)
     if kind.kind != "f":
         raise TypeError(f"rand: dtype {kind}; it must be a float")
     if kind == np.float16:  # float32 numbers near 1 would be rounded to it
@@ -152,7 +152,7 @@ def _uniform(shape: tuple[int, ...], dtype: Any, generator: Generator) -> Any:
 
 
 def _normal(shape: tuple[int, ...], dtype: Any, generator: Generator) -> Any:
-    draw, kind = generator or default_generator(), np.dtype(dtype or default_float)
+    draw, kind = source(generator), np.dtype(dtype or default_float)
     if kind.kind != "f":
         raise TypeError(f"randn: dtype {kind}; it must be a float")
     drawn = draw.standard_normal(shape, dtype=np.float64 if kind == np.float64 else np.float32)
@@ -200,14 +200,14 @@ def randint(
         low, high, size = 0, low, high
     if size is None or not (is_int(low) and is_int(high) and low < high):
         raise ValueError(f"randint: low={low!r}, high={high!r}, size={size!r}; low < high and a size are needed")
-    array = (generator or default_generator()).integers(low, high, _shape("randint", (size,)))
+    array = source(generator).integers(low, high, _shape("randint", (size,)))
     return _new(array, dtype, device, requires_grad, "randint")
 
 
 def randperm(n: int, *, generator: Generator = None, dtype: Any = None, device: Any = None) -> Tensor:
     """0 to n - 1 in random order, as int64."""
     (n,) = _shape("randperm", (n,))
-    return _new((generator or default_generator()).permutation(n), dtype, device, False, "randperm")
+    return _new(source(generator).permutation(n), dtype, device, False, "randperm")
 
 
 def _like(input: Any, dtype: Any) -> tuple[tuple[int, ...], Any]:

@@ -115,7 +115,8 @@ class Plan:
 
     steps[k] is the k-th wanted input's index and rule, wants[k] the names that the rule asks for. `save(scope, params)`
     gives the arguments of each rule; links[k] says where each of them hangs in the graph, for create_graph:
-    an index into `Node.parents`, -1 for the Node's own output, None for a constant.
+    an index into `Node.parents`, -1 for the Node's own output, None for a constant, -2 for what places itself, by
+    `value.at(node)`.
     """
 
     def __init__(self, op: Op, mask: int, n_inputs: int) -> None:

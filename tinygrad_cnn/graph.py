@@ -740,7 +740,7 @@ class Node:
 
     A Node never refers to the Tensor it made, so a graph has no reference cycles and dies with its last
     Tensor. A leaf is a Node without a plan. After a backward `saved` is None, and the rest stays as the
-    skeleton that diagrams read.
+    skeleton that diagrams read. In a checkpoint `saved` is an empty tuple that can `recall` the values.
     """
 
     __slots__ = (

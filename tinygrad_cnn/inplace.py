@@ -15,7 +15,7 @@ from .graph import Tensor, method
 from .modes import recording
 from .ops.elementwise import add, array_of, clip, div, mul, pow, sub
 from .ops.index import index_steps
-from .random import default_generator
+from .random import source
 from .shapes import ShapeError, broadcast_shape
 
 
@@ -181,7 +181,7 @@ def _draw(x: Tensor, numbers: Callable[[Any], Any], generator: np.random.Generat
         raise TypeError(f"{by}: a {x.dtype} Tensor; it must be float")
     _value_for(x, 0.0, by)
     with np.errstate(all="ignore"):
-        x.array[...] = numbers(generator or default_generator())
+        x.array[...] = numbers(source(generator))
     memory.mark_changed(x.array, by)
     return x
 

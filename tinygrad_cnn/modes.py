@@ -1,4 +1,4 @@
-"""Whether ops record what they do: `no_grad` and `enable_grad`."""
+"""Whether ops record what they do: `no_grad`, `enable_grad`, `set_grad_enabled` and `inference_mode`."""
 
 import functools
 import inspect
@@ -9,6 +9,7 @@ from typing import Any, Self, TypeVar
 
 F = TypeVar("F", bound=Callable[..., Any])
 recording: ContextVar[bool] = ContextVar("recording", default=True)
+replaying: ContextVar[bool] = ContextVar("replaying", default=False)  # a checkpoint computes again what has been done
 
 
 def is_grad_enabled() -> bool:
@@ -39,7 +40,7 @@ class _Mode:
 
     def __call__(self, function: F) -> F:
         """Run `function` (plain, generator, async or both) in this mode; a generator's caller keeps its own."""
-        mode = type(self)
+        mode = enable_grad if self._value else no_grad
         if inspect.isgeneratorfunction(function):
 
             @functools.wraps(function)
@@ -124,3 +125,52 @@ class enable_grad(_Mode):
     """Record again inside a `no_grad` block. Same forms as `no_grad`."""
 
     _value = True
+
+
+class inference_mode(_Mode):
+    """no_grad under PyTorch's other name. Its results are ordinary Tensors, which a graph may use later.
+
+    mode: False records, as `enable_grad` does. Raises TypeError unless it is a bool.
+    """
+
+    def __new__(cls, mode: bool | Callable[..., Any] = True) -> Self:
+        if callable(mode):
+            return inference_mode()(mode)  # type: ignore[return-value]
+        made = super().__new__(cls)
+        made._value = not _checked(mode, "inference_mode")
+        return made
+
+
+class set_grad_enabled(_Mode):
+    """Record from here on, or stop: a call holds at once, a `with` block until it ends, a decorator for its function.
+
+    Raises TypeError unless mode is a bool.
+    """
+
+    _before: bool
+
+    def __new__(cls, mode: bool) -> Self:
+        made = super().__new__(cls)
+        made._value, made._before = _checked(mode, "set_grad_enabled"), recording.get()
+        recording.set(mode)
+        return made
+
+    def __enter__(self) -> Self:
+        recording.set(self._value)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        recording.set(self._before)
+
+    def __call__(self, function: F) -> F:
+        """Run `function` in this mode, and leave the mode here as it was."""
+        recording.set(self._before)
+        return super().__call__(function)
+
+
+def _checked(mode: Any, name: str) -> bool:
+    if not isinstance(mode, bool):
+        raise TypeError(f"{name}: mode is {mode!r}; True or False is needed")
+    return mode

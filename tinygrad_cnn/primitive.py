@@ -216,7 +216,7 @@ def _applier(op: Op, forward: Callable[..., Any]) -> Callable[..., Any]:
             node.constants = ()
             if len(parents) < len(args):
                 node.constants = tuple(
-                    (i, _outline(a)) for i, a in enumerate(args) if a is not None and not mask >> i & 1
+                    (i, outline_of(a)) for i, a in enumerate(args) if a is not None and not mask >> i & 1
                 )
         else:
             tensor.node = None
@@ -309,7 +309,7 @@ def _short(op: Op, forward: Callable[..., Any], apply: Callable[..., Any]) -> Ca
         made.plan, made.parents, made.saved = plan, parents, plan.save((a, b, out), _NONE)
         made.params, made.shape, made.dtype, made.order, made.watch = _NONE, out.shape, out.dtype, tick(), None
         made.scope, made.bytes = scope(), 0
-        made.constants = () if mask == 3 else ((2 - mask, _outline(x if mask == 2 else y)),)
+        made.constants = () if mask == 3 else ((2 - mask, outline_of(x if mask == 2 else y)),)
         return tensor
 
     return unary if len(op.inputs) == 1 else binary
@@ -351,14 +351,14 @@ def _failed(op: Op, args: Sequence[Any], parents: Sequence[Node], mask: int, par
     node.params = {name: brief(value) if isinstance(value, np.ndarray) else value for name, value in params.items()}
     node.shape, node.dtype, node.order, node.scope = (), default_float, memory.tick(), current_scope.get()
     node.bytes = 0
-    node.constants = tuple((i, _outline(a)) for i, a in enumerate(args) if a is not None and not mask >> i & 1)
+    node.constants = tuple((i, outline_of(a)) for i, a in enumerate(args) if a is not None and not mask >> i & 1)
     return node
 
 
 _ABSENT: Any = object()
 
 
-def _outline(a: Any) -> Any:
+def outline_of(a: Any) -> Any:
     """What the graph remembers of an input without gradient; one Outline for a Tensor, however often it is used."""
     if isinstance(a, Tensor):
         try:

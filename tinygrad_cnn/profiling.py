@@ -214,9 +214,9 @@ class profile(Watcher):
             _Event(f"{path} {kind}".strip(), "enter", scope.chain, thread, now, 0.0, 0.0, None, 0, None)
         )
 
-    def rules_begin(self, node: Any, g: Any, needed: Any) -> None:
+    def rules_begin(self, node: Any, saved: Any, g: Any, needed: Any) -> None:
         """Start the clock of a Node's rules."""
-        moved = _kept(node.saved) + prod(g.shape) * g.dtype.itemsize
+        moved = _kept(saved) + prod(g.shape) * g.dtype.itemsize
         for parent in node.parents:
             if needed is None or parent in needed:
                 moved += prod(parent.shape) * parent.dtype.itemsize

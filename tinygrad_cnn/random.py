@@ -7,13 +7,17 @@ seed set last, in the order of first use.
 
 Inside `drawing_from` a thread has another generator for a while: a DataLoader gives each item its own, so that what is
 drawn for an item depends neither on the thread that makes it nor on the items before.
+
+Whoever draws asks `source` for the generator, so that a checkpoint can note the state before the first draw and draw
+the same numbers again.
 """
 
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from itertools import count
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -43,6 +47,7 @@ class _Streams(threading.local):
 
 
 _streams = _Streams()
+_notes: ContextVar[tuple["Draws", ...]] = ContextVar("notes", default=())  # of the running `noted` blocks
 _root: tuple[int, Iterator[int]] = (int(np.random.SeedSequence().generate_state(2, np.uint64)[0]), count())
 
 
@@ -72,19 +77,74 @@ def default_generator() -> np.random.Generator:
     if _streams.generator is None:
         if _streams.source is not None:
             _streams.generator = _streams.source()
-            return _streams.generator
-        seed, streams = _root
-        # next() of a count is one step that no other thread can enter: two threads never get one stream.
-        _streams.generator = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(next(streams),)))
+        else:
+            seed, streams = _root
+            # next() of a count is one step that no other thread can enter: two threads never get one stream.
+            _streams.generator = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(next(streams),)))
+    if notes := _notes.get():
+        for draws in notes:
+            draws.note(_streams.generator, by_default=True)
     return _streams.generator
 
 
 @contextmanager
-def drawing_from(source: Callable[[], np.random.Generator]) -> Iterator[None]:
-    """Give this thread the generator that `source()` makes, at its first use, until the block ends."""
+def drawing_from(make: Callable[[], np.random.Generator]) -> Iterator[None]:
+    """Give this thread the generator that `make()` makes, at its first use, until the block ends."""
     outside = _streams.generator, _streams.source
-    _streams.generator, _streams.source = None, source
+    _streams.generator, _streams.source = None, make
     try:
         yield
     finally:
         _streams.generator, _streams.source = outside
+
+
+def source(generator: np.random.Generator | None) -> np.random.Generator:
+    """The generator to draw from: this thread's, if none is given."""
+    if generator is None:
+        return default_generator()
+    if notes := _notes.get():
+        for draws in notes:
+            draws.note(generator, by_default=generator is _streams.generator)
+    return generator
+
+
+class Draws:
+    """The generators that were drawn from in a block, each with its state before the first draw."""
+
+    def __init__(self) -> None:
+        self._default: Any = None
+        self._given: dict[int, tuple[np.random.Generator, Any]] = {}
+
+    def note(self, generator: np.random.Generator, by_default: bool) -> None:
+        """Note the state of a generator that is about to be drawn from for the first time."""
+        if by_default:
+            self._default = self._default or generator.bit_generator.state
+        elif id(generator) not in self._given:
+            self._given[id(generator)] = generator, generator.bit_generator.state
+
+    @contextmanager
+    def noted(self) -> Iterator[None]:
+        """A block whose draws are noted; an outer one notes them too."""
+        token = _notes.set((*_notes.get(), self))
+        try:
+            yield
+        finally:
+            _notes.reset(token)
+
+    @contextmanager
+    def again(self) -> Iterator[None]:
+        """A block that draws the same numbers again, in any thread; afterwards every generator stands where it was."""
+        global _root
+        root, default = _root, _streams.generator
+        given = [(generator, generator.bit_generator.state) for generator, _ in self._given.values()]
+        try:
+            if self._default is not None:
+                _streams.generator = np.random.Generator(np.random.PCG64(0))
+                _streams.generator.bit_generator.state = self._default
+            for generator, state in self._given.values():
+                generator.bit_generator.state = state
+            yield
+        finally:
+            _root, _streams.generator = root, default
+            for generator, state in given:
+                generator.bit_generator.state = state

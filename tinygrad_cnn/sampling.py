@@ -10,7 +10,7 @@ import numpy as np
 from .creation import randn
 from .graph import Tensor, wrap
 from .ops.elementwise import array_of
-from .random import default_generator
+from .random import source
 from .shapes import ShapeError, broadcast_shape, is_int
 
 __all__ = ["bernoulli", "multinomial", "normal"]
@@ -25,7 +25,7 @@ def bernoulli(input: Any, *, generator: Generator = None) -> Tensor:
         raise TypeError(f"bernoulli: the probabilities are {p.dtype}; floats are needed")
     if not ((p >= 0) & (p <= 1)).all():
         raise ValueError("bernoulli: a probability is below 0, above 1 or nan; all must lie in [0, 1]")
-    return wrap(((generator or default_generator()).random(p.shape) < p).astype(p.dtype))
+    return wrap((source(generator).random(p.shape) < p).astype(p.dtype))
 
 
 def normal(mean: Any = 0.0, std: Any = 1.0, size: Any = None, *, generator: Generator = None) -> Tensor:
@@ -60,7 +60,7 @@ def multinomial(input: Any, num_samples: int, replacement: bool = False, *, gene
             f"multinomial: {num_samples} samples without replacement of {possible} weights above 0; "
             "draw fewer, or with replacement=True"
         )
-    draw = generator or default_generator()
+    draw = source(generator)
     rows = np.atleast_2d(weights)
     if replacement:
         # the inverse of the cumulative distribution; rounding must not lead past the last weight above 0

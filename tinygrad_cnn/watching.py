@@ -51,8 +51,8 @@ class Watcher:
     def saw_module(self, scope: Any) -> None:
         """A module is about to run its forward. scope: its Scope."""
 
-    def rules_begin(self, node: Any, g: Any, needed: Any) -> None:
-        """A backward is about to run a Node's rules. needed: the Nodes that a gradient is sent to, None for all."""
+    def rules_begin(self, node: Any, saved: Any, g: Any, needed: Any) -> None:
+        """A backward is about to run a Node's rules. saved: what they asked for. needed: the receivers, or None."""
 
     def rules_end(self, node: Any) -> None:
         """A Node's rules have run, and what they gave has been added up."""

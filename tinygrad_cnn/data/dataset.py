@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..graph import Tensor
-from ..random import default_generator
+from ..random import source
 
 __all__ = ["ConcatDataset", "Dataset", "Subset", "TensorDataset", "random_split"]
 
@@ -147,7 +147,7 @@ def random_split(
     counts = _counts(lengths, n)
     if seed is not None:
         generator = np.random.default_rng(seed)
-    order = (generator or default_generator()).permutation(n)
+    order = source(generator).permutation(n)
     return [Subset(dataset, order[first:last]) for first, last in pairwise(accumulate(counts, initial=0))]
 
 

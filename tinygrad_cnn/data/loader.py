@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..graph import from_numpy
-from ..random import default_generator, drawing_from
+from ..random import drawing_from, source
 from .collate import default_collate
 from .dataset import Dataset, Subset, TensorDataset, sized
 from .prefetch import ahead
@@ -144,12 +144,12 @@ class DataLoader:
         if self.seed is not None:
             entropy = np.random.SeedSequence(self.seed, spawn_key=(self.epoch,))
             return np.random.default_rng(entropy).permutation(n)
-        return (self.generator or default_generator()).permutation(n)
+        return source(self.generator).permutation(n)
 
     def _randomness(self) -> Callable[..., np.random.Generator]:
         """A function from keys to the generators of the pass that begins; no generator is advanced by it."""
         epoch, seed = self.epoch, self.seed
-        parent = (self.generator or default_generator()).bit_generator
+        parent = source(self.generator).bit_generator
         kind, state = type(parent), copy.deepcopy(parent.state)
 
         @functools.cache
@@ -188,9 +188,9 @@ class DataLoader:
 
         return make
 
-    def _item(self, row: int, source: Callable[[], np.random.Generator]) -> Any:
+    def _item(self, row: int, randomness: Callable[[], np.random.Generator]) -> Any:
         try:
-            with drawing_from(source):
+            with drawing_from(randomness):
                 return self.dataset[row]
         except Exception as error:
             error.add_note(f"DataLoader: raised by item {row} of a {type(self.dataset).__name__}")

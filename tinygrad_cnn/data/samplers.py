@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..random import default_generator
+from ..random import source
 from .dataset import Dataset, sized
 
 __all__ = ["BatchSampler", "RandomSampler", "Sampler", "SequentialSampler", "WeightedRandomSampler"]
@@ -64,7 +64,7 @@ class RandomSampler(Sampler):
             raise ValueError("RandomSampler: the dataset is empty; it needs at least one item")
 
     def __iter__(self) -> Iterator[int]:
-        n, generator = len(self.data_source), self.generator or default_generator()
+        n, generator = len(self.data_source), source(self.generator)
         if self.replacement:
             return iter(generator.integers(0, n, self.num_samples).tolist())
         orders = [generator.permutation(n) for _ in range(-(-self.num_samples // n))]
@@ -108,7 +108,7 @@ class WeightedRandomSampler(Sampler):
 
     def __iter__(self) -> Iterator[int]:
         p = self.weights / self.weights.max()  # a sum of large weights could overflow
-        generator = self.generator or default_generator()
+        generator = source(self.generator)
         return iter(generator.choice(len(p), self.num_samples, self.replacement, p / p.sum()).tolist())
 
     def __len__(self) -> int:

@@ -27,7 +27,7 @@ class Known:
                 if record.value is not None:
                     self._watched[node] = record.value
                 self._watched |= {inputs[i]: seen for i, seen in record.inputs.items() if i in inputs}
-            if node.saved is not None:
+            if node.saved:
                 self._take(node, inputs)
 
     def _take(self, node: Node, inputs: dict[int, Node | Outline]) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 
 from .. import memory
 from ..graph import Tensor
-from ..random import default_generator
+from ..random import source
 
 T = TypeVar("T", bound=Tensor)
 Generator = np.random.Generator
@@ -123,11 +123,9 @@ def _kaiming_std(tensor: Tensor, a: float, mode: str, nonlinearity: str) -> floa
 
 
 def _rng(generator: Generator | None) -> Generator:
-    if generator is None:
-        return default_generator()
-    if not isinstance(generator, Generator):
+    if generator is not None and not isinstance(generator, Generator):
         raise TypeError(f"generator: a {type(generator).__name__} was given; numpy.random.default_rng(seed) makes one")
-    return generator
+    return source(generator)
 
 
 def _shape(tensor: Tensor, caller: str) -> tuple[int, ...]:

@@ -9,6 +9,7 @@ import numpy as np
 from .. import memory
 from ..geometry import checked_integer
 from ..graph import Tensor
+from ..modes import replaying
 from ..shapes import ShapeError, is_int
 from . import functional as F
 from . import init
@@ -118,7 +119,7 @@ class _BatchNorm(_Running):
             momentum = 1.0 / (int(counter.array) + 1)
         by_batch = self.training or self.running_mean is None
         y = F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, by_batch, momentum, self.eps)
-        if counter is not None and x.shape[0]:
+        if counter is not None and x.shape[0] and not replaying.get():
             counter.array[...] += 1
             memory.mark_changed(counter.array, type(self).__name__)
         return y

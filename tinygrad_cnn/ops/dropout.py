@@ -7,7 +7,7 @@ import numpy as np
 from ..flops import one_per_output
 from ..graph import Tensor
 from ..primitive import op
-from ..random import default_generator
+from ..random import source
 from .elementwise import array_of
 
 __all__ = ["dropout"]
@@ -101,10 +101,7 @@ def float_array(op: str, input: Any) -> Any:
 
 def _kept(shape: tuple[int, ...], p: float, generator: np.random.Generator | None) -> Any:
     """True with probability 1 - p, drawn for every place."""
-    if p == 1.0:
-        keep = np.zeros(shape, np.bool_)
-    else:
-        keep = np.asarray((generator or default_generator()).random(shape, np.float32) >= p)
+    keep = np.zeros(shape, np.bool_) if p == 1.0 else np.asarray(source(generator).random(shape, np.float32) >= p)
     keep.flags.writeable = False  # the graph keeps this array itself instead of a copy
     return keep
 

@@ -9,6 +9,7 @@ from .. import memory
 from ..graph import Tensor
 from ..kernels import norm as kernels
 from ..kernels.reduce import sum_pairwise, widened
+from ..modes import replaying
 from ..primitive import op
 from ..shapes import ShapeError
 from .elementwise import array_of
@@ -291,7 +292,7 @@ def batch_norm(
 
     In training mean and variance are those of the batch, and the running ones, if given, move towards them in
     place: running = (1 - momentum) running + momentum batch, with the unbiased variance, under no_grad too. Else
-    they are the running ones. A batch without images moves nothing.
+    they are the running ones. A batch without images moves nothing, nor does a checkpoint that computes again.
 
     Raises ValueError in training for a single value per channel and for eps <= 0, and without running statistics
     outside training. If it raises, the running statistics are as before.
@@ -344,7 +345,9 @@ def check_movable(op: str, running: dict[str, Any], momentum: Any) -> None:
 
 
 def move(op: str, running: dict[str, Any], found: tuple[Any, Any], momentum: float) -> None:
-    """running = (1 - momentum) running + momentum found, in place."""
+    """running = (1 - momentum) running + momentum found, in place; not when a checkpoint computes again."""
+    if replaying.get():
+        return
     with np.errstate(all="ignore"):
         moved = [
             (1.0 - momentum) * old + momentum * new.astype(old.dtype, copy=False)

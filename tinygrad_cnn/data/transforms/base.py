@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...graph import Tensor, from_numpy
-from ...random import default_generator
+from ...random import source
 
 __all__ = ["Compose", "Lambda", "RandomTransform", "Transform"]
 
@@ -85,7 +85,7 @@ class RandomTransform(Transform):
         self.generator = generator
 
     def apply(self, images: Array) -> Array:
-        return self.vary(images, self.generator or default_generator())
+        return self.vary(images, source(self.generator))
 
     def vary(self, images: Array, generator: np.random.Generator) -> Array:
         """The batch (n c h w) of images changed at random, each by its own draws."""
