@@ -100,7 +100,7 @@ SMALL = np.arange(2 * 3 * 4, dtype=np.uint8).reshape(2, 3, 4)
 
 
 @shared
-@given(content=damaged(idx(SMALL)) | damaged(gzip.compress(idx(SMALL), mtime=0, mtime=0)) | st.binary(max_size=30))
+@given(content=damaged(idx(SMALL)) | damaged(gzip.compress(idx(SMALL), mtime=0)) | st.binary(max_size=30))
 def test_a_damaged_idx_file_is_a_named_error_or_an_array(tmp_path, content):
     path = tmp_path / "a"
     path.write_bytes(content)
