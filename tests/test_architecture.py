@@ -44,7 +44,7 @@ LAYERS = [
     ("nn",),
     ("optim", "data", "interchange", "testing", "func"),
     ("diagram", "metrics", "plot", "autograd"),
-    ("train",),
+    ("train", "utils"),
     ("",),  # the package itself: the public names
     ("digits_net", "bench"),
     ("__main__",),

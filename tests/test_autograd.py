@@ -445,3 +445,18 @@ def test_autograd_has_the_checks_without_importing_them_first():
     assert (process.returncode, process.stderr) == (0, "")
     with pytest.raises(AttributeError, match="has no attribute 'no_such_name'"):
         autograd.no_such_name
+
+
+def test_grad_takes_pytorchs_arguments():
+    x, unused = Tensor([1.0, 2.0], requires_grad=True), Tensor([[3.0]], requires_grad=True)
+    y = (x * x).sum()
+    first, zeros = tg.autograd.grad(y, [x, unused], only_inputs=True, retain_graph=True, materialize_grads=True)
+    assert (first.tolist(), zeros.tolist(), zeros.shape) == ([2, 4], [[0]], (1, 1))
+    assert tg.autograd.grad(y, [x, unused], None, True, False, True, True)[1] is None
+    for options in ({"only_inputs": False}, {"is_grads_batched": True}):
+        with pytest.raises(ValueError, match=rf"grad: {next(iter(options))}=(True|False) is not there; leave it out"):
+            tg.autograd.grad(y, x, **options)
+    with pytest.raises(ValueError, match="materialize_grads=True with allow_unused=False"):
+        tg.autograd.grad(y, x, allow_unused=False, materialize_grads=True)
+    with pytest.raises(RuntimeError, match="do not depend on inputs"):
+        tg.autograd.grad(y, unused)

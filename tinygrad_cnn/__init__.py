@@ -15,6 +15,7 @@ from . import (  # noqa: F401  (display, inplace and protocols hand the Tensor i
     plot,
     protocols,
     train,
+    utils,
 )
 from .backprop import (
     grad,
@@ -642,6 +643,7 @@ __all__ = [
     "unflatten",
     "unique",
     "unsqueeze",
+    "utils",
     "var",
     "vstack",
     "watch",

@@ -3,11 +3,10 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from ..backprop import grad
 from ..modes import enable_grad, inference_mode, no_grad, set_grad_enabled
 from . import functional
 from .function import Function, FunctionCtx, once_differentiable
-from .roots import backward
+from .roots import backward, grad
 
 if TYPE_CHECKING:
     from ..testing import gradcheck, gradgradcheck

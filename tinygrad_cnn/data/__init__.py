@@ -1,6 +1,6 @@
 """Datasets, batches and augmentation: arrays in, Tensors out."""
 
-from . import transforms
+from . import datasets, transforms
 from .cifar import CIFAR10, CIFAR100
 from .collate import default_collate
 from .dataset import ConcatDataset, Dataset, Subset, TensorDataset, random_split
@@ -37,6 +37,7 @@ __all__ = [
     "TensorDataset",
     "VisionDataset",
     "WeightedRandomSampler",
+    "datasets",
     "default_collate",
     "digits",
     "random_shift",
