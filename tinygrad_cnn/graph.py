@@ -598,7 +598,7 @@ class Hook:
 
     __slots__ = ("_hooks", "_key")
 
-    def __init__(self, hooks: dict[int, Callable[..., Any]], hook: Callable[..., Any]) -> None:
+    def __init__(self, hooks: dict[int, Any], hook: Any) -> None:
         self._hooks, self._key = hooks, memory.tick()
         hooks[self._key] = hook
 

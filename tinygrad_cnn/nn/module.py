@@ -22,6 +22,7 @@ from ..graph import Array, Tensor, wrap
 from ..scopes import current as _scope
 from ..scopes import scope_of
 from ..watching import told, watchers
+from .hooks import Hooked, call_hooked, registered
 
 _assign: Any = operator.setitem
 
@@ -79,7 +80,7 @@ class IncompatibleKeys(NamedTuple):
     unexpected_keys: list[str]
 
 
-class Module:
+class Module(Hooked):
     """Base of all layers and models: define `__init__` (after `super().__init__()`) and `forward`, call the object."""
 
     training: bool
@@ -94,13 +95,18 @@ class Module:
         raise NotImplementedError(f"{type(self).__name__} has no forward; define forward(self, x) in the class")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Run forward; an exception that leaves it carries the path of the innermost module as a note."""
+        """Run forward; an exception that leaves it carries the path of the innermost module as a note.
+
+        Around the forward run the hooks, if there are any.
+        """
         scope = scope_of(self)
         token = _scope.set(scope)
         try:
             if watchers:
                 for block in told():
                     block.saw_module(scope)
+            if registered and self._hooks is not None:
+                return call_hooked(self, self._hooks, args, kwargs)
             return self.forward(*args, **kwargs)
         except Exception as error:
             _note_path(self, error)
