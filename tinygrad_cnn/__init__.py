@@ -3,7 +3,7 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from . import data, inplace, nn, optim, protocols  # noqa: F401  (they hand the Tensor its methods)
+from . import cuda, data, inplace, nn, optim, protocols  # noqa: F401  (they hand the Tensor its methods)
 from .backprop import grad
 from .creation import (
     arange,
@@ -26,6 +26,7 @@ from .creation import (
     zeros,
     zeros_like,
 )
+from .devices import device
 from .diagram import draw
 from .dtypes import bool_, double, float16, float32, float64, half, int8, int16, int32, int64, long, short, uint8
 from .graph import Tensor, from_numpy
@@ -193,10 +194,12 @@ __all__ = [
     "conv_transpose2d",
     "cos",
     "cross_entropy",
+    "cuda",
     "cumprod",
     "cumsum",
     "data",
     "default_generator",
+    "device",
     "div",
     "double",
     "draw",

@@ -20,7 +20,7 @@ from .activations import (
     Softplus,
     Softsign,
 )
-from .containers import Identity, ModuleList, Sequential
+from .containers import Identity, ModuleDict, ModuleList, Sequential
 from .layers import BatchNorm2d, Conv2d, ConvTranspose2d, Linear
 from .losses import (
     BCELoss,
@@ -36,6 +36,7 @@ from .losses import (
     SmoothL1Loss,
 )
 from .module import Module, Parameter, UninitializedParameter
+from .parameters import ParameterDict, ParameterList
 from .stateless import AvgPool2d, Dropout, Flatten, LogSoftmax, MaxPool2d, ReLU, Sigmoid, Softmax, Tanh
 
 __all__ = [
@@ -70,10 +71,13 @@ __all__ = [
     "MaxPool2d",
     "Mish",
     "Module",
+    "ModuleDict",
     "ModuleList",
     "NLLLoss",
     "PReLU",
     "Parameter",
+    "ParameterDict",
+    "ParameterList",
     "ReLU",
     "ReLU6",
     "SELU",
