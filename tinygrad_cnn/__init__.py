@@ -34,6 +34,7 @@ from .interchange import CheckpointError, load, save
 from .kernels.conv import conv_algorithm
 from .kernels.parallel import get_num_threads, set_num_threads
 from .modes import enable_grad, is_grad_enabled, no_grad
+from .nn.summary import summary
 from .ops.activation import (
     celu,
     elu,
@@ -332,6 +333,7 @@ __all__ = [
     "sum",
     "sum_pool2d",
     "sum_to",
+    "summary",
     "take_along_axis",
     "tanh",
     "tensor",

@@ -6,8 +6,10 @@ seed's own stream, whatever other threads do. A thread that does not gets the ne
 seed set last, in the order of first use.
 """
 
+import copy
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import count
 
 import numpy as np
@@ -46,3 +48,14 @@ def default_generator() -> np.random.Generator:
         # next() of a count is one step that no other thread can enter: two threads never get one stream.
         _streams.generator = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(next(streams),)))
     return _streams.generator
+
+
+@contextmanager
+def on_a_copy() -> Iterator[None]:
+    """In the block this thread draws from a copy of its generator, so that the block changes no later draw."""
+    generator = _streams.generator
+    _streams.generator = np.random.default_rng(0) if generator is None else copy.deepcopy(generator)
+    try:
+        yield
+    finally:
+        _streams.generator = generator

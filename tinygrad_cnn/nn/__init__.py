@@ -38,6 +38,7 @@ from .losses import (
 from .module import Module, Parameter, UninitializedParameter
 from .parameters import ParameterDict, ParameterList
 from .stateless import AvgPool2d, Dropout, Flatten, LogSoftmax, MaxPool2d, ReLU, Sigmoid, Softmax, Tanh
+from .summary import summary
 
 __all__ = [
     "AvgPool2d",
@@ -93,5 +94,6 @@ __all__ = [
     "functional",
     "init",
     "models",
+    "summary",
     "utils",
 ]
