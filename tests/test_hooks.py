@@ -169,6 +169,22 @@ def test_without_an_input_that_requires_grad_the_hook_gets_the_outputs_gradients
     assert seen == [((None,), (4, 2))]
 
 
+def test_a_gradient_that_does_not_come_is_none_and_counts_as_zeros():
+    model, seen = Pair(), []
+    x, y = leaf(2, 3), Tensor(normal(2, 3, seed=1))
+    model.register_full_backward_pre_hook(lambda m, grads: seen.append(grads))
+    model.register_full_backward_hook(lambda m, grad_input, grad_output: seen.append(grad_input))
+    for _ in range(2):
+        out = model(x, y)
+        out[2].sum().backward()
+        assert seen[-2][:2] == (None, None)
+        assert seen[-1][1] is None
+        out = model(x, y)
+        (out[0].sum() + out[2].sum()).backward()
+        assert [g is None for g in seen[-2]] == [False, True, False]
+    assert np.allclose(x.grad.array, 2 * (1 + y.array + 1))
+
+
 def test_a_module_called_twice_calls_its_hooks_for_each_call():
     model, seen = Linear(3, 3, dtype=np.float64), []
     model.register_full_backward_hook(lambda m, grad_input, grad_output: seen.append(grad_input[0].array.sum()))

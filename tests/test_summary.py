@@ -442,7 +442,7 @@ def test_the_receptive_field_of_known_networks(model, shape, size):
 
 
 def reached(model, shape, axis):
-    """(first, last) pixel along an axis to which the gradient of each output row or column flows, by positive weights."""
+    """(first, last) pixel along an axis to which the gradient of each output row or column flows."""
     for p in model.double().parameters():
         p.data = np.abs(p.array)
     x = Tensor(np.ones(shape), requires_grad=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -197,7 +198,7 @@ class _Gate:
             return found[0]
         return type(output)(*found) if hasattr(output, "_fields") else type(output)(found)
 
-    def _arrives(self, grads: Gradients, flowing: list[int]) -> list[Tensor]:
+    def _arrives(self, grads: Gradients, flowing: list[int]) -> Gradients:
         """The gradients of the outputs, which a backward has brought, as the module's own backward is to get them."""
         for entry in list(self.hooks.backward_pre.values()):
             grads = self._replaced(entry, "backward pre-hook", grads, grads)
@@ -207,9 +208,9 @@ class _Gate:
             nothing: Gradients = (None,) * self.n_inputs
             for entry in list(self.hooks.backward.values()):
                 self._replaced(entry, "backward hook", nothing, nothing, grads)
-        return [g for i in flowing if (g := grads[i]) is not None]
+        return tuple(grads[i] for i in flowing)
 
-    def _leaves(self, grads: Sequence[Tensor]) -> list[Tensor] | None:
+    def _leaves(self, grads: Gradients) -> Gradients | None:
         """The gradients of the inputs, as what lies before the module is to get them."""
         if self.grad_output is None:  # a backward that started inside the module
             return None
@@ -217,7 +218,7 @@ class _Gate:
         for entry in list(self.hooks.backward.values()):
             found = self._replaced(entry, "backward hook", found, found, self.grad_output)
         self.grad_output = None
-        return [g for i in self.inputs if (g := found[i]) is not None]
+        return tuple(found[i] for i in self.inputs)
 
     def _replaced(self, entry: _Entry, what: str, old: Gradients, *args: Any) -> Gradients:
         """The gradients after a hook, which may replace each by one of the same shape and dtype."""
@@ -254,37 +255,51 @@ def _flowing(values: Sequence[Any]) -> list[int]:
     return [i for i, value in enumerate(values) if isinstance(value, Tensor) and value.requires_grad]
 
 
-def _spread(grads: Sequence[Tensor], places: Sequence[int], length: int) -> Gradients:
+def _spread(grads: Gradients, places: Sequence[int], length: int) -> Gradients:
     """The gradients at their places among `length` values, None elsewhere."""
     by_place = dict(zip(places, grads, strict=True))
     return tuple(by_place.get(i) for i in range(length))
 
 
 def _passed(
-    values: tuple[Any, ...], flowing: list[int], meet: Callable[[list[Tensor]], list[Tensor] | None]
+    values: tuple[Any, ...], flowing: list[int], meet: Callable[[Gradients], Gradients | None]
 ) -> tuple[Any, ...]:
     """The values behind one Node that all gradients of the `flowing` ones pass at once, which calls meet(gradients).
 
-    Several are joined into one vector, as a Node has one output, and cut out of it again.
+    Several are joined into one vector, as a Node has one output, and cut out of it again; a gradient that does not come
+    is None.
     """
     if not flowing:
         return values
     given = [values[i] for i in flowing]
     if len(given) == 1:
-        joined = reshape(given[0], given[0].shape)
-        parts = [joined]
+        parts = [joined := reshape(given[0], given[0].shape)]
     else:
         joined = concat([reshape(t, (-1,)) for t in given])
         parts = _cut(joined, given)
+    came: set[int] = set()  # of the parts, in the backward that is under way
 
     def hook(g: Tensor) -> Tensor | None:
-        found = meet([g] if len(given) == 1 else _cut(g, given))
-        if found is None or len(given) == 1:
+        if len(given) == 1:
+            found = meet((g,))
             return None if found is None else found[0]
-        return concat([reshape(t, (-1,)) for t in found])
+        there, old = set(came), _cut(g, given)
+        came.clear()
+        found = meet(tuple(part if k in there else None for k, part in enumerate(old)))
+        if found is None:
+            return None
+        new = [part if part is not None else zero for part, zero in zip(found, old, strict=True)]
+        return concat([reshape(part, (-1,)) for part in new])
 
+    for k, part in enumerate(parts if len(parts) > 1 else ()):
+        part.register_hook(partial(_mark, came, k))
     joined.register_hook(hook)
-    return tuple(_spread(parts, flowing, len(values))[i] if i in flowing else v for i, v in enumerate(values))
+    by_place = dict(zip(flowing, parts, strict=True))
+    return tuple(by_place.get(i, value) for i, value in enumerate(values))
+
+
+def _mark(came: set[int], k: int, g: Tensor) -> None:
+    came.add(k)
 
 
 def _cut(joined: Tensor, like: Sequence[Tensor]) -> list[Tensor]:

@@ -139,12 +139,12 @@ class Module(Hooked):
             raise TypeError(f"{type(self).__name__}: {name!r} is a buffer; a Tensor or None is needed, not {value!r}")
         object.__setattr__(self, name, value)
 
-    def register_parameter(self, name: str, parameter: Parameter | None) -> None:
+    def register_parameter(self, name: str, param: Parameter | None) -> None:
         """Set an attribute that is a Parameter, or None where an optional one is absent."""
         self._check_free(name, "register_parameter")
-        if not isinstance(parameter, Parameter | None):
-            raise TypeError(f"register_parameter: {name!r} is a {type(parameter).__name__}; a Parameter is needed")
-        setattr(self, name, parameter)
+        if not isinstance(param, Parameter | None):
+            raise TypeError(f"register_parameter: {name!r} is a {type(param).__name__}; a Parameter is needed")
+        setattr(self, name, param)
 
     def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
         """Set an attribute that is state but not trained; state_dict holds it if `persistent`."""
