@@ -30,6 +30,15 @@ class Pair(Module):
         return x * y * scale, 7, x.sum(dim=1) + y.sum(dim=1)
 
 
+class Net(Module):
+    def __init__(self, forward):
+        super().__init__()
+        self.function = forward
+
+    def forward(self, *args):
+        return self.function(*args)
+
+
 class Fails(Module):
     def forward(self, x):
         raise ArithmeticError("on purpose")
@@ -102,6 +111,15 @@ def test_a_failing_hook_that_is_always_called_does_not_hide_the_first_error():
     with pytest.raises(ArithmeticError) as caught:
         model(Tensor([1.0]))
     assert any("second, which is always called, failed too: KeyError('another')" in n for n in caught.value.__notes__)
+
+
+def test_a_hook_that_is_always_called_is_not_called_twice_when_a_later_one_fails():
+    model, seen = Identity(), []
+    model.register_forward_hook(lambda m, args, out: seen.append("once"), always_call=True)
+    model.register_forward_hook(raises)
+    with pytest.raises(ArithmeticError, match="in the hook"):
+        model(Tensor([1.0]))
+    assert seen == ["once"]
 
 
 # Backward
@@ -183,6 +201,43 @@ def test_a_gradient_that_does_not_come_is_none_and_counts_as_zeros():
         (out[0].sum() + out[2].sum()).backward()
         assert [g is None for g in seen[-2]] == [False, True, False]
     assert np.allclose(x.grad.array, 2 * (1 + y.array + 1))
+
+
+def test_a_gradient_that_came_in_one_backward_is_none_again_in_the_next():
+    model, seen = Pair(), []
+    x, y = leaf(2, 3), leaf(2, 3, seed=1)
+    model.register_full_backward_pre_hook(lambda m, grads: seen.append([g is None for g in grads]))
+    out = model(x, y)
+    (out[0].sum() + out[2].sum()).backward(retain_graph=True)
+    out[2].sum().backward()
+    assert seen == [[False, True, False], [True, True, False]]
+
+
+def test_a_backward_that_starts_inside_the_module_calls_no_hook():
+    class Keeps(Module):
+        def forward(self, x):
+            self.inner = x * 3
+            return self.inner * 2
+
+    model, seen, x = Keeps(), [], leaf(2)
+    model.register_full_backward_hook(lambda *_: seen.append(1))
+    y = model(x)
+    model.inner.sum().backward(retain_graph=True)
+    assert seen == []
+    y.sum().backward(retain_graph=True)
+    assert seen == [1]
+    model.inner.sum().backward()
+    assert seen == [1]
+    assert x.grad.tolist() == [12.0, 12.0]
+
+
+def test_outputs_of_different_dtypes_keep_theirs():
+    model, seen = Net(lambda x: (x, x.float(), x.half())), []
+    model.register_full_backward_hook(lambda m, grad_input, grad_output: seen.extend(g.dtype for g in grad_output))
+    outputs = model(leaf(3))
+    assert [y.dtype for y in outputs] == [np.float64, np.float32, np.float16]
+    sum(y.double().sum() for y in outputs).backward()
+    assert seen == [np.float64, np.float32, np.float16]
 
 
 def test_a_module_called_twice_calls_its_hooks_for_each_call():
@@ -296,13 +351,11 @@ def test_a_gradient_where_none_flows_is_refused():
 
 
 def test_backward_hooks_want_tensors_as_outputs():
-    class Dict(Module):
-        def forward(self, x):
-            return {"y": x}
-
-    model = hooked(lambda *_: None, "full_backward", Dict())
-    with pytest.raises(TypeError, match=r"the output of 1 \(Dict\) is a dict; a Tensor, or a tuple"):
+    model = hooked(lambda *_: None, "full_backward", Net(lambda x: {"y": x}))
+    with pytest.raises(TypeError, match=r"the output of 1 \(Net\) is a dict; a Tensor, or a tuple"):
         model(leaf(2))
+    with no_grad():
+        assert model(leaf(2))["y"].shape == (2,)
     for kind in ("forward_pre", "forward", "full_backward_pre", "full_backward"):
         with pytest.raises(TypeError, match=f"register_{kind}_hook: the hook is a int; a function is needed"):
             getattr(Identity(), f"register_{kind}_hook")(3)

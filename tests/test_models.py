@@ -11,7 +11,6 @@ from tinygrad_cnn.nn import functional as F
 from tinygrad_cnn.nn.models import (
     VGG,
     BasicBlock,
-    DoubleConv,
     LeNet5,
     MobileNetSmall,
     ResNet20,
@@ -210,13 +209,16 @@ def test_unet_gives_logits_for_every_pixel_and_joins_what_was_there_before_the_p
     x = Tensor(rng().normal(size=(2, 2, 12, 20)).astype(np.float32))
     assert model(x).shape == (2, 3, 12, 20)
     assert [c.weight.shape[1] for c in (model.up2.conv1, model.up1.conv1)] == [16, 8]
-    for part in (model.down1, model.down2):
-        assert isinstance(part, DoubleConv)
-        part.conv2.weight.requires_grad_(False)
-        before = model.eval()(x).array
-        with no_grad():
-            part.bn2.bias.add_(1.0)
-        assert not np.allclose(model(x).array, before)
+    other = Tensor(x.array + 1)
+    with no_grad():
+        model.eval().grow1.weight.zero_()
+        assert not np.allclose(model(x).array, model(other).array)  # what is at full size goes straight over
+        model.grow1.weight.fill_(0.1)
+        model.grow2.weight.zero_()
+        model.up1.conv1.weight[:, 4:] = 0.0
+        assert not np.allclose(model(x).array, model(other).array)  # and so does what is at half of it
+        model.up2.conv1.weight[:, 8:] = 0.0
+        assert np.allclose(model(x).array, model(other).array)
     with pytest.raises(ShapeError, match=r"UNetSmall: x has shape \(1, 2, 12, 6\); height and width must be multiples"):
         model(Tensor(np.zeros((1, 2, 12, 6), np.float32)))
 

@@ -176,10 +176,10 @@ def test_modules_put_into_a_container_later_are_refused_by_train_and_parameters(
     assert model.training == "as it was"
 
 
-def test_a_list_that_holds_itself_is_looked_through_once():
+def test_containers_that_hold_each_other_are_looked_through_once():
     module = Module()
     loop = [1]
-    loop.append(loop)
+    loop.append({"back": [loop]})
     module.loop = loop
     assert list(module.parameters()) == []
     loop.append(Parameter([1.0]))

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import threading
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 import tinygrad_cnn as tg
 from tinygrad_cnn import Tensor, no_grad, op
+from tinygrad_cnn.declaration import registry
 from tinygrad_cnn.diagram.kept import kept_memory
 from tinygrad_cnn.diagram.skeleton import Skeleton
 from tinygrad_cnn.nn import (
@@ -81,6 +83,8 @@ def test_lenet5_by_hand():
     assert found.rows[8].dense == 48_000
     conv1 = rows(found)["conv1", "Conv2d"]
     assert conv1.activation_bytes == 4 * 6 * 28 * 28
+    relu, fc2 = found.rows[9:11]
+    assert (relu.kept_bytes, fc2.kept_bytes) == (4 * 120, 0)  # the same memory: counted where it is kept first
     assert conv1.flops == 2 * conv1.macs + 6 * 28 * 28  # the bias
 
 
@@ -219,6 +223,16 @@ def test_several_inputs_outputs_and_keywords():
     assert rows(found)["a", "Linear"].outputs == ((2, 5),)
 
 
+def test_views_make_nothing_and_hooks_count_where_they_run():
+    model = Sequential(Linear(3, 4), Net(lambda self, x: self.act(x.reshape(-1, 2)), act=ReLU()))
+    found = rows(summary(model, (5, 3)))
+    assert found["1.reshape", "op"].activation_bytes == 0
+    assert found["0", "Linear"].activation_bytes == 4 * 20
+    model[0].register_forward_pre_hook(lambda m, args: args[0] * 2)
+    model[0].register_forward_hook(lambda m, args, out: out * 2)
+    assert rows(summary(model, (5, 3)))["0", "Linear"].activation_bytes == 4 * (20 + 15 + 20)
+
+
 def test_a_module_list_and_a_loop_show_the_path():
     def forward(self, x):
         for block in self.blocks:
@@ -305,8 +319,6 @@ def test_nothing_of_the_model_or_the_random_state_changes():
 
 
 def test_the_stream_of_a_thread_that_has_not_drawn_yet_stays_untouched():
-    import threading
-
     tg.manual_seed(5)
     drawn = []
 
@@ -488,6 +500,38 @@ def test_a_gate_by_the_mean_sees_everything_and_a_skip_the_larger_of_both():
     assert summary(skip, (1, 1, 12, 11)).rows[0].field == (5, 5)
 
 
+def test_a_slice_that_is_broadcast_and_images_side_by_side_are_seen_as_a_whole():
+    row = Net(lambda self, x: self.conv(x) * x[:, :, :1], conv=Conv2d(1, 1, 3, padding=1))
+    assert summary(row, (1, 1, 12, 11)).rows[0].field == (12, 3)
+    beside = Net(lambda self, x: tg.cat([self.conv(x), x], 2), conv=Conv2d(1, 1, 3, padding=1))
+    assert summary(beside, (1, 1, 12, 11)).rows[0].field == (12, 3)
+
+
+def resized(k):
+    return Net(lambda self, x: F.interpolate(F.avg_pool2d(x, k), scale_factor=k, mode="nearest"))
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        Net(lambda self, x: tg.cat([self.a(x), self.b(x)], 1), a=resized(2), b=resized(3)),
+        Net(lambda self, x: self.conv(x.mean(dim=1).unsqueeze(1)), conv=Conv2d(1, 1, 3)),
+        Net(lambda self, x: self.conv(tg.stack([x[:, 0], x[:, 0]], 1)), conv=Conv2d(2, 1, (3, 1))),
+        Net(lambda self, x: self.conv(x.unsqueeze(2).flatten(1, 2)), conv=Conv2d(1, 1, (1, 3))),
+        Net(lambda self, x: self.conv(x.permute(3, 1, 2, 0).permute(3, 1, 2, 0)), conv=Conv2d(1, 1, (1, 3))),
+        Net(lambda self, x: self.conv(x)[:, :, 3:], conv=Conv2d(1, 1, 3, padding=2, padding_mode="reflect")),
+        Net(lambda self, x: self.conv(x), conv=Conv2d(1, 1, 3, padding=1, padding_mode="circular")),
+    ],
+)
+def test_fields_survive_other_arrangements(model):
+    sizes = []
+    for axis in (2, 3):
+        expected, (found, sight) = seen(model, (1, 1, 48, 42), axis), said(model, (1, 1, 48, 42), axis)
+        assert found[8:-8] == expected[8:-8]
+        sizes.append(sight.size)
+    assert max(sizes) in (3, 4, 5)
+
+
 def test_permuted_reshaped_and_unbatched_images_keep_their_field():
     net = Net(lambda self, x: self.conv(x.permute(0, 3, 1, 2))[0], conv=Conv2d(3, 2, (3, 1), stride=(2, 1)))
     assert summary(net, (1, 9, 3, 3)).rows[-1].field is not None
@@ -495,10 +539,9 @@ def test_permuted_reshaped_and_unbatched_images_keep_their_field():
     assert (conv.field, conv.jump) == ((3, 1), (2, 2))
 
 
-def test_the_field_behind_an_op_that_nobody_knows_is_unknown():
-    from tinygrad_cnn.declaration import registry
-
-    @op
+@pytest.mark.parametrize("broadcast", [False, True])
+def test_the_field_behind_an_op_that_nobody_knows_is_unknown(broadcast):
+    @op(broadcast=broadcast)
     def somewhere(x, /):
         """x, in an op of a user."""
         return x.copy()
