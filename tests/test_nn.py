@@ -180,7 +180,7 @@ def test_containers_that_hold_each_other_are_looked_through_once():
     module = Module()
     loop = [1]
     loop.append({"back": [loop]})
-    module.loop = loop
+    module.loop = [loop]
     assert list(module.parameters()) == []
     loop.append(Parameter([1.0]))
     with pytest.raises(TypeError, match="holds a Parameter"):

@@ -151,8 +151,16 @@ def test_matrix_products_count_too():
 )
 def test_kept_bytes_are_those_of_the_graph(model, shape):
     x = Tensor(rng().normal(size=shape).astype(np.float32))
-    kept = kept_memory(Skeleton(model(x).node)).total
-    assert summary(model, x).kept_bytes == kept - x.array.nbytes  # the first convolution keeps the input
+    skeleton = Skeleton(model(x).node)
+    memory = kept_memory(skeleton)
+    assert summary(model, x).kept_bytes == memory.total - x.array.nbytes  # the first convolution keeps the input
+    by_op = [
+        sum(kept.bytes for kept in memory.kept[node] if kept.first is None and not kept.is_leaf)
+        for node in skeleton.ops
+    ]
+    ledger = Ledger(model, [x], {})
+    ours = [ledger.kept[id(call.node)] for call in ledger.root.ops() if id(call.node) in ledger.kept]
+    assert ours == [by_op[0] - x.array.nbytes, *by_op[1:]]
 
 
 def test_a_branch_that_is_thrown_away_keeps_nothing():
