@@ -32,10 +32,10 @@ LAYERS = [
         "kernels",
         "random",
     ),  # none of these knows a Tensor
-    ("geometry", "notation", "flops"),
+    ("geometry", "notation", "flops", "provenance"),
     ("graph",),
     ("declaration", "records", "display", "dlpack"),
-    ("primitive", "profiling"),
+    ("primitive", "profiling", "anomaly"),
     ("basics",),
     ("backprop",),
     ("ops",),

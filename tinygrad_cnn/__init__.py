@@ -14,6 +14,9 @@ from . import (  # noqa: F401  (display, inplace and protocols hand the Tensor i
     protocols,
     train,
 )
+from .anomaly import (
+    detect_anomaly,
+)
 from .backprop import (
     grad,
 )
@@ -429,6 +432,7 @@ __all__ = [
     "cumsum",
     "data",
     "default_generator",
+    "detect_anomaly",
     "diag",
     "diagonal",
     "div",
