@@ -44,7 +44,7 @@ LAYERS = [
     ("nn",),
     ("optim", "data", "interchange", "testing"),
     ("diagram", "metrics", "plot"),
-    ("train",),
+    ("train", "checkup"),
     ("",),  # the package itself: the public names
     ("digits_net", "bench"),
     ("__main__",),

@@ -20,6 +20,9 @@ from .anomaly import (
 from .backprop import (
     grad,
 )
+from .checkup import (
+    doctor,
+)
 from .creation import (
     arange,
     as_tensor,
@@ -436,6 +439,7 @@ __all__ = [
     "diag",
     "diagonal",
     "div",
+    "doctor",
     "dot",
     "double",
     "draw",
