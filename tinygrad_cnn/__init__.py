@@ -22,6 +22,7 @@ from .backprop import (
 )
 from .checkup import (
     doctor,
+    solve_conv,
 )
 from .creation import (
     arange,
@@ -605,6 +606,7 @@ __all__ = [
     "softmax",
     "softplus",
     "softsign",
+    "solve_conv",
     "sort",
     "split",
     "sqrt",

@@ -2,5 +2,6 @@
 
 from .doctor import CHECKS, Check, doctor
 from .findings import Finding, Findings
+from .windows import Window, solve_conv
 
-__all__ = ["CHECKS", "Check", "Finding", "Findings", "doctor"]
+__all__ = ["CHECKS", "Check", "Finding", "Findings", "Window", "doctor", "solve_conv"]
