@@ -335,6 +335,15 @@ def test_a_finding_says_what_is_where_and_what_to_do():
     assert "lr is 0 for 0.weight" in str(tg.doctor(*CASES["TGC010"][1][0]()))
 
 
+def test_of_many_findings_of_one_code_three_are_told():
+    layers = [layer for _ in range(5) for layer in (nn.Linear(5, 5), nn.BatchNorm1d(5))]
+    found = [f for f in tg.doctor(nn.Sequential(*layers, nn.Linear(5, 3)), X, Y) if f.code == "TGC005"]
+    assert [f.where.partition(" ")[0] for f in found] == ["0", "2", "4"]
+    assert [f.where.endswith(" (and 2 places more)") for f in found] == [False, False, True]
+    three = tg.doctor(nn.Sequential(*layers[:6], nn.Linear(5, 3)), X, Y)
+    assert "more" not in "".join(f.where for f in three if f.code == "TGC005")
+
+
 def test_html_is_a_table_and_escapes():
     found = Findings([Finding("TGC001", "a < b", "<script>", "here", "do & see")], ("TGC001",))
     html = found._repr_html_()

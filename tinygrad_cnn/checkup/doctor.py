@@ -59,6 +59,7 @@ CHECKS = (
     Check("TGC023", "saturated sigmoid or tanh", values.saturated),
     Check("TGC024", "one batch cannot be learned", values.no_overfit, "gradients"),
 )
+MOST = 3  # findings of one code that are told
 _OF_THE_BATCH = (data.batch_norm_of_one, data.channels_last)  # known before anything runs
 
 
@@ -105,8 +106,14 @@ def doctor(
 
 
 def _look(found: Evidence, checks: list[Check]) -> list[Finding]:
+    findings = []
     with np.errstate(all="ignore"):
-        return [Finding(check.code, check.title, *remark) for check in checks for remark in check.look(found)]
+        for check in checks:
+            remarks = list(check.look(found))
+            for i, (what, where, remedy) in enumerate(remarks[:MOST], 1):
+                more = f" (and {len(remarks) - MOST} places more)" if i == MOST < len(remarks) else ""
+                findings.append(Finding(check.code, check.title, what, where + more, remedy))
+    return findings
 
 
 def _codes(ignore: Iterable[str]) -> set[str]:
