@@ -94,6 +94,15 @@ def frozen(model):
     return model.eval()
 
 
+def every_other_pixel():
+    return nn.Sequential(nn.Conv2d(2, 4, 1, stride=2), nn.Flatten(), nn.Linear(36, 3))
+
+
+def with_decay():
+    net = dense()
+    return net, X, Y, lambda outputs, targets: F.cross_entropy(outputs, targets) + (net[0].weight ** 2).sum() * 1e-3
+
+
 def detached(self, x):
     return self.fc(x) + self.other(x).detach()
 
@@ -102,6 +111,8 @@ def detached(self, x):
 CASES = {
     "TGC001": [
         (lambda: (dense(nn.Identity(), classes=3).append(nn.Softmax(1)), X, Y), lambda: (dense(), X, Y)),
+        (lambda: (Calls(lambda self, x: F.softmax(self.fc(x), 1).reshape(3, 12).reshape(12, 3), **line()), X, Y),
+         lambda: (Calls(lambda self, x: F.softmax(self.fc(x), 1) * 9.0, **line()), X, Y)),
         (lambda: (dense().append(nn.LogSoftmax(1)), X, Y),
          lambda: (dense().append(nn.LogSoftmax(1)), X, Y, nn.NLLLoss())),
     ],
@@ -125,12 +136,13 @@ CASES = {
     ],
     "TGC007": [
         (lambda: (conv(stride=2), IMAGES, Y), lambda: (conv(stride=3), IMAGES, Y)),
+        (lambda: (conv(stride=2), IMAGES, Y), lambda: (every_other_pixel(), IMAGES, Y)),
         (lambda: (conv(nn.MaxPool2d(3)), IMAGES, Y), lambda: (conv(nn.MaxPool2d(2)), IMAGES, Y)),
         (lambda: (conv(nn.AvgPool2d(3)), IMAGES, Y), lambda: (conv(nn.AvgPool2d(3, ceil_mode=True)), IMAGES, Y)),
     ],
     "TGC008": [
         (lambda: (with_attribute(Tensor), X, Y), lambda: (with_attribute(nn.Parameter), X, Y)),
-        (lambda: (Calls(lambda self, x: self.fc(x) * LEAK, **line()), X, Y), lambda: (dense(), X, Y)),
+        (lambda: (Calls(lambda self, x: self.fc(x) * LEAK, **line()), X, Y), with_decay),
     ],
     "TGC009": [
         (lambda: (Calls(lambda self, x: self.fc(x), **line(other=nn.Linear(5, 3))), X, Y),
@@ -378,6 +390,8 @@ def test_a_model_that_has_learned_is_not_asked_to_learn():
         F.cross_entropy(net(Tensor(X)), Y).backward()
         optimizer.step()
     assert "TGC024" not in tg.doctor(net, X, Y).codes
+    exact = dense(classes=1)
+    assert "TGC024" not in tg.doctor(exact, X, exact(Tensor(X)).detach()).codes
     assert "TGC024" in tg.doctor(copy.deepcopy(net), X, np.roll(Y, 1), lambda out, y: (out * 0).sum() + 1.0).codes
 
 
