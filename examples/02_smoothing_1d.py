@@ -33,7 +33,7 @@ check("the tail, where the kernel leaves the line", y[len(f) :], [6.0, 2.6667], 
 check("numpy.convolve says the same", np.convolve(f, g), y, within=1e-12)
 check("the outlier 1 reaches over three results", np.flatnonzero((y < 9)[2:10]) + 2, [5, 6, 7])
 
-say("The loop of the article fills a range, which has worked in Python 2 only.")
+say("The loop of the article fills a range, which works in Python 2 only.")
 refused("Y = range(10); Y[0] = 3.3", TypeError, lambda: store(range(10), 0, 3.3), "item assignment")
 
 say("A kernel is a set of weights: those that sum to 1 keep the level, and the youngest measurement weighs most.")

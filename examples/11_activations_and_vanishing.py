@@ -93,7 +93,7 @@ def draw(figure):
     calm(left, "the function", "x")
     calm(middle, "its derivative", "x")
     right.set_xticks(range(1, 13, 2))
-    calm(right, "gradient, relative to the last layer", "layer")
+    calm(right, "gradient / the last layer's", "layer")
 
 
 picture(__file__, draw, 7.6, 2.6)

@@ -36,7 +36,7 @@ def picture(script: str, draw: Callable[[Any], None], width: float, height: floa
         figure.canvas.draw()
     path = folder() / f"{Path(script).stem}.png"
     pixels = np.asarray(figure.canvas.buffer_rgba())[..., :3]
-    Image.fromarray(pixels).quantize(128, dither=Image.Dither.NONE).save(path, optimize=True)  # a third of the bytes
+    Image.fromarray(pixels).quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)  # half the bytes
     print(f"\npicture: {path}")
 
 
