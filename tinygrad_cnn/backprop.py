@@ -225,8 +225,8 @@ def backprop(
                         found[node] = _own(g, plan is None and node in ours)
                 if targets is not None and node in targets:
                     found[node] = g if create else _own(g, plan is None and node in ours)
-                if plan is None:
-                    continue
+                if plan is None or (needed is not None and needed.isdisjoint(node.parents)):
+                    continue  # the gradient ends here: below a target nothing is read, and nothing is freed
                 saved, since = typed(Any, node.saved), node.order
                 if type(saved) is not tuple:
                     if saved is None:
