@@ -44,6 +44,7 @@ LAYERS = [
     ("nn",),
     ("optim", "data", "interchange", "testing"),
     ("diagram", "metrics", "plot"),
+    ("explain",),
     ("train",),
     ("",),  # the package itself: the public names
     ("digits_net", "bench"),

@@ -66,6 +66,10 @@ from .dtypes import (
     short,
     uint8,
 )
+from .explain import (
+    explain,
+    explain_grad,
+)
 from .graph import (
     Tensor,
     from_numpy,
@@ -447,6 +451,8 @@ __all__ = [
     "exp",
     "exp2",
     "expand",
+    "explain",
+    "explain_grad",
     "expm1",
     "eye",
     "flatten",
