@@ -67,6 +67,7 @@ from .dtypes import (
     uint8,
 )
 from .explain import (
+    conv2d_matrix,
     explain,
     explain_grad,
 )
@@ -420,6 +421,7 @@ __all__ = [
     "concat",
     "conv1d",
     "conv2d",
+    "conv2d_matrix",
     "conv2d_input_grad",
     "conv2d_weight_grad",
     "conv_algorithm",

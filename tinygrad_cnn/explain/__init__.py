@@ -7,6 +7,7 @@ from . import classes, moving, norms, pointwise, products, reductions, windows  
 from .asking import explain, explain_grad
 from .calls import UnknownValue
 from .explanation import Explanation
+from .matrix import ConvMatrix, conv2d_matrix
 from .table import Factor, Term
 
-__all__ = ["Explanation", "Factor", "Term", "UnknownValue", "explain", "explain_grad"]
+__all__ = ["ConvMatrix", "Explanation", "Factor", "Term", "UnknownValue", "conv2d_matrix", "explain", "explain_grad"]

@@ -242,12 +242,13 @@ def _handle(node: Node) -> Tensor:
 
 def _tolerance(dtype: Any) -> float:
     """How far the engine's value may be from the exact sum, relative to the terms."""
-    return float(np.finfo(dtype).eps) ** 0.6
+    eps = float(np.finfo(dtype).eps)
+    return math.pow(eps, 0.6)
 
 
 def _smallest(dtype: Any) -> float:
     """Below this the dtype rounds to 0."""
-    return float(np.finfo(dtype).tiny)
+    return float(np.finfo(dtype).smallest_normal)
 
 
 def _check_counts(name: str, **counts: Any) -> None:
