@@ -1,17 +1,31 @@
-"""The Tensors by the names that the caller's program gives them."""
+"""The Tensors, and other things, by the names that the caller's program gives them."""
 
 import inspect
 import sys
+from typing import TypeVar
 
 from ..graph import Tensor
+
+T = TypeVar("T")
 
 
 def local_tensors(level: int) -> dict[str, Tensor]:
     """The Tensors among the local variables of the caller `level` frames up."""
+    return local_values(level + 1, Tensor)
+
+
+def local_values(level: int, kind: type[T]) -> dict[str, T]:
+    """All of one kind among the local variables of the caller `level` frames up."""
     frame = sys._getframe(level)
     found = frame.f_locals
     names = [name for name in found if name.isidentifier() and not name.startswith("_")]  # none that Python made up
-    tensors = {name: found[name] for name in names if isinstance(found[name], Tensor)}
+    values = {name: value for name in names if isinstance(value := found[name], kind)}
     if frame.f_code.co_flags & inspect.CO_OPTIMIZED and type(found) is dict and sys.getrefcount(found) <= 3:
         found.clear()  # before Python 3.13 a function keeps this copy, and all that was in it, until it returns
-    return tensors
+    return values
+
+
+def global_values(level: int, kind: type[T]) -> dict[str, T]:
+    """All of one kind among the global variables that the caller `level` frames up sees."""
+    found = dict(sys._getframe(level).f_globals)
+    return {name: value for name, value in found.items() if isinstance(value, kind)}

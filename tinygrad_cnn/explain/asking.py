@@ -10,12 +10,13 @@ from ..backprop import grad
 from ..basics import sum_to
 from ..diagram import collector
 from ..diagram.skeleton import Skeleton, op_name
-from ..diagram.variables import local_tensors
+from ..diagram.variables import global_values, local_tensors, local_values
 from ..graph import Array, Node, Tensor, wrap
+from ..nn import Module
 from ..shapes import is_int
-from .calls import Call, UnknownValue, Upstream, Values
+from .calls import Call, UnknownValue, Upstream, Values, result_name
 from .explanation import Explanation
-from .moving import MOVES, VARIADIC, moved_gradient, source
+from .moving import VARIADIC, moved_gradient, source
 from .rules import BACKWARD, FORWARD
 from .table import Factor, Index, Shown, Term, place, product
 from .writers import ends
@@ -35,7 +36,7 @@ def explain(
 
     index: which number; may be left out for one element. `explain(y[0, 1])` is `explain(y, (0, 1))`.
     depth: how many ops to go back; what enters the first one is explained below it.
-    names: Tensors by the name to show; the caller's variables are known by theirs.
+    names: Tensors by the name to show; the caller's variables are known by theirs, and its modules by their layers.
     max_terms: longer lists are cut in the middle, with the count and the sum of what is left out.
 
         >>> import tinygrad_cnn as tg
@@ -51,8 +52,9 @@ def explain(
           x[0,0,2,1] · w[0,0,1,1]  8 · (-1)   -8
           sum of 4 terms                     9.5
 
-    The values are those that the graph keeps for backward, the caller's Tensors, and what `watch` saw (with
-    `values=True` all). An op without an explainer is shown as one step, and says so.
+    The values are those that the graph keeps for backward, the caller's Tensors and modules, what `watch` saw (with
+    `values=True` all), and what can be computed again from these. An op without an explainer
+    is shown as one step, and says so.
 
     Raises RuntimeError for a Tensor without graph and for values that nobody knows any more, TypeError and IndexError
     for what is no index.
@@ -67,10 +69,10 @@ def explain(
             "has requires_grad=True"
         )
     at = _checked_index("explain", t.shape, index)
-    variables = {**local_tensors(2), **(names or {})}
+    variables, others = {**local_tensors(2), **(names or {})}, _others(3)
     with collector.waiting():
         skeleton = Skeleton(t.node, t.array, names, variables)
-        values = Values(skeleton, variables)
+        values = Values(skeleton, [*variables.values(), *others])
         node, name = t.node, skeleton.name(t.node) or "out"
         if index is None and not t.shape:
             node, at, name = _behind(node, at, name, values)
@@ -123,10 +125,10 @@ def explain_grad(
             "loss is computed from it"
         )
     at = _checked_index("explain_grad", w.shape, index)
-    variables = {**local_tensors(2), **(names or {})}
+    variables, others = {**local_tensors(2), **(names or {})}, _others(3)
     with collector.waiting():
         skeleton = Skeleton(loss.node, loss.array, names, variables)
-        values = Values(skeleton, variables)
+        values = Values(skeleton, [*variables.values(), *others])
         users = [(node, k) for node, k in skeleton.consumers.get(w.node, ())]
         if not users:
             raise RuntimeError("explain_grad: the loss does not depend on w")
@@ -151,7 +153,7 @@ def explain_grad(
 
 def _behind(node: Node, at: Index, name: str, values: Values) -> tuple[Node, Index, str]:
     """The op and the cell that a single number was taken from, as y[0, 1] is taken from y."""
-    while node.plan is not None and node.plan.op.name in MOVES and node.shape == ():
+    while node.plan is not None and node.plan.op.name == "getitem":
         call = Call(node, values)
         found = source(call, at)
         if found is None or not isinstance(parent := call.keys[found[0]], Node) or parent.plan is None:
@@ -214,7 +216,7 @@ def _gradient_at(call: Call, k: int, cell: Index, g: Array) -> Shown:
     """What one op sends to its k-th input that takes a gradient."""
     i = call.node.plan.indices[k]
     skeleton = call.values.skeleton
-    upstream = Upstream(f"∂{skeleton.name(call.node) or skeleton.title(call.node)}", g)
+    upstream = Upstream(f"∂{skeleton.name(call.node) or result_name(skeleton, call.node)}", g)
     if call.name in VARIADIC:
         return moved_gradient(call, cell, upstream, i)
     name = call.op.variadic or call.op.inputs[i]
@@ -233,6 +235,13 @@ def _by_rule(call: Call, k: int, i: int, cell: Index, g: Array) -> Shown:
     formula = call.op.formulas.get(call.op.variadic or call.op.inputs[i], "its rule of ∂out")
     note = f"explain_grad: {call.name} is shown by its formula; it has no explainer."
     return Shown(formula, [product(Factor(f"the rule of {call.name}", float(sent[cell])))], note=note)
+
+
+def _others(level: int) -> list[Tensor]:
+    """Tensors whose values help, though not their names: of the caller's modules, and of its global variables."""
+    modules = [*local_values(level, Module).values(), *global_values(level, Module).values()]
+    own = [tensor for module in dict.fromkeys(modules) for tensor in module.parameters()]
+    return [*own, *global_values(level, Tensor).values()]
 
 
 def _handle(node: Node) -> Tensor:

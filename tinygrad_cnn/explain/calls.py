@@ -1,15 +1,18 @@
 """One op of a recorded graph as explainers see it: its inputs by name, and their values where these are known."""
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from .. import memory
-from ..diagram.skeleton import Skeleton, key_of
+from ..diagram.skeleton import Skeleton, key_of, op_name
 from ..graph import Array, Node, Outline, Tensor
 from .table import Factor, Index, place
+
+_OUTLINE = re.compile(r"(bool|u?int\d+|float\d+)\([\d, ]*\)")
 
 
 class UnknownValue(RuntimeError):
@@ -19,16 +22,17 @@ class UnknownValue(RuntimeError):
 class Values:
     """The known values of a graph: the result, those kept for backward, those watched, the caller's Tensors."""
 
-    def __init__(self, skeleton: Skeleton, tensors: Mapping[str, Tensor]) -> None:
+    def __init__(self, skeleton: Skeleton, tensors: Iterable[Tensor]) -> None:
         self.skeleton = skeleton
         self._found: dict[Node | Outline, list[Array]] = {}
         self._copies: dict[tuple[Node, int], Array] = {}  # what watch kept of inputs and, at -1, outputs
+        self._computed: dict[Node, Array | None] = {}
         if skeleton.result is not None:
             self._found[skeleton.root] = [skeleton.result]
         for node in skeleton.ops:
             self._take_kept(node)
             self._take_watched(node)
-        for tensor in tensors.values():
+        for tensor in tensors:
             key = key_of(tensor)
             if key is not None:
                 self._found.setdefault(key, []).append(tensor.array)
@@ -61,8 +65,15 @@ class Values:
     def known(self, key: Node | Outline, user: Node, i: int) -> tuple[Array | None, str]:
         """The value of `key` as input i of the Node `user`; or None, and what has changed it since.
 
-        A Node is the user of its own output, as input -1.
+        A Node is the user of its own output, as input -1. What nothing keeps is computed again where its inputs are
+        known: ops are functions of inputs and parameters alone.
         """
+        array, changed = self._kept(key, user, i)
+        if array is None and isinstance(key, Node) and key.plan is not None:
+            array = self._again(key)
+        return array, changed
+
+    def _kept(self, key: Node | Outline, user: Node, i: int) -> tuple[Array | None, str]:
         for copy in ((user, i), (key, -1)):
             if copy in self._copies:
                 return self._copies[copy], ""
@@ -74,11 +85,56 @@ class Values:
             changed = by or changed
         return None, changed
 
+    def _again(self, root: Node) -> Array | None:
+        """The output of an op, computed from what is known before it; None if that is too little."""
+        waiting = [root]
+        while waiting:
+            node = waiting[-1]
+            missing: list[Node] = []
+            inputs: dict[int, Any] = {}
+            possible = not _is_dropped(node)
+            for i, key in operand_keys(node).items():
+                inputs[i] = key
+                if isinstance(key, (Node, Outline)):
+                    inputs[i], _ = self._kept(key, node, i)
+                    if inputs[i] is None and isinstance(key, Node) and key.plan is not None:
+                        if key not in self._computed:
+                            missing.append(key)
+                        inputs[i] = self._computed.get(key)
+                    possible &= inputs[i] is not None or bool(missing)
+            if missing and possible:
+                waiting += missing
+                continue
+            self._computed[node] = _computed(node, inputs) if possible else None
+            waiting.pop()
+        return self._computed[root]
+
+
+def _is_dropped(node: Node) -> bool:
+    """Whether a backward has left only the outline of a parameter that was an array."""
+    parts = [part for value in node.params.values() for part in (value if type(value) is tuple else (value,))]
+    return node.saved is None and any(isinstance(part, str) and _OUTLINE.fullmatch(part) for part in parts)
+
+
+def _computed(node: Node, inputs: dict[int, Any]) -> Array | None:
+    op = node.plan.op
+    args = [inputs.get(i) for i in range(node.plan.n_inputs if op.variadic else len(op.inputs))]
+    with np.errstate(all="ignore"):
+        out = op.forward(*args, **(node.params or op.defaults))
+    out = np.asarray(out[0] if op.residual else out)
+    return out if out.shape == node.shape else None
+
 
 def operand_keys(node: Node) -> dict[int, Any]:
     """What stands for each input of an op: a Node, an Outline, or a number; an input that is left out has none."""
     keys: dict[int, Any] = dict(node.constants)
     return keys | dict(zip(node.plan.indices, node.parents, strict=False))
+
+
+def result_name(skeleton: Skeleton, node: Node) -> str:
+    """What an op's result without a name is called: by its layer, or by the op; conv2d.0 in a layer called 0."""
+    title = skeleton.title(node)
+    return f"{op_name(node)}.{title}" if title[0].isdigit() else title
 
 
 @dataclass(frozen=True)
@@ -120,7 +176,7 @@ class Call:
         if isinstance(key, Node):
             if key.plan is None:
                 return skeleton.leaf_name(key, self.node, i)
-            return skeleton.name(key) or skeleton.title(key)
+            return skeleton.name(key) or result_name(skeleton, key)
         if isinstance(key, Outline):
             return skeleton.constant_name(key, self.node, i)
         return str(self.op.variadic or self.op.inputs[i])
@@ -145,8 +201,9 @@ class Call:
                 f"explain: {self.name}: {what}, was changed in place ({changed}) since; explain before changing it"
             )
         raise UnknownValue(
-            f"explain: {self.name}: {what}, is not known any more: nothing keeps it; pass the Tensor with "
-            f"names={{{self.title(i)!r}: tensor}}, or record the forward pass under tg.watch(values=True)"
+            f"explain: {self.name}: {what}, is not known any more: nothing keeps it, or what it is computed from; pass "
+            f"the Tensor with names={{{self.title(i)!r}: tensor}}, or record the forward pass under "
+            "tg.watch(values=True)"
         )
 
     def array_param(self, name: str) -> Any:

@@ -106,8 +106,7 @@ def markdown(it: "Explanation") -> str:
     return "\n".join(lines)
 
 
-_PLACE = re.compile(r"([^\W\d][\w.]*)\[([\d,]+)\]")
-_WORD = re.compile(r"(?<![\\\w{])([^\W\d_]{2,}[\w.]*)")
+_NAME = re.compile(r"(?<![\w.])((?:\d+\.)*[^\W\d_][\w.]*)(?:\[([\d,]+)\])?")
 _SIGNS = {"·": r"\cdot ", "∂": r"\partial ", "Σ": r"\sum ", "σ²": r"\sigma^2", "σ": r"\sigma ", "√": r"\surd ",
           "μ": r"\mu ", "−": "-", "^": r"\mathbin{\hat{}}", "…": r"\dots "}  # fmt: skip
 
@@ -137,9 +136,12 @@ def _numbers(text: str) -> str:
 
 def _names(text: str) -> str:
     """x[0,1] as x with a subscript, words upright, signs as commands."""
-    text = text.replace("_", r"\_").replace("%", r"\%").replace("#", r"\#")
-    text = _PLACE.sub(lambda m: f"{m[1]}_{{{m[2]}}}", text)
-    text = _WORD.sub(lambda m: rf"\mathrm{{{m[1]}}}", text)
+    text = _NAME.sub(lambda m: _upright(m[1]) + (f"_{{{m[2]}}}" if m[2] else ""), text)
     for sign, command in _SIGNS.items():
         text = text.replace(sign, command)
-    return text
+    return text.replace("  ", " ")
+
+
+def _upright(name: str) -> str:
+    escaped = name.replace("_", r"\_")
+    return escaped if len(name) == 1 else rf"\mathrm{{{escaped}}}"
