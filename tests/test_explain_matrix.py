@@ -1,6 +1,7 @@
 """`conv2d_matrix`: the matrix multiplies as the convolution does, its transpose as both of its adjoints."""
 
 import doctest
+import itertools
 import xml.etree.ElementTree as ElementTree
 
 import numpy as np
@@ -123,6 +124,35 @@ def test_colours_differ_and_letters_are_legible_on_them():
         assert len(set(colours)) == n
     assert matrix_picture.ink("#F0E442") == "#000000"
     assert matrix_picture.ink("#00204D") == "#FFFFFF"
+
+
+# Machado, Oliveira & Fernandes, A physiologically-based model for simulation of color vision deficiency (2009),
+# severity 1.0; for linear RGB.
+DEFICIENCIES = {
+    "none": [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]],
+    "protanopia": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+    "deuteranopia": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
+    "tritanopia": [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]],
+}
+
+
+def seen(colour, deficiency):
+    """CIE L*a*b* (D65) of a colour, as seen with the deficiency."""
+    value = np.array([int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)])
+    value = np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
+    value = np.clip(np.array(DEFICIENCIES[deficiency]) @ value, 0, 1)
+    to_xyz = [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]]
+    xyz = np.array(to_xyz) @ value / [0.95047, 1.0, 1.08883]
+    f = np.where(xyz > (6 / 29) ** 3, np.cbrt(xyz), xyz / (3 * (6 / 29) ** 2) + 4 / 29)
+    return np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
+
+
+@pytest.mark.parametrize("deficiency", DEFICIENCIES)
+def test_the_colours_of_up_to_nine_weights_differ_for_every_kind_of_colour_vision(deficiency):
+    colours = [seen(matrix_picture.colour(k, 9), deficiency) for k in range(9)]
+    pairs = {pair: np.linalg.norm(colours[pair[0]] - colours[pair[1]]) for pair in itertools.combinations(range(9), 2)}
+    nearest = min(pairs, key=pairs.get)
+    assert pairs[nearest] >= 12, (nearest, pairs[nearest])
 
 
 def test_a_matrix_too_large_to_draw_says_so_and_shows_itself_as_text():
