@@ -211,6 +211,50 @@ def test_a_window_s_cells_are_listed_and_its_winner_named():
     assert tg.explain_grad(split, x, (0, 0, 0, 0)).note == "The cell has won no window."
 
 
+def test_what_no_window_reaches_says_so():
+    x = Tensor(np.ones((1, 1, 3, 3)), requires_grad=True)
+    w = Tensor(np.ones((1, 1, 1, 1)))
+    for y in (F.conv2d(x, w, stride=2), F.avg_pool2d(x, 1, stride=2)):
+        shown = tg.explain_grad(y.sum(), x, (0, 0, 0, 1))
+        assert (shown.terms, shown.value, shown.note) == ((), 0.0, "No window reads this pixel.")
+        assert tg.explain_grad(y.sum(), x, (0, 0, 0, 2)).note == ""
+    spread = F.conv_transpose2d(x, w, stride=2)
+    shown = tg.explain(spread, (0, 0, 1, 0))
+    assert (shown.terms, shown.value, shown.note) == ((), 0.0, "No kernel reaches this cell.")
+    assert tg.explain(spread, (0, 0, 2, 0)).note == ""
+    assert tg.explain(F.conv2d(x, w), (0, 0, 2, 0)).note == ""
+
+
+def test_a_nan_wins_every_comparison_and_ties_share_an_extremum():
+    x = Tensor([[[[1.0, np.nan, 3.0, np.nan]]]], requires_grad=True)
+    for y in (F.max_pool2d(x, (1, 4)), x.amax(3, keepdim=True)):
+        shown = tg.explain(y, (0, 0, 0, 0))
+        assert shown.terms[0].text == "x[0,0,0,1]"
+        assert shown.agrees
+    t = Tensor([2.0, 1.0, 2.0], requires_grad=True)
+    assert tg.explain_grad(t.amax(), t, 2).total == 0.5
+    assert tg.explain_grad(t.amax(), t, 1).note == "t[1] is not the extremum."
+    assert [tg.explain(f).formula for f in (t.amax(), t.amin())] == ["max x", "min x"]
+    assert [len(tg.explain_grad(t.amin(), t, k).terms) for k in range(3)] == [0, 1, 0]
+
+
+def test_a_mean_of_a_window_shows_what_it_divides_by():
+    x = Tensor(np.arange(9.0).reshape(1, 1, 3, 3), requires_grad=True)
+    with_padding = tg.explain(F.avg_pool2d(x, 2, padding=1), (0, 0, 0, 0))
+    assert [term.text for term in with_padding.terms] == ["padding · 1/4"] * 3 + ["x[0,0,0,0] · 1/4"]
+    assert with_padding.formula == "Σ x over the window / count"
+    without = tg.explain(F.avg_pool2d(x, 2, padding=1, count_include_pad=False), (0, 0, 1, 0))
+    assert [term.text for term in without.terms if term.value] == ["x[0,0,1,0] · 1/2", "x[0,0,2,0] · 1/2"]
+    assert tg.explain_grad(tg.sum_pool2d(x, 2).sum(), x, (0, 0, 0, 0)).formula == "Σ ∂out"
+    assert tg.explain_grad(F.avg_pool2d(x, 2).sum(), x, (0, 0, 0, 0)).formula == "Σ ∂out / count"
+
+
+def test_a_single_number_is_its_own_sum_and_its_own_softmax():
+    x = Tensor(2.5, requires_grad=True)
+    for y, value in ((x.sum(), 2.5), (x.softmax(0), 1.0), (x.log_softmax(-1), 0.0)):
+        adds_up(tg.explain(y), value)
+
+
 def test_layers_lend_their_names_to_weights_and_results():
     model = nn.Sequential(nn.Conv2d(1, 2, 2), nn.ReLU(), nn.Flatten(), nn.Linear(8, 1))
     out = model(tg.ones(1, 1, 3, 3))
@@ -259,6 +303,28 @@ def test_an_explanation_writes_itself_as_markdown_html_and_latex():
     assert deep._repr_html_().count("<details>") == 1
     assert deep.latex().count(r"\begin{aligned}") == 2
     assert "max(0, linear[0,0])" in deep.markdown()
+
+
+@pytest.mark.parametrize("name", sorted(FORWARD))
+def test_latex_is_read_by_a_reader_of_latex(name):
+    mathtext = pytest.importorskip("matplotlib.mathtext")
+    _, out, at = scene(name, Draw.seeded(1))
+    lines = tg.explain(out, at, max_terms=100).latex().splitlines()
+    assert (lines[0], lines[-1]) == (r"\begin{aligned}", r"\end{aligned}")
+    reader = mathtext.MathTextParser("path")
+    for line in lines[1:-1]:
+        reader.parse(f"${line.replace('&', '').removesuffix(chr(92) * 2)}$")
+
+
+def test_latex_writes_names_powers_and_what_is_left_out_as_latex_has_them():
+    my_x = Tensor([[1.5, 2.0]], requires_grad=True)
+    y = Tensor([[2.0, -1.0]])
+    assert r"&= 1.5^{2} \\" in tg.explain(my_x**y, (0, 0)).latex()
+    assert r"&= 2^{-1} \\" in tg.explain(my_x**y, (0, 1)).latex()
+    total = tg.explain((my_x.reshape(2, 1) * Tensor(np.ones((1, 3)))).sum(), max_terms=2).latex()
+    assert r"\underbrace{7}_{\text{4 more}}" in total
+    two = Tensor([2.0], requires_grad=True)
+    assert r"&= \sqrt{2} \\" in tg.explain(two.sqrt()).latex()
 
 
 def test_html_and_markdown_escape_what_stands_for_something_there():

@@ -12,9 +12,7 @@ from .table import Factor, Index, Shown, Term, constant, product, total_of, work
 
 
 def _axes(call: Call) -> tuple[int, ...]:
-    shape = call.shape(0)
-    axis = call.params["axis"]
-    return () if not shape and axis in (0, -1) else normalize_axes(axis, len(shape), call.name)
+    return normalize_axes(call.params["axis"], len(call.shape(0)), call.name)
 
 
 def _group(call: Call, out: Index) -> list[Factor]:

@@ -106,9 +106,13 @@ def markdown(it: "Explanation") -> str:
     return "\n".join(lines)
 
 
-_NAME = re.compile(r"(?<![\w.])((?:\d+\.)*[^\W\d_][\w.]*)(?:\[([\d,]+)\])?")
-_SIGNS = {"·": r"\cdot ", "∂": r"\partial ", "Σ": r"\sum ", "σ²": r"\sigma^2", "σ": r"\sigma ", "√": r"\surd ",
-          "μ": r"\mu ", "−": "-", "^": r"\mathbin{\hat{}}", "…": r"\dots "}  # fmt: skip
+_NAME = re.compile(r"(?<![\\\w.])((?:\d+\.)*[^\W\d_][\w.]*)(?:\[([\d,]+)\])?")
+_ROOT = re.compile(r"√(?:\(([^()]*)\)|([\w.]+(?:\[[\d,]+\])?))")
+_POWER = re.compile(r"\s?\^\s?(?:\(([^()]*)\)|([\w.]+))")
+_SIGNS = {
+    "·": r"\cdot ", "∂": r"\partial ", "Σ": r"\Sigma ", "σ": r"\sigma ", "Φ": r"\Phi ",
+    "φ": r"\phi ", "π": r"\pi ", "−": "-", "²": "^{2}", "≤": r"\leq ", "x̂": r"\hat{x}",
+}  # fmt: skip
 
 
 def latex(it: "Explanation") -> str:
@@ -136,7 +140,9 @@ def _numbers(text: str) -> str:
 
 def _names(text: str) -> str:
     """x[0,1] as x with a subscript, words upright, signs as commands."""
+    text = _ROOT.sub(lambda m: rf"\sqrt{{{m[1] or m[2]}}}", text)
     text = _NAME.sub(lambda m: _upright(m[1]) + (f"_{{{m[2]}}}" if m[2] else ""), text)
+    text = _POWER.sub(lambda m: f"^{{{m[1] or m[2]}}}", text)
     for sign, command in _SIGNS.items():
         text = text.replace(sign, command)
     return text.replace("  ", " ")
