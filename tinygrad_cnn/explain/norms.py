@@ -83,7 +83,7 @@ def normalised(call: Call, out: Index) -> Shown:
                   s=constant(1.0 / group.inverse, "σ"))  # fmt: skip
     scaled = Factor(normal.text, normal.value, 0, out)
     terms = [product(*_own(call, 1, out), scaled), *map(product, _own(call, 2, out))]
-    formula = "w · (x - mean)/σ + b" if call.has(1) else "(x - mean)/σ" + " + b" * call.has(2)
+    formula = "w · " * call.has(1) + "(x - mean)/σ" + " + b" * call.has(2)
     return Shown(formula, terms, [*group.steps, step])
 
 
