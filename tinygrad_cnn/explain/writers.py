@@ -76,16 +76,20 @@ def _aligned(row: Row, widths: Sequence[int]) -> str:
     return f"  {row[0]:<{widths[0]}}  {row[1]:>{widths[1]}}  {row[2]:>{widths[2]}}".rstrip()
 
 
+_LEFT = '<td style="text-align:left;padding:1px 8px">'
+_RIGHT = '<td style="text-align:right;padding:1px 8px;font-variant-numeric:tabular-nums">'
+
+
 def html(it: "Explanation") -> str:
     """A table of HTML without scripts; what lies below folds."""
     e = escaping.escape
     value = "" if it.value is None else f" = <b>{e(shown_number(it.value))}</b>"
     head = f"{e(it.title)} = {e(it.formula)}{value}" if it.formula else f"{e(it.title)}{value}"
-    parts = [f"<div><code>{head}</code><table>"]
+    parts = [f'<div><code>{head}</code><table style="border-collapse:collapse">']
     rows = [(row, "") for row in cut(it.steps, it.max_terms, adds=False)]
     rows += [(row, ' style="border-top:1px solid"' if i == 0 and rows else "") for i, row in enumerate(_rows(it))]
     for (left, middle, right), style in rows:
-        cells = f'<td style="text-align:left">{e(left)}</td><td>{e(middle)}</td><td>{e(right)}</td>'
+        cells = f"{_LEFT}{e(left)}</td>{_RIGHT}{e(middle)}</td>{_RIGHT}{e(right)}</td>"
         parts.append(f"<tr{style}>{cells}</tr>")
     parts.append("</table>")
     parts += [f"<p>{e(remark)}</p>" for remark in _remarks(it)]
