@@ -46,7 +46,7 @@ LAYERS = [
     ("nn",),
     ("optim", "data", "interchange", "testing", "func"),
     ("diagram", "metrics", "plot", "autograd"),
-    ("train", "utils", "checkup"),
+    ("train", "utils", "checkup", "explanation"),
     ("",),  # the package itself: the public names
     ("digits_net", "bench"),
     ("__main__",),
