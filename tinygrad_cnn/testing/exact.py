@@ -56,7 +56,7 @@ def _exactly(name: str) -> Callable[[Any, Any], Any]:
 for _name in ("add", "sub", "mul", "truediv", "floordiv", "mod"):
     for _side in (f"__{_name}__", f"__r{_name}__"):
         setattr(Exact, _side, _exactly(_side))
-Exact.__pow__ = _exactly("__pow__")  # type: ignore[method-assign, assignment]
+Exact.__pow__ = _exactly("__pow__")  # type: ignore[method-assign]
 for _name in ("__neg__", "__pos__", "__abs__"):
     setattr(Exact, _name, lambda self, plain=getattr(Fraction, _name): Exact(plain(self)))
 
@@ -74,7 +74,9 @@ def exact_check(op: Any, *arrays: Any, seed: int = 0, **params: Any) -> bool:
         exact_check(tg.conv2d, np.arange(12).reshape(1, 1, 3, 4), np.array([[[[1, -2], [3, 5]]]]), stride=2)
     """
     declared = declaration(op)
-    xs = [None if a is None else _fractions(a) if _free(declared, i) else np.asarray(a) for i, a in enumerate(arrays)]
+    xs: list[Any] = [
+        None if a is None else _fractions(a) if _free(declared, i) else np.asarray(a) for i, a in enumerate(arrays)
+    ]
     if not declared.variadic:
         xs += [None] * (len(declared.inputs) - len(xs))
     given = {k: _fractions(v) if isinstance(v, np.ndarray) and v.dtype.kind == "f" else v for k, v in params.items()}
@@ -124,8 +126,9 @@ def _fractions(a: Any) -> Array:
     source = np.asarray(a.array if isinstance(a, Tensor) else a)
     result = np.empty(source.shape, object)
     for at in np.ndindex(source.shape):
-        value = source[at]
-        if not isinstance(value, (int, float, Fraction, np.number, np.bool_)) or value != value:
+        value: Any = source[at]
+        number = isinstance(value, (int, float, Fraction, np.number, np.bool_))
+        if not number or (isinstance(value, (float, np.floating)) and not np.isfinite(value)):
             raise TypeError(
                 f"exact_check: {value!r} at {list(at)} is no fraction; integers, finite floats and Fractions are"
             )
@@ -156,7 +159,8 @@ class _Call:
 
     def _ruled(self, plan: Plan, c: Array) -> list[Any]:
         out = self.op.forward(*self.xs, **self.params)
-        saved = plan.save([*self.xs, *(out if self.op.residual else (out, None))], self.params)
+        value, residual = out if self.op.residual else (out, None)
+        saved = plan.save([*self.xs, np.asarray(value), residual], self.params)
         if self.op.joint is None:
             found = [rule(c, *kept) for (_, rule), kept in zip(plan.steps, saved, strict=True)]
         else:
@@ -232,7 +236,9 @@ def adjoint_check(op: Any, *arrays: Any, seed: int = 0, **params: Any) -> bool:
         adjoint_check(tg.conv2d, np.arange(12).reshape(1, 1, 3, 4), np.array([[[[1, -2], [3, 5]]]]), stride=2)
     """
     declared = declaration(op)
-    xs = [None if a is None else _integers(a, i) if _free(declared, i) else np.asarray(a) for i, a in enumerate(arrays)]
+    xs: list[Any] = [
+        None if a is None else _integers(a, i) if _free(declared, i) else np.asarray(a) for i, a in enumerate(arrays)
+    ]
     free = [i for i, x in enumerate(xs) if x is not None and _free(declared, i)]
     if not free or (declared.joint is None and not declared.rules):
         raise TypeError(f"adjoint_check: no input of {declared.name} has a gradient; there is nothing to prove")
