@@ -12,7 +12,7 @@ from tinygrad_cnn.declaration import registry
 from tinygrad_cnn.geometry import conv2d_geometry, pool2d_geometry
 from tinygrad_cnn.graph import Tensor, wrap
 from tinygrad_cnn.ops.conv import conv2d
-from tinygrad_cnn.ops.elementwise import exp, mul, relu, sin
+from tinygrad_cnn.ops.elementwise import exp, mul, sin
 from tinygrad_cnn.ops.pool import max_pool2d, sum_pool2d
 from tinygrad_cnn.ops.reduce import sum
 from tinygrad_cnn.primitive import op

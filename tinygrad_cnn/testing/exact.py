@@ -57,8 +57,9 @@ for _name in ("add", "sub", "mul", "truediv", "floordiv", "mod"):
     for _side in (f"__{_name}__", f"__r{_name}__"):
         setattr(Exact, _side, _exactly(_side))
 Exact.__pow__ = _exactly("__pow__")  # type: ignore[method-assign]
-for _name in ("__neg__", "__pos__", "__abs__"):
-    setattr(Exact, _name, lambda self, plain=getattr(Fraction, _name): Exact(plain(self)))
+Exact.__neg__ = lambda self: Exact(Fraction.__neg__(self))  # type: ignore[method-assign]
+Exact.__pos__ = lambda self: self  # type: ignore[method-assign]
+Exact.__abs__ = lambda self: Exact(Fraction.__abs__(self))  # type: ignore[method-assign]
 
 
 def exact_check(op: Any, *arrays: Any, seed: int = 0, **params: Any) -> bool:
@@ -97,13 +98,13 @@ def exact_check(op: Any, *arrays: Any, seed: int = 0, **params: Any) -> bool:
             if not low <= gradient[at] <= high:
                 if low - _ROUNDING * abs(low) <= gradient[at] <= high + _ROUNDING * abs(high):
                     raise ValueError(
-                        f"exact_check: the rule of {declared.name} for {name} rounds: a number like 1 / 3 is a float on "
-                        "its way; use gradcheck, or sizes that are powers of two"
+                        f"exact_check: the rule of {declared.name} for {name} rounds: a number like 1 / 3 is a float "
+                        "on its way; use gradcheck, or sizes that are powers of two"
                     )
                 wanted = f"the derivative is {low}" if low == high else f"at this kink it is from {low} to {high}"
                 raise GradientError(
-                    f"exact_check: {declared.describe(xs, params)}: the rule gives {gradient[at]} for {name}{list(at)}; "
-                    f"{wanted}, for the cotangent {_shown(c)}"
+                    f"exact_check: {declared.describe(xs, params)}: the rule gives {gradient[at]} for "
+                    f"{name}{list(at)}; {wanted}, for the cotangent {_shown(c)}"
                 )
     return True
 
@@ -180,8 +181,8 @@ class _Call:
                 ahead = behind = middle
             elif (ahead, behind) != (ahead2, behind2):
                 raise ValueError(
-                    f"exact_check: {self.op.name} is neither piecewise linear nor quadratic in {name}{list(at)}, so that "
-                    "no difference is its derivative; use gradcheck"
+                    f"exact_check: {self.op.name} is neither piecewise linear nor quadratic in {name}{list(at)}, "
+                    "so that no difference is its derivative; use gradcheck"
                 )
             low, high = low + min(g * ahead, g * behind), high + max(g * ahead, g * behind)
         return low, high
@@ -205,7 +206,8 @@ class _Call:
             return compute()
         except Exception as error:  # whatever a function of floats does with other numbers
             raise TypeError(
-                f"exact_check: {self.op.name} does not stay within the fractions ({_first_line(error)}); use gradcheck, in float64"
+                f"exact_check: {self.op.name} does not stay within the fractions ({_first_line(error)}); "
+                "use gradcheck, in float64"
             ) from error
 
     def _exact(self, result: Any) -> Array:

@@ -212,7 +212,7 @@ def _check(
             kink = has_kink(problem, cotangents, u, STEP)
             outside, smooth = outside_the_subdifferential(problem, names, STEP) if kink else ("", True)
             if kink and not outside:
-                continue
+                return  # every entry has been judged
             head = f"{name}: along a random direction the rules give {rule:.12g}, central differences {numeric:.12g}"
             head += f" (apart by {abs(rule - numeric):.3g}, allowed {tolerance:.3g})"
             raise GradientError(head + outside + (_blame(problem, cotangents, gradients, names, rng) if smooth else ""))
@@ -263,7 +263,8 @@ def mistakes_in(problem: Problem, i: int, names: Sequence[str], rng: np.random.G
 def _elsewhere(problem: Problem, i: int, names: Sequence[str]) -> Iterator[tuple[str, Array]]:
     """Where a rule for input i could have been evaluated by mistake, and the Jacobian there."""
     x, out = problem.arrays[i], problem.values[0]
-    moved = [({j: to}, what) for j, a in enumerate(problem.arrays) for what, to in misplaced(a, names[j])]
+    moved = [({i: -x}, f"-{names[i]} for {names[i]}")]
+    moved += [({j: to}, what) for j, a in enumerate(problem.arrays) if j != i for what, to in misplaced(a, names[j])]
     moved += [({i: out}, f"the output for {names[i]}")] if out.shape == x.shape else []
     for point, what in moved:
         jacobian = _jacobian(problem, i, point)

@@ -301,8 +301,7 @@ _TABLE: list[Any] = [
 
 
 def misplaced(x: Array, name: str) -> Iterator[tuple[str, Array]]:
-    """What is put in the place of an input by mistake: (what, values of the same shape)."""
-    yield f"-{name} for {name}", -x
+    """What is put in the place of another input by mistake: (what, values of the same shape)."""
     if x.ndim >= 2 and x.shape[-2:] != (1, 1):
         yield f"{name} rotated by 180 degrees", x[..., ::-1, ::-1]
     for a, b in combinations(range(x.ndim), 2) if x.ndim <= 4 else ():
