@@ -1,7 +1,9 @@
 """gradcheck and check_op name the mistake: a deliberately wrong rule for each name, and no right rule accused."""
 
+import inspect
 import subprocess
 import sys
+import textwrap
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+import tinygrad_cnn as tg
 from tinygrad_cnn.declaration import registry
 from tinygrad_cnn.ops.conv import conv2d, conv2d_input_grad, conv2d_weight_grad
 from tinygrad_cnn.ops.elementwise import abs, maximum, relu
@@ -16,7 +19,16 @@ from tinygrad_cnn.ops.matmul import matmul
 from tinygrad_cnn.ops.pool import max_pool2d
 from tinygrad_cnn.ops.reduce import amax, sum
 from tinygrad_cnn.primitive import op
-from tinygrad_cnn.testing import Draw, GradientError, check_op, conv_problems, gradcheck, gradgradcheck
+from tinygrad_cnn.testing import (
+    Draw,
+    GradientError,
+    adjoint_check,
+    check_op,
+    conv_problems,
+    exact_check,
+    gradcheck,
+    gradgradcheck,
+)
 from tinygrad_cnn.testing.mistakes import Evidence, mistakes
 from tinygrad_cnn.testing.smallest import smallest_failure
 
@@ -400,3 +412,38 @@ except GradientError as error:
 """
         done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
         assert done.stdout.startswith("the smallest failing call found:\n  x = [")
+
+
+class TestDocumentedExamples:
+    @pytest.fixture
+    def run(self, made):
+        """Run the indented block of a docstring; what its comments promise."""
+
+        def running(function):
+            paragraphs = inspect.getdoc(function).split("\n\n")
+            block = textwrap.dedent("\n\n".join(p for p in paragraphs if p.startswith("    ")))
+            names = {"tg": tg, "np": np, "op": op, "Draw": Draw, function.__name__: function}
+            promised = [line.removeprefix("# ") for line in block.splitlines() if line.startswith("# ")]
+            try:
+                exec(block, names)
+            except GradientError as error:
+                return "\n".join(
+                    [str(error), *error.__notes__] if hasattr(error, "__notes__") else [str(error)]
+                ), promised
+            return "", promised
+
+        return running
+
+    def test_gradcheck(self, run):
+        report, promised = run(gradcheck)
+        assert promised == ["GradientError: ... the gradient of inputs[0] is the true gradient with its sign flipped"]
+        assert promised[0].partition("... ")[2] in report
+
+    def test_check_op(self, run):
+        notes, promised = run(check_op)
+        assert len(promised) == 5
+        assert "\n".join(promised) in notes
+
+    @pytest.mark.parametrize("check", [exact_check, adjoint_check])
+    def test_checks_that_pass(self, run, check):
+        assert run(check) == ("", [])

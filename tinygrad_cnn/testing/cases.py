@@ -44,6 +44,7 @@ class Case:
         return [self.op_names()[i] for i in self.free]
 
     def rng(self) -> np.random.Generator:
+        """The generator of this case's random numbers, from its start."""
         return np.random.default_rng(self.seed)
 
     def call(self, xs: Sequence[Any], params: dict[str, Any] | None = None) -> Any:
@@ -53,6 +54,7 @@ class Case:
         return self.op.apply(*args, **(self.params if params is None else params))
 
     def present(self) -> list[Array]:
+        """The arrays that are there, in order."""
         return [a for a in self.arrays if a is not None]
 
     def leaves(self, xs: Sequence[Array], wanted: Sequence[int] | None = None) -> tuple[list[Tensor], list[Tensor]]:
@@ -69,6 +71,7 @@ class Case:
         return out.array, [g.array for g in grads_of(out, leaves, c)]
 
     def cotangent(self) -> Array:
+        """A random gradient of the output, in its dtype."""
         out = self.call(self.present())
         rng = self.rng()
         c = np.asarray(rng.uniform(0.5, 1.5, out.shape) * rng.choice([-1.0, 1.0], out.shape)).astype(out.dtype)
@@ -76,27 +79,32 @@ class Case:
         return c
 
     def unchanged(self) -> None:
+        """Fail if an input, a parameter or a cotangent has changed."""
         if any(a.tobytes() != was for a, was in self._given):
             self.fail("an input or a parameter was changed (H150)")
         if any(c.tobytes() != was for c, was in self._cotangents):
             self.fail("the cotangent was changed (H150)")
 
     def fail(self, fact: str) -> None:
+        """Raise GradientError with the call and the fact."""
         raise GradientError(f"{self!r}: {fact}")
 
     def same(self, got: Array, wanted: Array, fact: str) -> None:
+        """Fail unless dtype, shape and every value are the same."""
         if got.dtype != wanted.dtype or got.shape != wanted.shape:
             self.fail(f"{fact}: {got.dtype} {got.shape} instead of {wanted.dtype} {wanted.shape}")
         if not np.array_equal(got, wanted, equal_nan=got.dtype.kind == "f"):
             self.fail(f"{fact}:\n{got}\ninstead of\n{wanted}")
 
     def near(self, got: Array, wanted: Array, allowed: float, fact: str) -> None:
+        """Fail unless the values are within `allowed` of each other."""
         apart = float(np.max(np.abs(got.astype(np.float64) - wanted), initial=0.0))
         if not apart <= allowed:
             self.fail(f"{fact}: apart by {apart:.3g}, allowed {allowed:.3g}")
 
 
 def grads_of(out: Tensor, leaves: Sequence[Tensor], c: Array, **options: Any) -> list[Tensor]:
+    """The gradients of the leaves, zeros where the output does not depend on one."""
     found = grad(out, leaves, wrap(c), allow_unused=True, **options)
     return [wrap(np.zeros_like(x.array)) if g is None else g for g, x in zip(found, leaves, strict=True)]
 

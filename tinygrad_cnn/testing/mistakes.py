@@ -59,6 +59,7 @@ class Evidence(NamedTuple):
 
     @property
     def truth(self) -> list[Array]:
+        """The true gradient for each cotangent."""
         return [self.pulled(c) for c in self.cotangents]
 
 
