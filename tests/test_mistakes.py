@@ -239,6 +239,13 @@ def test_a_rule_whose_mistake_has_no_name_is_not_given_one(made):
     assert "the worst entry is inputs[0][" in report
 
 
+def test_a_shift_of_what_is_alike_everywhere_explains_nothing(made):
+    ones = np.ones((4, 3))
+    ones[0] = 5.0
+    report = said(made(np.sum, {"x": lambda g: g * ones}), [A])
+    assert report.endswith("the gradient of inputs[0] fits no known mistake")
+
+
 def test_two_mistakes_that_give_the_same_numbers_are_both_named(made):
     report = said(made(lambda x: x / 1.0, {"x": lambda g: 2 * g}), [A[:2]])
     assert "2 times the true gradient, or 2 times the true gradient, and 2 is the batch size" in report
@@ -303,6 +310,15 @@ class TestKinks:
             report = said(wrong, np.array([1.0, 0.0, -1.0]), full=full)
             assert "at the kink of output[1] by inputs[0][1] every derivative from 0 to 1 is right" in report
             assert report.endswith(f"the rule gives {at_zero}")
+
+    def test_what_lies_between_derivatives_near_by_is_right_beyond_the_one_sided_ones(self, made):
+        """x of relu(x + y) - relu(x - y) + relu(x) + 2 |y| with slopes 0, 1/2, 0: a half below both sides, 0 and 1."""
+
+        def forward(x):
+            return np.maximum(x[0] + x[1], 0) - np.maximum(x[0] - x[1], 0) + np.maximum(x[0], 0) + 2 * np.abs(x[1])
+
+        assert gradcheck(made(forward, {"x": lambda g: g * np.array([-0.5, 0.5])}), np.zeros(2))
+        assert "from -1 to 2 is right" in said(made(forward, {"x": lambda g: g * np.array([-1.5, 0.5])}), np.zeros(2))
 
     def test_ties_that_are_counted_twice_are_named(self, made):
         wrong = made(lambda x: np.max(x, 0), {"x": lambda g, x, out: g * (x == out)})
@@ -391,6 +407,11 @@ class TestCheckOp:
         assert [a.shape for a in small.arrays] == [(1, 1, 4, 4), (1, 1, 2, 1)]
         assert all((np.abs(a) <= 3).all() and (a == np.round(a)).all() for a in small.arrays)
         assert small.arrays[1].ravel().tolist() in ([0, 1], [1, 0])
+
+    def test_more_entries_than_are_tried_one_by_one_are_integers_too(self, made):
+        wrong = made(lambda x: x * 3.0, {"x": lambda g: -g}, lambda draw: ((draw.array(5, 6),), {}))
+        (x,) = smallest_failure(wrong.op).arrays
+        assert np.array_equal(x, np.round(x))
 
     def test_a_right_op_has_none(self, made):
         assert smallest_failure(matmul.op) is None
