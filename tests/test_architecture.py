@@ -61,6 +61,7 @@ LAZY = {
     ("diagram.stamps", "testing.gradients"): "the proofs are loaded when first asked for",
     ("diagram.stamps", "testing.properties"): "the proofs are loaded when first asked for",
     ("testing", "testing.strategies"): "needs Hypothesis, which is optional",
+    ("testing.smallest", "testing.strategies"): "needs Hypothesis, which is optional",
     ("testing.samples", "testing.strategies"): "needs Hypothesis, which is optional",
 }
 
