@@ -43,7 +43,7 @@ LAYERS = [
     ("inplace", "protocols", "sampling"),
     ("nn",),
     ("optim", "data", "interchange", "testing"),
-    ("diagram", "metrics", "plot"),
+    ("diagram", "emit", "metrics", "plot"),
     ("train",),
     ("",),  # the package itself: the public names
     ("digits_net", "bench"),

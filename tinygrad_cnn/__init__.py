@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from . import (  # noqa: F401  (display, inplace and protocols hand the Tensor its methods)
     data,
     display,
+    emit,
     inplace,
     metrics,
     nn,
@@ -65,6 +66,9 @@ from .dtypes import (
     long,
     short,
     uint8,
+)
+from .emit import (
+    to_numpy,
 )
 from .graph import (
     Tensor,
@@ -438,6 +442,7 @@ __all__ = [
     "dropout",
     "dstack",
     "einsum",
+    "emit",
     "elu",
     "empty",
     "empty_like",
@@ -616,6 +621,7 @@ __all__ = [
     "testing",
     "tile",
     "to",
+    "to_numpy",
     "topk",
     "trace",
     "train",
