@@ -21,6 +21,7 @@ PACKAGE = "tinygrad_cnn"
 # Inner layers first. A module imports from its own unit (the name here) and from the layers above its own line only.
 LAYERS = [
     (
+        "conventions",
         "memory",
         "dtypes",
         "floating",

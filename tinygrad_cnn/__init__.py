@@ -18,6 +18,10 @@ from . import (  # noqa: F401  (display, inplace and protocols hand the Tensor i
 from .backprop import (
     grad,
 )
+from .conventions import (
+    conventions,
+    get_conventions,
+)
 from .creation import (
     arange,
     as_tensor,
@@ -425,6 +429,7 @@ __all__ = [
     "conv_algorithm",
     "conv_transpose1d",
     "conv_transpose2d",
+    "conventions",
     "cos",
     "cosh",
     "count_nonzero",
@@ -469,6 +474,7 @@ __all__ = [
     "gaussian",
     "ge",
     "gelu",
+    "get_conventions",
     "get_num_threads",
     "get_printoptions",
     "getitem",

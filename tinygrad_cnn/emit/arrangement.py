@@ -123,8 +123,8 @@ for _op, _name in ((reduce.amax, "max"), (reduce.amin, "min")):
         _op,
         lambda call, name=_name: f"{call['x']}.{name}({_over(call)})",
         x=lambda call: (
-            f"{_kept(call, 'g')} * ({call['x']} == {_kept(call, 'out')}) / "
-            f"({call['x']} == {_kept(call, 'out')}).sum(axis={call['axes']}, keepdims=True).astype({call['x']}.dtype)"
+            f"{_kept(call, 'g')} * share_of_winners({call['x']} == {_kept(call, 'out')}, {call['axes']}, {call['ties']})"
+            f".astype({call['x']}.dtype)"
         ),
     )
 template(
@@ -138,6 +138,7 @@ template(
     x=lambda call: (
         f"{_kept(call, 'g')} * np.sign({call['x']}) * (np.abs({call['x']}) / "
         f"np.where({_kept(call, 'out')} == 0, 1, {_kept(call, 'out')})) ** ({call['p']} - 1)"
+        + (f" + ({_kept(call, 'out')} == 0) * {call['at_zero']}" if call.params["at_zero"] else "")
     ),
 )
 template(

@@ -111,19 +111,35 @@ template(
     ),
 )
 template(elementwise.relu, "np.maximum({x}, 0)", x="masked({g}, {x} > 0)")
-template(elementwise.abs, "np.abs({x})", x="{g} * np.sign({x})")
+template(
+    elementwise.abs,
+    "np.abs({x})",
+    x=lambda call: (
+        f"{call['g']} * "
+        + ("(np.sign({x}) + ({x} == 0) * {at_zero})" if call.params["at_zero"] else "np.sign({x})").format_map(call)
+    ),
+)
 template(elementwise.sqrt, "np.sqrt({x})", x="{g} / (2 * {out})")
+
+
+def _share(call: Call, larger: str, smaller: str) -> str:
+    """What the input asked for gets: all where it wins, and its share of a tie."""
+    first = {"split": 0.5, "first": 1.0, "last": 0.0}[call.params["ties"]]
+    at_ties = first if call.index == 0 else 1.0 - first
+    return f"share_of_ties({call[larger]}, {call[smaller]}, {at_ties})"
+
+
 template(
     elementwise.maximum,
     "np.maximum({x}, {y})",
-    x="{g} * share_of_ties({x}, {y}, 'split')",
-    y="{g} * share_of_ties({y}, {x}, 'split')",
+    x=lambda call: f"{call['g']} * {_share(call, 'x', 'y')}",
+    y=lambda call: f"{call['g']} * {_share(call, 'y', 'x')}",
 )
 template(
     elementwise.minimum,
     "np.minimum({x}, {y})",
-    x="{g} * share_of_ties({y}, {x}, 'split')",
-    y="{g} * share_of_ties({x}, {y}, 'split')",
+    x=lambda call: f"{call['g']} * {_share(call, 'y', 'x')}",
+    y=lambda call: f"{call['g']} * {_share(call, 'x', 'y')}",
 )
 template(
     activation.parametric_relu,
@@ -151,7 +167,11 @@ def _clipped(call: Call) -> str:
 def _inside(call: Call) -> str:
     sides = [f"({call['x']} >= {call['min']})"] if call.params["min"] is not None else []
     sides += [f"({call['x']} <= {call['max']})"] if call.params["max"] is not None else []
-    return f"masked({call['g']}, {' & '.join(sides)})"
+    text = f"masked({call['g']}, {' & '.join(sides)})"
+    if call.params["at_bounds"] == 1:
+        return text
+    edges = [f"({call['x']} == {call[side]})" for side in ("min", "max") if call.params[side] is not None]
+    return f"{text} * np.where({' | '.join(edges)}, {call['at_bounds']}, 1).astype({call['x']}.dtype)"
 
 
 template(elementwise.clip, _clipped, x=_inside)

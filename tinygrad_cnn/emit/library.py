@@ -41,9 +41,8 @@ def normal_pdf(x: Any) -> Any:
     return np.exp(-x * x / 2) / math.sqrt(2 * math.pi)
 
 
-def share_of_ties(x: Any, y: Any, ties: Any) -> Any:
-    """What x gets of the gradient of max(x, y): 1 where it is larger, and where they are equal as `ties` says."""
-    at_ties = {"split": 0.5, "first": 1.0, "last": 0.0, "both": 1.0, "none": 0.0}[ties]
+def share_of_ties(x: Any, y: Any, at_ties: Any) -> Any:
+    """1 where x is larger, `at_ties` where they are equal, 0 elsewhere."""
     return (x > y) + (x == y) * np.result_type(x, y).type(at_ties)
 
 
@@ -133,6 +132,18 @@ def winners(cells: Any, ties: Any) -> Any:
         return hit / hit.sum(axis=0).astype(cells.dtype)
     order = slice(None, None, -1 if ties == "last" else 1)
     return hit & (np.cumsum(hit[order], axis=0)[order] == 1)
+
+
+def share_of_winners(hit: Any, axes: Any, ties: Any) -> Any:
+    """What each of the equal extrema over some axes gets: even shares, or all of it to the first or the last."""
+    if ties != "split":
+        order = tuple(i for i in range(hit.ndim) if i not in axes) + axes
+        rows = hit.transpose(order).reshape(hit.size // max(1, math.prod(hit.shape[i] for i in axes)), -1)
+        rows = rows if ties == "first" else rows[:, ::-1]
+        rows = rows & (np.cumsum(rows, 1) == 1)
+        rows = rows if ties == "first" else rows[:, ::-1]
+        hit = rows.reshape([hit.shape[i] for i in order]).transpose(np.argsort(order))
+    return hit / hit.sum(axis=axes, keepdims=True)
 
 
 def adaptive_bounds(length: Any, n: Any) -> Any:
