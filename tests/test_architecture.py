@@ -44,7 +44,7 @@ LAYERS = [
     ("inplace", "protocols", "sampling"),
     ("nn",),
     ("optim", "data", "interchange", "testing"),
-    ("diagram", "emit", "metrics", "plot"),
+    ("diagram", "emit", "metrics", "plot", "traces"),
     ("train",),
     ("",),  # the package itself: the public names
     ("digits_net", "bench"),

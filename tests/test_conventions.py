@@ -122,7 +122,7 @@ def test_blocks_nest_and_a_preset_replaces_all_that_held():
             assert tg.get_conventions() == PRESETS["tinygrad_cnn"]
         assert tg.get_conventions()["max_ties"] == "last"
     with pytest.raises(ZeroDivisionError), tg.conventions("jax"):
-        1 / 0  # noqa: B018
+        1 / 0
     assert tg.get_conventions() == PRESETS["tinygrad_cnn"]
 
 

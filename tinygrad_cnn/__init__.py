@@ -372,16 +372,22 @@ from .sampling import (
 from .shapes import (
     ShapeError,
 )
+from .traces import (
+    Trace,
+    record,
+)
 
 if TYPE_CHECKING:
     from . import testing
 
 __version__ = "0.1.0"
+
 __all__ = [
     "CheckpointError",
     "Generator",
     "ShapeError",
     "Tensor",
+    "Trace",
     "abs",
     "acos",
     "adaptive_avg_pool2d",
@@ -581,6 +587,7 @@ __all__ = [
     "randperm",
     "ravel",
     "reciprocal",
+    "record",
     "relu",
     "relu6",
     "remainder",

@@ -38,6 +38,8 @@ __all__ = [
     "where",
 ]
 
+_AT_TIES: dict[str, float] = {"split": 0.5, "first": 1.0, "last": 0.0}  # the share of the first of two equal operands
+
 
 @op(operator="sub", method=True, broadcast=True, numpy=np.subtract)
 def sub(x: Any, y: Any, /) -> Any:
@@ -265,9 +267,6 @@ minimum.vjp(
 )
 minimum.formula(x="∂out · (1[x < y] + 1[x = y]/2)", y="∂out · (1[y < x] + 1[x = y]/2)")
 minimum.flops(one_per_output)
-
-
-_AT_TIES = {"split": 0.5, "first": 1.0, "last": 0.0}  # the share of the first operand
 
 
 def check_ties(name: str, ties: str) -> None:
