@@ -138,7 +138,7 @@ template(
     x=lambda call: (
         f"{_kept(call, 'g')} * np.sign({call['x']}) * (np.abs({call['x']}) / "
         f"np.where({_kept(call, 'out')} == 0, 1, {_kept(call, 'out')})) ** ({call['p']} - 1)"
-        + (f" + ({_kept(call, 'out')} == 0) * {call['at_zero']}" if call.params["at_zero"] else "")
+        + (f" + np.where({_kept(call, 'out')} == 0, {call['at_zero']}, 0)" if call.params["at_zero"] else "")
     ),
 )
 template(

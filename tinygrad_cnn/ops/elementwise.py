@@ -226,8 +226,7 @@ def abs(x: Any, /, at_zero: float = 0.0) -> Any:
 
 
 def _abs_gradient(g: Any, x: Any, at_zero: float) -> Any:
-    slope = sign(x)
-    return g * (slope + (array_of(x) == 0) * x.dtype.type(at_zero) if at_zero else slope)
+    return g * (select(at_zero, sign(x), condition=array_of(x) == 0) if at_zero else sign(x))
 
 
 abs.vjp(x=_abs_gradient)
@@ -335,12 +334,8 @@ def clip(x: Any, /, min: Any = None, max: Any = None, at_bounds: float = 1.0) ->
 
 
 def _clip_gradient(g: Any, x: Any, min: Any, max: Any, at_bounds: float) -> Any:
-    through = mask(g, inside(x, min, max))
-    if at_bounds == 1:
-        return through
-    values = array_of(x)
-    edge = np.asarray([values == bound for bound in (min, max) if bound is not None]).any(0)
-    return through * np.where(edge, at_bounds, 1.0).astype(values.dtype)
+    within = mask(g, inside(x, min, max))
+    return within if at_bounds == 1 else select(within * at_bounds, within, condition=_at_bound(array_of(x), min, max))
 
 
 clip.vjp(x=_clip_gradient)
@@ -351,6 +346,11 @@ clip.flops(lambda out_shape, min, max: prod(out_shape) * ((min is not None) + (m
 def inside(x: Any, low: Any, high: Any) -> Any:
     """Where low <= x <= high, as booleans."""
     return (x >= (-np.inf if low is None else low)) & (x <= (np.inf if high is None else high))
+
+
+def _at_bound(x: Any, low: Any, high: Any) -> Any:
+    """Where x == low or x == high, as booleans; nothing equals None."""
+    return (x == low) | (x == high)
 
 
 clamp = clip

@@ -73,7 +73,7 @@ def _power_norm_gradient(
     if p != 2:
         slope = sign(x) * pow(_divisor(abs(slope)), p - 1.0)
     if at_zero:
-        slope = slope + restored((array_of(out) == 0) * x.dtype.type(1), x_shape, axis) * at_zero
+        slope = select(at_zero, slope, condition=restored(array_of(out) == 0, x_shape, axis))
     return restored(g, x_shape, axis) * slope
 
 
