@@ -10,6 +10,10 @@ from .anomaly import (
 from .backprop import (
     grad,
 )
+from .conventions import (
+    conventions,
+    get_conventions,
+)
 from .creation import (
     arange,
     as_tensor,
@@ -367,10 +371,12 @@ from .shapes import (
 )
 
 if TYPE_CHECKING:
-    from . import autograd, data, func, metrics, plot, testing, train, utils
+    from . import autograd, data, emit, func, metrics, plot, testing, train, utils
     from .checkup import doctor, solve_conv
+    from .emit import to_numpy
     from .explanation import conv2d_matrix, explain, explain_grad
     from .func import checkpoint, checkpoint_sequential
+    from .traces import Trace, record
 
 __version__ = "0.1.0"
 __all__ = [
@@ -378,6 +384,7 @@ __all__ = [
     "Generator",
     "ShapeError",
     "Tensor",
+    "Trace",
     "abs",
     "acos",
     "adaptive_avg_pool2d",
@@ -429,6 +436,7 @@ __all__ = [
     "conv_algorithm",
     "conv_transpose1d",
     "conv_transpose2d",
+    "conventions",
     "cos",
     "cosh",
     "count_nonzero",
@@ -451,6 +459,7 @@ __all__ = [
     "dstack",
     "einsum",
     "elu",
+    "emit",
     "empty",
     "empty_like",
     "enable_grad",
@@ -479,6 +488,7 @@ __all__ = [
     "gaussian",
     "ge",
     "gelu",
+    "get_conventions",
     "get_num_threads",
     "get_printoptions",
     "getitem",
@@ -586,6 +596,7 @@ __all__ = [
     "randperm",
     "ravel",
     "reciprocal",
+    "record",
     "relu",
     "relu6",
     "remainder",
@@ -635,6 +646,7 @@ __all__ = [
     "testing",
     "tile",
     "to",
+    "to_numpy",
     "topk",
     "trace",
     "train",
@@ -657,15 +669,18 @@ __all__ = [
 ]
 
 # Loaded when first asked for: a third of what the import would take.
-_MODULES = ("autograd", "data", "func", "metrics", "plot", "testing", "train", "utils")
+_MODULES = ("autograd", "data", "emit", "func", "metrics", "plot", "testing", "train", "utils")
 _NAMES = {
+    "Trace": ".traces",
     "checkpoint": ".func",
     "checkpoint_sequential": ".func",
     "conv2d_matrix": ".explanation",
     "doctor": ".checkup",
     "explain": ".explanation",
     "explain_grad": ".explanation",
+    "record": ".traces",
     "solve_conv": ".checkup",
+    "to_numpy": ".emit",
 }
 
 if not TYPE_CHECKING:
