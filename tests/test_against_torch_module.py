@@ -200,7 +200,7 @@ def test_what_is_drawn_has_the_same_distribution(name, options):
 
 
 OTHERWISE = {"size_average", "reduce"}  # deprecated there: reduction says it
-NAMED = {"Parameter", "UninitializedParameter", "Hardtanh", "Module", "ModuleList", "ModuleDict", "ParameterList"}
+NAMED = {"Parameter", "UninitializedParameter", "Hardtanh", "Module", "ParameterList"}
 NAMED |= {"ParameterDict", "Sequential"}
 
 

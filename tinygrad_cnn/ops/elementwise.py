@@ -15,6 +15,7 @@ from ..shapes import ShapeError, broadcast_shape
 
 __all__ = [
     "abs",
+    "absolute",
     "add",
     "clamp",
     "clip",
@@ -25,7 +26,9 @@ __all__ = [
     "maximum",
     "minimum",
     "mul",
+    "multiply",
     "neg",
+    "negative",
     "pow",
     "relu",
     "sigmoid",
@@ -34,6 +37,7 @@ __all__ = [
     "sqrt",
     "square",
     "sub",
+    "subtract",
     "tanh",
     "where",
 ]
@@ -320,9 +324,12 @@ def inside(x: Any, low: Any, high: Any) -> Any:
     return (x >= (-np.inf if low is None else low)) & (x <= (np.inf if high is None else high))
 
 
-clamp = clip
+clamp = clip  # PyTorch has several names for some, as has NumPy
+absolute, multiply, negative, subtract = abs, mul, neg, sub
 method("clip")(clip)
 method("clamp")(clip)
+for _name, _op in (("absolute", abs), ("multiply", mul), ("negative", neg), ("subtract", sub)):
+    method(_name)(_op)
 
 
 @clip.sample
