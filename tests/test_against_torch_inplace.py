@@ -9,11 +9,11 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed; it is the
 
 from hypothesis import given  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
+from torch_problems import agree, grid  # noqa: E402
 
 import tinygrad_cnn as tg  # noqa: E402
 
-NAMES = """abs absolute ceil cos exp expm1 floor log log1p neg negative reciprocal relu round rsqrt sigmoid sin sqrt
-square tanh trunc""".split()
+NAMES = ["abs", "absolute", "ceil", "cos", "exp", "expm1", "floor", "log", "log1p", "neg", "negative", "reciprocal", "relu", "round", "rsqrt", "sigmoid", "sin", "sqrt", "square", "tanh", "trunc"]
 
 
 @pytest.mark.parametrize("name", [n for n in NAMES if n not in ("absolute", "negative")])
@@ -61,3 +61,9 @@ def test_a_softmax_in_another_dtype(name: str, dtype: str) -> None:
     wanted = getattr(torch.nn.functional, name)(torch.tensor(x), -2, dtype=getattr(torch, dtype))
     assert str(found.dtype) == str(wanted.dtype).removeprefix("torch.")
     np.testing.assert_allclose(found.numpy(), wanted.numpy(), rtol=1e-6)
+
+
+def test_bounds_on_one_side_and_where_as_a_method() -> None:
+    for x, other in (grid(0, 3, 4), grid(1, 1, 4)), (grid(2, 2, 1), grid(3, 2, 5)):
+        agree(lambda m, x, y: m.clamp_min(x, 0.5) * x.clamp_max(0.25) + x.clamp_min(-1), x, other)
+        agree(lambda m, x, y: x.where(x > 0.1, y), x, other)

@@ -120,6 +120,17 @@ def test_every_creation_function_takes_the_cpu_and_no_other_device(name: str) ->
         CREATORS[name](device="cuda:0")
 
 
+def test_what_scripts_do_with_a_gpu_changes_nothing() -> None:
+    tg.manual_seed(3)
+    expected = tg.rand(4).tolist()
+    tg.manual_seed(3)
+    tg.cuda.manual_seed(1)
+    tg.cuda.manual_seed_all(1)
+    tg.cuda.empty_cache()
+    tg.cuda.synchronize()
+    assert tg.rand(4).tolist() == expected
+
+
 def test_another_device_is_refused() -> None:
     x = tg.zeros(2)
     for call in (

@@ -18,6 +18,8 @@ __all__ = [
     "absolute",
     "add",
     "clamp",
+    "clamp_max",
+    "clamp_min",
     "clip",
     "cos",
     "div",
@@ -328,6 +330,20 @@ clamp = clip  # PyTorch has several names for some, as has NumPy
 absolute, multiply, negative, subtract = abs, mul, neg, sub
 method("clip")(clip)
 method("clamp")(clip)
+
+
+@method
+def clamp_min(x: Any, min: Any) -> Any:
+    """max(x, min)"""
+    return clip(x, min, None)
+
+
+@method
+def clamp_max(x: Any, max: Any) -> Any:
+    """min(x, max)"""
+    return clip(x, None, max)
+
+
 for _name, _op in (("absolute", abs), ("multiply", mul), ("negative", neg), ("subtract", sub)):
     method(_name)(_op)
 
@@ -358,6 +374,12 @@ select.flops(moves_data)
 def _(draw: Any) -> Any:
     x, y = draw.broadcastable(2)
     return (x, y), {"condition": draw.booleans(*np.broadcast_shapes(x.shape, y.shape)[-1:])}
+
+
+@method("where")
+def _kept_where(x: Any, condition: Any, other: Any) -> Any:
+    """x where `condition` holds, else `other`, all three broadcast together."""
+    return where(condition, x, other)
 
 
 def where(condition: Any, x: Any, y: Any) -> Any:
