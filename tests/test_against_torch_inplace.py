@@ -13,7 +13,10 @@ from torch_problems import agree, grid  # noqa: E402
 
 import tinygrad_cnn as tg  # noqa: E402
 
-NAMES = ["abs", "absolute", "ceil", "cos", "exp", "expm1", "floor", "log", "log1p", "neg", "negative", "reciprocal", "relu", "round", "rsqrt", "sigmoid", "sin", "sqrt", "square", "tanh", "trunc"]
+NAMES = [
+    *("abs", "absolute", "ceil", "cos", "exp", "expm1", "floor", "log", "log1p", "neg", "negative", "reciprocal"),
+    *("relu", "round", "rsqrt", "sigmoid", "sin", "sqrt", "square", "tanh", "trunc"),
+]
 
 
 @pytest.mark.parametrize("name", [n for n in NAMES if n not in ("absolute", "negative")])

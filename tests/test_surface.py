@@ -208,6 +208,15 @@ NUMPY = {
     "outer": lambda x: np.outer(x, x),
     "tensordot": lambda x: np.tensordot(x, x, ([1], [1])),
     "einsum": lambda x: np.einsum("ij,kj->ik", x, x),
+    "vstack": lambda x: np.vstack([x, x[0]]),
+    "hstack": lambda x: np.hstack([x, x[:, :1]]),
+    "hstack of vectors": lambda x: np.hstack((x[0], x[1, :2])),
+    "dstack": lambda x: np.dstack([x, x]),
+    "swapaxes": lambda x: np.swapaxes(x, 0, -1),
+    "tril": lambda x: np.tril(x, -1),
+    "triu": lambda x: np.triu(x, k=1),
+    "repeat": lambda x: np.repeat(x, 2),
+    "repeat along": lambda x: np.repeat(x, [1, 0, 2], axis=0),
 }
 
 
