@@ -15,8 +15,11 @@ from ..shapes import ShapeError, broadcast_shape
 
 __all__ = [
     "abs",
+    "absolute",
     "add",
     "clamp",
+    "clamp_max",
+    "clamp_min",
     "clip",
     "cos",
     "div",
@@ -25,7 +28,9 @@ __all__ = [
     "maximum",
     "minimum",
     "mul",
+    "multiply",
     "neg",
+    "negative",
     "pow",
     "relu",
     "sigmoid",
@@ -34,6 +39,7 @@ __all__ = [
     "sqrt",
     "square",
     "sub",
+    "subtract",
     "tanh",
     "where",
 ]
@@ -353,9 +359,26 @@ def _at_bound(x: Any, low: Any, high: Any) -> Any:
     return (x == low) | (x == high)
 
 
-clamp = clip
+clamp = clip  # PyTorch has several names for some, as has NumPy
+absolute, multiply, negative, subtract = abs, mul, neg, sub
 method("clip")(clip)
 method("clamp")(clip)
+
+
+@method
+def clamp_min(x: Any, min: Any) -> Any:
+    """max(x, min)"""
+    return clip(x, min, None)
+
+
+@method
+def clamp_max(x: Any, max: Any) -> Any:
+    """min(x, max)"""
+    return clip(x, None, max)
+
+
+for _name, _op in (("absolute", abs), ("multiply", mul), ("negative", neg), ("subtract", sub)):
+    method(_name)(_op)
 
 
 @clip.sample
@@ -384,6 +407,12 @@ select.flops(moves_data)
 def _(draw: Any) -> Any:
     x, y = draw.broadcastable(2)
     return (x, y), {"condition": draw.booleans(*np.broadcast_shapes(x.shape, y.shape)[-1:])}
+
+
+@method("where")
+def _kept_where(x: Any, condition: Any, other: Any) -> Any:
+    """x where `condition` holds, else `other`, all three broadcast together."""
+    return where(condition, x, other)
 
 
 def where(condition: Any, x: Any, y: Any) -> Any:
