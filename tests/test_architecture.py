@@ -47,6 +47,7 @@ LAYERS = [
     ("train", "utils"),
     ("",),  # the package itself: the public names
     ("digits_net", "bench"),
+    ("commands",),
     ("__main__",),
 ]
 
