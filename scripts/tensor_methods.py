@@ -29,7 +29,7 @@ RETURNS = dict.fromkeys(
     ),
     "Any",
 )
-PROPERTIES = {"device": "str"}
+PROPERTIES = {"device": '"Device"'}
 OWN = {"__module__", "__doc__", "__slots__", "__weakref__", "__annotations__", "__dict__", "__hash__"}
 
 

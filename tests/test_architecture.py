@@ -22,6 +22,8 @@ PACKAGE = "tinygrad_cnn"
 LAYERS = [
     (
         "memory",
+        "cuda",
+        "devices",
         "dtypes",
         "floating",
         "modes",

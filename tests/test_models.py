@@ -1,14 +1,23 @@
-"""LeNet-5, VGG and ResNet-20: shapes, sizes, names, and that they learn."""
+"""The networks of nn.models: shapes, sizes, names, and that they learn."""
 
 import copy
 
 import numpy as np
 import pytest
 
-from tinygrad_cnn import Tensor, no_grad
+from tinygrad_cnn import Tensor, no_grad, summary
 from tinygrad_cnn.nn import BatchNorm2d, Conv2d, Linear, models
 from tinygrad_cnn.nn import functional as F
-from tinygrad_cnn.nn.models import VGG, BasicBlock, LeNet5, ResNet20, vgg11
+from tinygrad_cnn.nn.models import (
+    VGG,
+    BasicBlock,
+    LeNet5,
+    MobileNetSmall,
+    ResNet20,
+    SeparableBlock,
+    UNetSmall,
+    vgg11,
+)
 from tinygrad_cnn.optim import SGD
 from tinygrad_cnn.shapes import ShapeError
 
@@ -35,6 +44,7 @@ MODELS = {
     "vgg11_bn": (lambda g: vgg11(width=4, dropout=0.0, batch_norm=True, generator=g), 3),
     "resnet20_A": (lambda g: ResNet20(generator=g), 3),
     "resnet20_B": (lambda g: ResNet20(shortcut="B", generator=g), 3),
+    "mobilenet": (lambda g: MobileNetSmall(width=4, generator=g), 3),
 }
 
 
@@ -58,7 +68,10 @@ def test_H153_a_seed_decides_the_initial_weights(name):
     assert state(make(rng(1))) != state(make(rng(2)))
 
 
-@pytest.mark.parametrize(("name", "lr", "steps"), [("lenet5", 0.1, 16), ("vgg11_bn", 0.02, 8), ("resnet20_A", 0.05, 5)])
+@pytest.mark.parametrize(
+    ("name", "lr", "steps"),
+    [("lenet5", 0.1, 16), ("vgg11_bn", 0.02, 8), ("resnet20_A", 0.05, 5), ("mobilenet", 0.05, 8)],
+)
 def test_a_few_steps_on_four_images_lower_the_loss(name, lr, steps):
     make, channels = MODELS[name]
     model, x, labels = make(rng(3)), images(4, channels), np.arange(4)
@@ -171,6 +184,74 @@ def test_convolutions_start_with_the_deviation_of_he_et_al(model):
             assert layer.weight.array.all()
 
 
+def test_a_separable_block_is_a_convolution_per_channel_and_one_per_pixel():
+    block = SeparableBlock(3, 5, 2, generator=rng()).eval()
+    with no_grad():
+        block.bn2.bias.fill_(0.5)
+    x = rng(1).normal(size=(2, 3, 7, 6)).astype(np.float32)
+    padded, w = np.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1))), block.depthwise.weight.array
+    deep = np.zeros((2, 3, 4, 3))
+    for i in range(4):
+        for j in range(3):
+            deep[:, :, i, j] = (padded[:, :, 2 * i : 2 * i + 3, 2 * j : 2 * j + 3] * w[:, 0]).sum((2, 3))
+    deep = np.clip(deep / np.sqrt(1 + 1e-5), 0, 6)
+    mixed = np.einsum("nchw,oc->nohw", deep, block.pointwise.weight.array[:, :, 0, 0]) / np.sqrt(1 + 1e-5) + 0.5
+    assert np.allclose(block(Tensor(x)).array, np.clip(mixed, 0, 6), atol=1e-5)
+
+
+def test_mobilenet_has_the_size_that_its_docstring_says():
+    assert size(MobileNetSmall()) == 37_162
+    assert MobileNetSmall(7, 2, width=4)(Tensor(np.zeros((2, 2, 13, 9), np.float32))).shape == (2, 7)
+
+
+def test_unet_gives_logits_for_every_pixel_and_joins_what_was_there_before_the_poolings():
+    model = UNetSmall(3, 2, width=4, generator=rng())
+    x = Tensor(rng().normal(size=(2, 2, 12, 20)).astype(np.float32))
+    assert model(x).shape == (2, 3, 12, 20)
+    assert [c.weight.shape[1] for c in (model.up2.conv1, model.up1.conv1)] == [16, 8]
+    other = Tensor(x.array + 1)
+    with no_grad():
+        model.eval().grow1.weight.zero_()
+        assert not np.allclose(model(x).array, model(other).array)  # what is at full size goes straight over
+        model.grow1.weight.fill_(0.1)
+        model.grow2.weight.zero_()
+        model.up1.conv1.weight[:, 4:] = 0.0
+        assert not np.allclose(model(x).array, model(other).array)  # and so does what is at half of it
+        model.up2.conv1.weight[:, 8:] = 0.0
+        assert np.allclose(model(x).array, model(other).array)
+    with pytest.raises(ShapeError, match=r"UNetSmall: x has shape \(1, 2, 12, 6\); height and width must be multiples"):
+        model(Tensor(np.zeros((1, 2, 12, 6), np.float32)))
+
+
+def test_unet_learns_where_the_bright_places_are():
+    model, x = UNetSmall(width=4, generator=rng(3)), rng(4).normal(size=(3, 1, 12, 16)).astype(np.float32)
+    padded = np.pad(x[:, 0], ((0, 0), (1, 1), (1, 1)))
+    labels = sum(padded[:, i : i + 12, j : j + 16] for i in range(3) for j in range(3)) > 0
+    optimizer, losses = SGD(model.parameters(), lr=0.1, momentum=0.9), []
+    for _ in range(30):
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(Tensor(x)), labels.astype(np.int64))
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss.array))
+    assert losses[-1] < 0.4 * losses[0]
+
+
+@pytest.mark.parametrize(
+    ("model", "shape"),
+    [(MobileNetSmall(width=4, generator=rng()), (1, 3, 8, 8)), (UNetSmall(width=4, generator=rng()), (1, 1, 8, 12))],
+)
+def test_the_networks_are_drawn_and_summarised(model, shape):
+    y = model(Tensor(rng().normal(size=shape).astype(np.float32)))
+    picture = y.graph(model, view="arch").svg()
+    assert picture.startswith("<svg")
+    assert "Conv2d" in picture
+    found = summary(model, shape)
+    assert found.params == size(model)
+    assert found.rows[0].outputs == (y.shape,)
+
+
 def test_the_networks_are_in_their_module():
-    assert {models.LeNet5, models.VGG, models.ResNet20} == {LeNet5, VGG, ResNet20}
+    ours = (LeNet5, VGG, ResNet20, MobileNetSmall, UNetSmall)
+    assert tuple(getattr(models, kind.__name__) for kind in ours) == ours
     assert isinstance(LeNet5().fc3, Linear)

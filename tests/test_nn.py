@@ -5,7 +5,7 @@ import copy
 import gc
 import math
 import pickle
-from collections import OrderedDict
+from collections import OrderedDict, deque
 
 import numpy as np
 import pytest
@@ -27,10 +27,13 @@ from tinygrad_cnn.nn import (
     LogSoftmax,
     MaxPool2d,
     Module,
+    ModuleDict,
     ModuleList,
     MSELoss,
     NLLLoss,
     Parameter,
+    ParameterDict,
+    ParameterList,
     ReLU,
     Sequential,
     Sigmoid,
@@ -133,12 +136,17 @@ def test_a_shared_parameter_comes_once_in_parameters_and_under_every_name_in_sta
         lambda p: {"a": p},
         lambda p: [[p]],
         lambda p: {p},
+        lambda p: frozenset([p]),
+        lambda p: deque([p]),
+        lambda p: {"a": [0, (p,)]},
+        lambda p: [0] * 999 + [p],
+        lambda p: [{}, OrderedDict(a=deque([[p]]))],
     ],
 )
 @pytest.mark.parametrize("made", [lambda: Parameter([1.0]), lambda: Linear(1, 1)])
 def test_parameters_and_modules_in_plain_containers_are_refused_with_the_remedy(hide, made):
     module = Module()
-    with pytest.raises(TypeError, match=r"parts.*do not look into; (use nn.Sequential|give each one its own name)"):
+    with pytest.raises(TypeError, match=r"parts.*do not look into; (use nn.Sequential|use nn.ParameterList)"):
         module.parts = hide(made())
     assert not hasattr(module, "parts")
 
@@ -151,6 +159,32 @@ def test_parameters_put_into_a_list_later_are_refused_when_parameters_are_asked_
         list(module.parameters())
     with pytest.raises(TypeError, match="'parts' is a list that holds a Module"):
         module.state_dict()
+
+
+@pytest.mark.parametrize("start", [[], {}, set(), deque(), [[]]])
+def test_modules_put_into_a_container_later_are_refused_by_train_and_parameters(start):
+    model = Sequential(Module())
+    model[0].parts = copy.deepcopy(start)
+    part, grown = Dropout(), model[0].parts
+    if start == [[]]:
+        grown = grown[0]
+    grown.update({"a": part}) if isinstance(grown, dict) else (getattr(grown, "add", None) or grown.append)(part)
+    model.training = "as it was"
+    for walk in (model.eval, model.train, lambda: list(model.parameters()), model.zero_grad, model.state_dict):
+        with pytest.raises(TypeError, match=r"'parts' is a \w+ that holds a Module"):
+            walk()
+    assert model.training == "as it was"
+
+
+def test_containers_that_hold_each_other_are_looked_through_once():
+    module = Module()
+    loop = [1]
+    loop.append({"back": [loop]})
+    module.loop = [loop]
+    assert list(module.parameters()) == []
+    loop.append(Parameter([1.0]))
+    with pytest.raises(TypeError, match="holds a Parameter"):
+        list(module.parameters())
 
 
 def test_assignment_before_super_init_is_a_clear_error():
@@ -266,6 +300,52 @@ def test_to_converts_float_parameters_buffers_and_gradients_and_nothing_else():
     for dtype in (np.int32, np.longdouble, np.complex64):
         with pytest.raises(TypeError, match=r"to: dtype=.* parameters could not be trained; use float16"):
             model.to(dtype)
+
+
+def test_to_takes_devices_dtypes_and_tensors_as_a_tensors_to_does():
+    model = Linear(2, 3)
+    for call, dtype in (
+        (lambda: model.to(np.float64), "float64"),
+        (lambda: model.to(device="cpu", dtype="float32"), "float32"),
+        (lambda: model.to("cpu", np.float16), "float16"),
+        (lambda: model.to(Tensor(np.ones(1))), "float64"),
+        (lambda: model.to(Tensor([1.0]).device, non_blocking=True), "float64"),
+        (lambda: model.type(np.float32), "float32"),
+        (lambda: model.cpu().to(None, None), "float32"),
+    ):
+        assert call() is model
+        assert {str(p.dtype) for p in model.parameters()} == {dtype}
+    with pytest.raises(ValueError, match="to: there is no device 'cuda'; tinygrad_cnn computes on the cpu"):
+        model.to("cuda", np.float64)
+    assert model.weight.dtype == np.float32
+
+
+def test_modules_parameters_and_buffers_are_found_by_their_paths():
+    model = Sequential(OrderedDict(body=Sequential(Linear(2, 3), BatchNorm2d(4)), head=Linear(3, 1, bias=False)))
+    for name, module in model.named_modules():
+        assert model.get_submodule(name) is module
+    for name, parameter in model.named_parameters():
+        assert model.get_parameter(name) is parameter
+    for name, buffer in model.named_buffers():
+        assert model.get_buffer(name) is buffer
+    for call, message in (
+        (
+            lambda: model.get_submodule("body.2.x"),
+            r"'body.2.x': body \(Sequential\) has no module '2'; it has '0', '1'",
+        ),
+        (lambda: model.get_submodule("body.0.weight"), r"body.0 \(Linear\) has no module 'weight'; it has none"),
+        (lambda: model.get_parameter("head.bias"), r"head \(Linear\) has no parameter 'bias'; it has 'weight'"),
+        (lambda: model.get_parameter("body.1.running_mean"), r"has no parameter 'running_mean'"),
+        (lambda: model.get_buffer("weight"), r"'weight': Sequential has no buffer 'weight'; it has none"),
+    ):
+        with pytest.raises(AttributeError, match=message):
+            call()
+
+
+def test_dir_lists_what_can_be_written_after_a_dot():
+    names = dir(Sequential(OrderedDict(conv=ReLU())).append(ReLU()))
+    assert {"conv", "forward", "parameters"} <= set(names)
+    assert "1" not in names
 
 
 # state_dict
@@ -514,6 +594,148 @@ def test_sequential_runs_indexes_slices_and_appends():
         model[3]
     with pytest.raises(TypeError, match="add_module"):
         Sequential(a, 3)
+
+
+def numbered(kind, *parts):
+    return kind(*parts) if kind is Sequential else kind(parts)
+
+
+@pytest.mark.parametrize(
+    ("kind", "make"), [(Sequential, ReLU), (ModuleList, ReLU), (ParameterList, lambda: Parameter([1.0]))]
+)
+@given(data=st.data())
+def test_a_numbered_container_changes_as_a_list_does(kind, make, data):
+    parts = [make() for _ in range(data.draw(st.integers(0, 4)))]
+    held = numbered(kind, *parts)
+    for step in data.draw(
+        st.lists(st.sampled_from(["insert", "set", "del", "slice", "pop", "append", "iadd"]), max_size=6)
+    ):
+        index, new = data.draw(st.integers(-len(parts) - 1, len(parts) + 1)), make()
+        if step in ("set", "del", "pop") and not -len(parts) <= index < len(parts):
+            with pytest.raises(IndexError, match=f"index {index} is out of range"):
+                held.pop(index) if step == "pop" else held[index]
+            continue
+        if step == "insert":
+            parts.insert(index, new)
+            held.insert(index, new)
+        elif step == "set":
+            parts[index] = held[index] = new
+        elif step == "del":
+            del parts[index], held[index]
+        elif step == "slice":
+            del parts[index::2], held[index::2]
+        elif step == "pop":
+            assert held.pop(index) is parts.pop(index)
+        elif step == "append":
+            parts.append(new)
+            held.append(new)
+        else:
+            parts += [new]
+            held += [new]
+        assert [id(part) for part in held] == [id(part) for part in parts]
+        assert len(held) == len(parts)
+        assert [name for name in vars(held) if name.isdecimal()] == [str(i) for i in range(len(parts))]
+        assert all(part in held for part in parts)
+    both = held + numbered(kind, make())
+    assert type(both) is kind
+    assert [id(part) for part in both][: len(parts)] == [id(part) for part in parts]
+    assert len(both) == len(parts) + 1
+
+
+def test_a_sequential_gives_its_parts_by_name_and_keeps_names_of_their_own():
+    model = Sequential(OrderedDict(first=Linear(2, 3), act=ReLU()))
+    assert model["act"] is model.act is model[1]
+    model.append(Linear(3, 1)).insert(0, Flatten())
+    assert list(dict(model.named_children())) == ["0", "first", "act", "3"]
+    assert model(Tensor(normal(4, 2))).shape == (4, 1)
+    model["act"] = Tanh()
+    assert repr(model.act) == "Tanh()"
+    del model["0"]
+    assert list(dict(model.named_children())) == ["first", "act", "2"]
+    assert isinstance(model.pop("act"), Tanh)
+    with pytest.raises(KeyError, match="there is no 'act'; there is 'first', '1'"):
+        model["act"]
+    with pytest.raises(TypeError, match="the index is a float; an integer, a slice or a name is needed"):
+        model[1.0]
+    with pytest.raises(TypeError, match="Sequential: a int was given; a Module is needed"):
+        model[0] = 3
+    with pytest.raises(TypeError, match="the index is a str; an integer is needed"):
+        model.insert("first", ReLU())
+    with pytest.raises(TypeError, match="a function was given; a Module is needed"):
+        model.extend([ReLU(), lambda x: x])
+    assert len(model) == 2
+
+
+def test_a_module_dict_holds_modules_by_name():
+    held = ModuleDict({"a": Linear(2, 3), "b": ReLU()})
+    assert list(held) == list(held.keys()) == ["a", "b"]
+    assert list(held.values()) == [held["a"], held["b"]]
+    assert list(held.items())[1] == ("b", held["b"])
+    assert "a" in held
+    assert "c" not in held
+    assert list(held.state_dict()) == ["a.weight", "a.bias"]
+    held["c"] = Linear(3, 1)
+    held.update([("b", Tanh()), ("d", ReLU())])
+    assert repr(held["b"]) == "Tanh()"
+    assert len(held) == 4
+    c = held["c"]
+    assert held.pop("c") is c
+    del held["d"]
+    assert list(held) == ["a", "b"]
+    with pytest.raises(KeyError, match="ModuleDict: there is no 'c'; there is 'a', 'b'"):
+        held["c"]
+    with pytest.raises(ValueError, match="ModuleDict has an attribute 'keys' already"):
+        held["keys"] = ReLU()
+    with pytest.raises(TypeError, match="ModuleDict: 'x' is a int; a Module is needed"):
+        held["x"] = 3
+    held.clear()
+    assert len(held) == 0
+    with pytest.raises(NotImplementedError, match="ModuleDict has no forward"):
+        held(1)
+
+
+def test_a_parameter_list_makes_parameters_of_tensors():
+    p = Parameter([1.0, 2.0])
+    held = ParameterList([p, Tensor(np.zeros((2, 3)))])
+    assert held[0] is p
+    assert type(held[1]) is Parameter
+    assert list(held.state_dict()) == ["0", "1"]
+    assert p in held
+    assert Parameter([1.0, 2.0]) not in held
+    assert "(1): Parameter containing: [float64 of size 2x3]" in repr(held)
+    with pytest.raises(TypeError, match="ParameterList: 2 is a int; a Parameter or a Tensor is needed"):
+        held.append(3)
+    with pytest.raises(IndexError, match="index 2 is out of range, there are 2 parameters"):
+        held[2]
+
+
+def test_a_parameter_dict_holds_parameters_by_name():
+    held = ParameterDict({"a": Parameter([1.0]), "b": Tensor([2.0, 3.0])})
+    assert list(held.state_dict()) == ["a", "b"] == list(held) == list(held.keys())
+    assert list(reversed(held)) == ["b", "a"]
+    assert type(held["b"]) is Parameter
+    assert held.get("c") is None
+    assert held.setdefault("c", Tensor([4.0])) is held["c"]
+    assert held.setdefault("c", Tensor([5.0])).tolist() == [4.0]
+    assert held.copy()["a"] is held["a"]
+    assert [name for name, _ in (held | ParameterDict({"z": Tensor([0.0])})).items()] == ["a", "b", "c", "z"]
+    assert [p.tolist() for p in held.fromkeys("xy", Tensor([7.0])).values()] == [[7.0], [7.0]]
+    assert "(b): Parameter containing: [float32 of size 2]" in repr(held)
+    b = held["b"]
+    assert held.pop("b") is b
+    assert held.popitem()[0] == "c"
+    del held["a"]
+    assert len(held) == 0
+    assert "a" not in held
+    with pytest.raises(KeyError, match="popitem of an empty one"):
+        held.popitem()
+    with pytest.raises(KeyError, match="ParameterDict: there is no 'a'; there is nothing"):
+        held["a"]
+    with pytest.raises(TypeError, match="ParameterDict: 'a' is a list; a Parameter or a Tensor is needed"):
+        held["a"] = [1.0]
+    held["a"] = Tensor([1.0])
+    held.clear()
+    assert len(held) == 0
 
 
 def test_a_module_that_stands_twice_in_a_sequential_runs_twice():

@@ -1,5 +1,6 @@
 """What the ops beside the first ones, and the creation functions, refuse, and where they go their own way."""
 
+import copy
 import itertools
 from typing import Any
 
@@ -72,6 +73,53 @@ def test_random_numbers_of_another_dtype(name: str, dtype: Any) -> None:
     assert (like.shape, like.dtype) == ((2, 3), dtype)
 
 
+def test_a_device_is_a_string_that_knows_its_kind() -> None:
+    x = tg.zeros(2)
+    for given, index in ((tg.device("cpu"), None), (tg.device("cpu:1"), 1), (tg.device("cpu", 0), 0)):
+        assert (given.type, given.index) == ("cpu", index)
+        assert x.to(given) is x
+        assert tg.zeros(2, device=given).device == "cpu"
+        assert eval(repr(given), {"device": tg.device}) == given
+        assert copy.deepcopy(given).index == index
+    assert x.device == tg.device("cpu") == "cpu"
+    assert isinstance(x.device, tg.device)
+    assert repr(x.device) == "device(type='cpu')"
+    assert tg.device("cuda" if tg.cuda.is_available() else "cpu") == x.device
+    assert tg.cuda.device_count() == 0
+
+
+CREATORS = {
+    "tensor": lambda **o: tg.tensor([1.0], **o),
+    "full": lambda **o: tg.full((2,), 1.0, **o),
+    "eye": lambda **o: tg.eye(2, **o),
+    "arange": lambda **o: tg.arange(3, **o),
+    "linspace": lambda **o: tg.linspace(0.0, 1.0, 3, **o),
+    "randint": lambda **o: tg.randint(0, 3, (2,), **o),
+    "randperm": lambda **o: tg.randperm(3, **o),
+    **{
+        name: lambda name=name, **o: getattr(tg, name)(2, 3, **o)
+        for name in ("zeros", "ones", "empty", "rand", "randn")
+    },
+    **{
+        f"{name}_like": lambda name=name, **o: getattr(tg, f"{name}_like")(tg.zeros(2), **o)
+        for name in ("zeros", "ones", "empty", "rand", "randn")
+    },
+    "full_like": lambda **o: tg.full_like(tg.zeros(2), 3.0, **o),
+    "randint_like": lambda **o: tg.randint_like(tg.zeros(2), 3, **o),
+    "new_tensor": lambda **o: tg.zeros(1).new_tensor([1.0], **o),
+    "new_full": lambda **o: tg.zeros(1).new_full((2,), 1.0, **o),
+    **{f"new_{n}": lambda n=n, **o: getattr(tg.zeros(1), f"new_{n}")(2, **o) for n in ("zeros", "ones", "empty")},
+}
+
+
+@pytest.mark.parametrize("name", CREATORS)
+def test_every_creation_function_takes_the_cpu_and_no_other_device(name: str) -> None:
+    assert CREATORS[name](device="cpu").device == "cpu"
+    assert CREATORS[name](device=tg.device("cpu:0")).shape == CREATORS[name]().shape
+    with pytest.raises(ValueError, match="there is no device 'cuda:0'; tinygrad_cnn computes on the cpu"):
+        CREATORS[name](device="cuda:0")
+
+
 def test_another_device_is_refused() -> None:
     x = tg.zeros(2)
     for call in (
@@ -79,6 +127,13 @@ def test_another_device_is_refused() -> None:
         lambda: x.to("cuda:1", np.float64),
         lambda: x.to(device="mps"),
         lambda: x.cuda(),
+        lambda: x.cuda("cpu"),
+        lambda: tg.device("cuda:1"),
+        lambda: tg.device("cuda", 1),
+        lambda: tg.device("cpux"),
+        lambda: tg.nn.Linear(1, 1).to("cuda"),
+        lambda: tg.nn.Linear(1, 1).to(device="mps"),
+        lambda: tg.nn.Linear(1, 1).cuda(),
         lambda: tg.zeros(2, device="cuda"),
         lambda: tg.tensor([1.0], device="cuda"),
         lambda: tg.rand(2, device="cuda"),

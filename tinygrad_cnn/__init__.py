@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import (  # noqa: F401  (display, inplace and protocols hand the Tensor its methods)
     autograd,
+    cuda,
     data,
     display,
     func,
@@ -42,6 +43,9 @@ from .creation import (
     tensor,
     zeros,
     zeros_like,
+)
+from .devices import (
+    device,
 )
 from .diagram import (
     draw,
@@ -95,6 +99,9 @@ from .modes import (
     is_grad_enabled,
     no_grad,
     set_grad_enabled,
+)
+from .nn.summary import (
+    summary,
 )
 from .ops.activation import (
     celu,
@@ -437,10 +444,12 @@ __all__ = [
     "cosh",
     "count_nonzero",
     "cross_entropy",
+    "cuda",
     "cumprod",
     "cumsum",
     "data",
     "default_generator",
+    "device",
     "diag",
     "diagonal",
     "div",
@@ -623,6 +632,7 @@ __all__ = [
     "sum",
     "sum_pool2d",
     "sum_to",
+    "summary",
     "take_along_axis",
     "tan",
     "tanh",

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from .devices import check_device
 from .dtypes import default_float
 from .graph import Tensor, from_numpy, method, wrap
-from .ops.convert import check_device
 from .ops.elementwise import array_of
 from .ops.layout import cast, sizes_of
 from .random import source

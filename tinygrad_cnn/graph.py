@@ -21,6 +21,8 @@ Array = NDArray[Any]
 if TYPE_CHECKING:
     import builtins
 
+    from .devices import device as Device
+
 F = TypeVar("F")
 _new = object.__new__
 
@@ -351,7 +353,7 @@ class Tensor:
         def cumsum(self, /, axis: builtins.int, *, dim: Any = None) -> "Tensor": ...
         def data_ptr(self) -> builtins.int: ...
         @property
-        def device(self) -> str: ...
+        def device(self) -> "Device": ...
         def diag(self, diagonal: builtins.int = 0) -> "Tensor": ...
         def diagonal(self, offset: builtins.int = 0, dim1: builtins.int = 0, dim2: builtins.int = 1) -> "Tensor": ...
         def dim(self) -> builtins.int: ...
@@ -700,7 +702,7 @@ class Hook:
 
     __slots__ = ("_hooks", "_key")
 
-    def __init__(self, hooks: dict[int, Callable[..., Any]], hook: Callable[..., Any]) -> None:
+    def __init__(self, hooks: dict[int, Any], hook: Any) -> None:
         self._hooks, self._key = hooks, memory.tick()
         hooks[self._key] = hook
 

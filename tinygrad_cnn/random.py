@@ -12,6 +12,7 @@ Whoever draws asks `source` for the generator, so that a checkpoint can note the
 the same numbers again.
 """
 
+import copy
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -148,3 +149,14 @@ class Draws:
             _root, _streams.generator = root, default
             for generator, state in given:
                 generator.bit_generator.state = state
+
+
+@contextmanager
+def on_a_copy() -> Iterator[None]:
+    """In the block this thread draws from a copy of its generator, so that the block changes no later draw."""
+    generator = _streams.generator
+    _streams.generator = np.random.default_rng(0) if generator is None else copy.deepcopy(generator)
+    try:
+        yield
+    finally:
+        _streams.generator = generator

@@ -31,6 +31,7 @@ from .activations import (
 )
 from .containers import (
     Identity,
+    ModuleDict,
     ModuleList,
     Sequential,
 )
@@ -84,6 +85,10 @@ from .padding import (
     ZeroPad1d,
     ZeroPad2d,
 )
+from .parameters import (
+    ParameterDict,
+    ParameterList,
+)
 from .pooling import (
     AdaptiveAvgPool1d,
     AdaptiveAvgPool2d,
@@ -123,6 +128,9 @@ from .stateless import (
     Softmax2d,
     Softmin,
     Tanh,
+)
+from .summary import (
+    summary,
 )
 
 __all__ = [
@@ -185,10 +193,13 @@ __all__ = [
     "MaxUnpool2d",
     "Mish",
     "Module",
+    "ModuleDict",
     "ModuleList",
     "NLLLoss",
     "PReLU",
     "Parameter",
+    "ParameterDict",
+    "ParameterList",
     "PixelShuffle",
     "PixelUnshuffle",
     "RMSNorm",
@@ -225,5 +236,6 @@ __all__ = [
     "functional",
     "init",
     "models",
+    "summary",
     "utils",
 ]

@@ -6,47 +6,116 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Self
 
 from ..graph import Tensor
+from ..shapes import is_int
 from .module import Layer, Module
 
 
-class _Numbered(Module):
-    """Modules in order, under the names "0", "1", ... or their own."""
+class Numbered(Module):
+    """Modules or Parameters in order, under the names "0", "1", ... or their own."""
 
-    def _layers(self) -> list[Module]:
-        return [value for value in vars(self).values() if isinstance(value, Module)]
+    _kind: type = Module
+
+    def _parts(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if isinstance(value, self._kind)}
+
+    def _put(self, name: str, part: Any) -> None:
+        self.add_module(name, part)
+
+    def _arrange(self, parts: Iterable[tuple[str, Any]]) -> None:
+        """Hold these parts, in this order: numbers as names follow the order, other names stay."""
+        wanted = [(str(i) if name.isdecimal() else name, part) for i, (name, part) in enumerate(parts)]
+        for name in self._parts():
+            delattr(self, name)
+        for name, part in wanted:
+            self._put(name, part)
+
+    def _checked(self, part: Any) -> Any:
+        """A part as it is held. Raises TypeError for what cannot be one."""
+        if not isinstance(part, Module):
+            raise TypeError(f"{type(self).__name__}: a {type(part).__name__} was given; a Module is needed")
+        return part
+
+    def _name(self, index: Any) -> str:
+        """The name of the part at an index, or the name itself."""
+        parts, kind = self._parts(), type(self).__name__
+        if isinstance(index, str):
+            if index not in parts:
+                raise KeyError(f"{kind}: there is no {index!r}; there is {', '.join(map(repr, parts)) or 'nothing'}")
+            return index
+        if not is_int(index):
+            raise TypeError(f"{kind}: the index is a {type(index).__name__}; an integer, a slice or a name is needed")
+        if not -len(parts) <= index < len(parts):
+            word = "modules" if self._kind is Module else "parameters"
+            raise IndexError(f"{kind}: index {index} is out of range, there are {len(parts)} {word}")
+        names = list(parts)
+        return names[int(index)]
 
     def __len__(self) -> int:
-        return len(self._layers())
+        return len(self._parts())
 
-    def __iter__(self) -> Iterator[Module]:
-        return iter(self._layers())
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._parts().values())
 
-    def __getitem__(self, index: int | slice) -> Any:
-        """The module at an index, or those of a slice as a container of the same kind, sharing them."""
-        layers = self._layers()
-        if isinstance(index, slice):
-            part = type(self)()
-            for name, layer in [(n, m) for n, m in vars(self).items() if isinstance(m, Module)][index]:
-                part.add_module(name if isinstance(self, Sequential) else str(len(part)), layer)
-            return part
-        if not -len(layers) <= index < len(layers):
-            raise IndexError(f"{type(self).__name__}: index {index} is out of range, there are {len(layers)} modules")
-        return layers[index]
+    def __contains__(self, part: object) -> bool:
+        return any(part is own for own in self)
 
-    def append(self, module: Module) -> Self:
-        """Put a module at the end; returns self."""
+    def __getitem__(self, index: int | str | slice) -> Any:
+        """The part at an index or under a name, or those of a slice as a container of the same kind, sharing them."""
+        if not isinstance(index, slice):
+            return vars(self)[self._name(index)]
+        found = type(self)()
+        for name, part in list(self._parts().items())[index]:
+            found._put(name if isinstance(self, Sequential) else str(len(found)), part)
+        return found
+
+    def __setitem__(self, index: int | str, part: Any) -> None:
+        """Put a part in the place of another."""
+        setattr(self, self._name(index), self._checked(part))
+
+    def __delitem__(self, index: int | str | slice) -> None:
+        """Take parts out; the numbers behind them close up, other names stay."""
+        parts = list(self._parts().items())
+        gone = [name for name, _ in parts[index]] if isinstance(index, slice) else [self._name(index)]
+        self._arrange([(name, part) for name, part in parts if name not in gone])
+
+    def insert(self, index: int, part: Any) -> Self:
+        """Put a part before an index, as list.insert does; the numbers behind it move up. Returns self."""
+        if not is_int(index):
+            raise TypeError(f"{type(self).__name__}: the index is a {type(index).__name__}; an integer is needed")
+        parts = list(self._parts().items())
+        parts.insert(index, ("0", self._checked(part)))
+        self._arrange(parts)
+        return self
+
+    def pop(self, index: int | str = -1) -> Any:
+        """Take a part out and return it."""
+        part = self[self._name(index)]
+        del self[index]
+        return part
+
+    def append(self, part: Any) -> Self:
+        """Put a part at the end; returns self."""
         numbers = [int(name) for name in vars(self) if name.isdecimal()]
-        self.add_module(str(max([len(self), *(n + 1 for n in numbers)])), module)
+        self._put(str(max([len(self), *(n + 1 for n in numbers)])), part)
         return self
 
-    def extend(self, modules: Iterable[Module]) -> Self:
-        """Put modules at the end; returns self."""
-        for module in modules:
-            self.append(module)
+    def extend(self, parts: Iterable[Any]) -> Self:
+        """Put parts at the end, all or none; returns self."""
+        for part in [self._checked(part) for part in parts]:
+            self.append(part)
         return self
 
+    def __iadd__(self, parts: Iterable[Any]) -> Self:
+        return self.extend(parts)
 
-class Sequential(_Numbered, Layer):
+    def __add__(self, parts: Iterable[Any]) -> Self:
+        """Both one after the other, as a new container that shares them, numbered from 0."""
+        if not isinstance(parts, Iterable):
+            return NotImplemented
+        return type(self)().extend(self).extend(parts)
+
+
+class Sequential(Numbered, Layer):
     """Modules that run one after the other: Sequential(a, b), or Sequential(OrderedDict(first=a, second=b))."""
 
     def __init__(self, *modules: Any) -> None:
@@ -55,20 +124,86 @@ class Sequential(_Numbered, Layer):
             for name, module in modules[0].items():
                 self.add_module(name, module)
         else:
-            self.extend(modules)
+            for module in modules:
+                self.append(module)
 
     def forward(self, x: Tensor) -> Tensor:
-        for layer in self._layers():
+        for layer in self._parts().values():
             x = layer(x)
         return x
 
 
-class ModuleList(_Numbered):
+class ModuleList(Numbered):
     """A list of modules that parameters() and state_dict() look into; it has no forward of its own."""
 
     def __init__(self, modules: Iterable[Module] = ()) -> None:
         super().__init__()
         self.extend(modules)
+
+
+class ModuleDict(Module):
+    """Modules by name that parameters() and state_dict() look into; it has no forward of its own.
+
+    A name is a string without dots that is no method of this class.
+    """
+
+    def __init__(self, modules: Mapping[str, Module] | Iterable[tuple[str, Module]] = ()) -> None:
+        super().__init__()
+        self.update(modules)
+
+    def _parts(self) -> dict[str, Module]:
+        return {name: value for name, value in vars(self).items() if isinstance(value, Module)}
+
+    def __getitem__(self, name: str) -> Module:
+        parts = self._parts()
+        if name not in parts:
+            raise KeyError(f"ModuleDict: there is no {name!r}; there is {', '.join(map(repr, parts)) or 'nothing'}")
+        return parts[name]
+
+    def __setitem__(self, name: str, module: Module) -> None:
+        if not isinstance(module, Module):
+            raise TypeError(f"ModuleDict: {name!r} is a {type(module).__name__}; a Module is needed")
+        self.add_module(name, module)
+
+    def __delitem__(self, name: str) -> None:
+        self.pop(name)
+
+    def __len__(self) -> int:
+        return len(self._parts())
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._parts())
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._parts()
+
+    def keys(self) -> Iterable[str]:
+        """The names."""
+        return self._parts().keys()
+
+    def values(self) -> Iterable[Module]:
+        """The modules."""
+        return self._parts().values()
+
+    def items(self) -> Iterable[tuple[str, Module]]:
+        """(name, module), ..."""
+        return self._parts().items()
+
+    def pop(self, name: str) -> Module:
+        """Take a module out and return it."""
+        module = self[name]
+        delattr(self, name)
+        return module
+
+    def clear(self) -> None:
+        """Take all modules out."""
+        for name in self._parts():
+            delattr(self, name)
+
+    def update(self, modules: Mapping[str, Module] | Iterable[tuple[str, Module]]) -> None:
+        """Add modules, or put them in the place of those of the same names."""
+        for name, module in dict(modules).items():
+            self[name] = module
 
 
 class Identity(Layer):

@@ -15,25 +15,28 @@ import numpy as np
 from .. import memory
 from ..graph import Tensor
 from ..random import source
+from ..shapes import is_int
 
 T = TypeVar("T", bound=Tensor)
 Generator = np.random.Generator
 
-_GAINS = {"linear": 1.0, "conv2d": 1.0, "conv_transpose2d": 1.0, "sigmoid": 1.0, "tanh": 5 / 3, "relu": math.sqrt(2.0)}
+_LINEAR = ("linear", "sigmoid", *(f"conv{kind}{n}d" for n in (1, 2, 3) for kind in ("", "_transpose")))
+_GAINS = {**dict.fromkeys(_LINEAR, 1.0), "tanh": 5 / 3, "relu": math.sqrt(2.0), "selu": 3 / 4}
 
 
 def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
     """The factor by which weights must grow to keep the variance behind a nonlinearity.
 
-    sqrt(2) for relu, 5/3 for tanh, 3/4 for selu, 1 for linear, conv2d and sigmoid, sqrt(2 / (1 + a^2)) for leaky_relu
-    of slope a = param (0.01 unless given). Raises ValueError for another name.
+    sqrt(2) for relu, 5/3 for tanh, 3/4 for selu, 1 for linear, convolutions and sigmoid, sqrt(2 / (1 + a^2)) for
+    leaky_relu of slope a = param (0.01 unless given). Raises ValueError for another name.
     """
     if nonlinearity == "leaky_relu":
         return math.sqrt(2.0 / (1 + (0.01 if param is None else param) ** 2))
-    gains = _GAINS | {"selu": 3 / 4}
-    if nonlinearity not in gains:
-        raise ValueError(f"calculate_gain: no gain for {nonlinearity!r}; it can be {', '.join([*gains, 'leaky_relu'])}")
-    return gains[nonlinearity]
+    if nonlinearity not in _GAINS:
+        raise ValueError(
+            f"calculate_gain: no gain for {nonlinearity!r}; it can be {', '.join([*_GAINS, 'leaky_relu'])}"
+        )
+    return _GAINS[nonlinearity]
 
 
 def fans(tensor: Tensor) -> tuple[int, int]:
@@ -75,6 +78,94 @@ def zeros_(tensor: T) -> T:
 def ones_(tensor: T) -> T:
     """Every value 1."""
     return constant_(tensor, 1.0)
+
+
+def trunc_normal_(
+    tensor: T, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0, generator: Generator | None = None
+) -> T:
+    """Values from N(mean, std^2) given that they lie in a <= x <= b; a and b are not in units of std.
+
+    Drawn again until they do, as a share of the normal distribution; from less than a thousandth of it refused with
+    ValueError.
+    """
+    if not std > 0:
+        raise ValueError(f"trunc_normal_: std={std}; it must be positive")
+    if not a < b:
+        raise ValueError(f"trunc_normal_: a={a}, b={b}; a < b is needed")
+    low, high = (a - mean) / std, (b - mean) / std
+    share = (math.erf(high / math.sqrt(2)) - math.erf(low / math.sqrt(2))) / 2
+    if share < 1e-3:
+        raise ValueError(
+            f"trunc_normal_: from a={a} to b={b} there is {share:.1g} of N({mean}, {std}^2); at least 0.001 is needed, "
+            "so move the bounds towards the mean, or use uniform_"
+        )
+    draw, shape = _rng(generator), _shape(tensor, "trunc_normal_")
+    values = draw.normal(mean, std, shape).reshape(-1)
+    while (outside := np.flatnonzero((values < a) | (values > b))).size:
+        values[outside] = draw.normal(mean, std, outside.size)
+    return _write(tensor, values.reshape(shape), "trunc_normal_")
+
+
+def eye_(tensor: T) -> T:
+    """1 where row and column are the same, 0 elsewhere: (o i), the identity of a linear layer."""
+    if len(_shape(tensor, "eye_")) != 2:
+        raise ValueError(f"eye_: a tensor of shape {tensor.shape}; two axes are needed")
+    return _write(tensor, np.eye(tensor.shape[0], tensor.shape[1]), "eye_")
+
+
+def dirac_(tensor: T, groups: int = 1) -> T:
+    """1 in the middle of the kernel from each input channel to the output channel of its number, 0 elsewhere.
+
+    (o i *kernel) with one to three axes of the kernel: a convolution that leaves as many channels as possible as they
+    are, in each of `groups` groups of output channels.
+    """
+    shape = _shape(tensor, "dirac_")
+    if len(shape) not in (3, 4, 5):
+        raise ValueError(f"dirac_: a tensor of shape {shape}; (out in *kernel) with three to five axes is needed")
+    if not is_int(groups) or groups < 1 or shape[0] % groups:
+        raise ValueError(f"dirac_: groups={groups!r} for {shape[0]} output channels; a divisor of them is needed")
+    values, each = np.zeros(shape), shape[0] // groups
+    middle = tuple(n // 2 for n in shape[2:])
+    for group in range(groups):
+        for channel in range(min(each, shape[1])):
+            values[(group * each + channel, channel, *middle)] = 1.0
+    return _write(tensor, values, "dirac_")
+
+
+def orthogonal_(tensor: T, gain: float = 1.0, generator: Generator | None = None) -> T:
+    """gain times a matrix whose rows, or columns if those are fewer, are orthonormal, drawn evenly from all such.
+
+    (o i *kernel) is seen as (o, i * prod(kernel)). Source: Saxe, McClelland & Ganguli, Exact solutions to the nonlinear
+    dynamics of learning in deep linear neural networks (2014), sec. 3; signs after Mezzadri (2007), sec. 5.
+    """
+    shape = _shape(tensor, "orthogonal_")
+    if len(shape) < 2:
+        raise ValueError(f"orthogonal_: a tensor of shape {shape}; at least two axes are needed")
+    if 0 in shape:
+        return tensor
+    rows, columns = shape[0], math.prod(shape[1:])
+    q, r = np.linalg.qr(_rng(generator).normal(size=(max(rows, columns), min(rows, columns))))
+    q = q * np.where(np.diag(r) < 0, -1.0, 1.0)
+    return _write(tensor, gain * (q.T if rows < columns else q).reshape(shape), "orthogonal_")
+
+
+def sparse_(tensor: T, sparsity: float, std: float = 0.01, generator: Generator | None = None) -> T:
+    """Values from N(0, std^2), and in each column ceil(sparsity * rows) zeros at random rows: (o i)
+
+    Source: Martens, Deep learning via Hessian-free optimization (2010), sec. 5.
+    """
+    shape = _shape(tensor, "sparse_")
+    if len(shape) != 2:
+        raise ValueError(f"sparse_: a tensor of shape {shape}; two axes are needed")
+    if not 0.0 <= sparsity <= 1.0:
+        raise ValueError(f"sparse_: sparsity={sparsity}; a share from 0 to 1 is needed")
+    if not std >= 0:
+        raise ValueError(f"sparse_: std={std}; it must not be negative")
+    draw = _rng(generator)
+    values, zeros = draw.normal(0.0, std, shape), math.ceil(sparsity * shape[0])
+    for column in range(shape[1]):
+        values[draw.permutation(shape[0])[:zeros], column] = 0.0
+    return _write(tensor, values, "sparse_")
 
 
 def xavier_uniform_(tensor: T, gain: float = 1.0, generator: Generator | None = None) -> T:

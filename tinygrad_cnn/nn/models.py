@@ -1,6 +1,7 @@
-"""Three networks of the literature, written out: LeNet-5, a VGG and ResNet-20, with torchvision's parameter names.
+"""Networks of the literature, written out: LeNet-5, a VGG, ResNet-20, a MobileNet and a U-Net.
 
-Each forward is plain code, to be read and changed. `generator` seeds the initial weights.
+The first three have torchvision's parameter names. Each forward is plain code, to be read and changed. `generator`
+seeds the initial weights.
 """
 
 from __future__ import annotations
@@ -11,11 +12,12 @@ from typing import Any
 import numpy as np
 
 from ..graph import Tensor
-from ..ops.layout import flatten, pad
+from ..ops.layout import cat, flatten, pad
+from ..shapes import ShapeError
 from . import functional as F
 from . import init
 from .containers import Sequential
-from .convolution import Conv2d
+from .convolution import Conv2d, ConvTranspose2d
 from .layers import Linear
 from .module import Layer
 from .norms import BatchNorm2d
@@ -207,3 +209,121 @@ class ResNet20(Layer):
         x = self.layer3(x)
         x = x.mean(dim=(2, 3))
         return self.fc(x)
+
+
+class SeparableBlock(Layer):
+    """relu6(bn(pointwise(relu6(bn(depthwise(x)))))): a 3x3 in every channel by itself, then a 1x1 that mixes channels.
+
+    (n in_channels h w) -> (n channels oh ow), oh = ceil(h / stride). It takes 9*in + in*channels weights where a 3x3
+    convolution takes 9*in*channels. Source: Howard et al. (2017), sec. 3.1 and fig. 3.
+    """
+
+    def __init__(self, in_channels: int, channels: int, stride: int = 1, *, generator: Generator | None = None) -> None:
+        super().__init__()
+        self.depthwise = Conv2d(
+            in_channels, in_channels, 3, stride, padding=1, groups=in_channels, bias=False, generator=generator
+        )
+        self.bn1 = BatchNorm2d(in_channels)
+        self.pointwise = Conv2d(in_channels, channels, 1, bias=False, generator=generator)
+        self.bn2 = BatchNorm2d(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu6(self.bn1(self.depthwise(x)))
+        return F.relu6(self.bn2(self.pointwise(x)))
+
+
+class MobileNetSmall(Layer):
+    """A MobileNet for small images: (n in_channels h w) -> (n num_classes), 37,162 parameters for 3, 10 and width 16.
+
+    A 3x3 convolution, five depthwise separable blocks that halve the image twice, the mean over each plane, one linear
+    layer. width: the filters of the first convolution; the blocks have 2, 4, 4, 8 and 8 times as many. Convolutions
+    start as N(0, 2/fan_out).
+    Source: Howard et al., MobileNets (2017), table 1, with relu6 as in its code; the paper's is for images of 224x224.
+    """
+
+    def __init__(
+        self,
+        num_classes: int = 10,
+        in_channels: int = 3,
+        *,
+        width: int = 16,
+        generator: Generator | None = None,
+    ) -> None:
+        super().__init__()
+        c = width
+        self.conv = Conv2d(in_channels, c, 3, padding=1, bias=False, generator=generator)
+        self.bn = BatchNorm2d(c)
+        self.blocks = Sequential(
+            SeparableBlock(c, 2 * c, generator=generator),
+            SeparableBlock(2 * c, 4 * c, 2, generator=generator),
+            SeparableBlock(4 * c, 4 * c, generator=generator),
+            SeparableBlock(4 * c, 8 * c, 2, generator=generator),
+            SeparableBlock(8 * c, 8 * c, generator=generator),
+        )
+        self.fc = Linear(8 * c, num_classes, generator=generator)
+        for layer in self.modules():
+            if isinstance(layer, Conv2d):
+                init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu", generator=generator)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu6(self.bn(self.conv(x)))
+        x = self.blocks(x)
+        x = x.mean(dim=(2, 3))
+        return self.fc(x)
+
+
+class DoubleConv(Layer):
+    """relu(bn(conv(relu(bn(conv(x)))))), both 3x3: (n in_channels h w) -> (n channels h w)"""
+
+    def __init__(self, in_channels: int, channels: int, *, generator: Generator | None = None) -> None:
+        super().__init__()
+        self.conv1 = Conv2d(in_channels, channels, 3, padding=1, bias=False, generator=generator)
+        self.bn1 = BatchNorm2d(channels)
+        self.conv2 = Conv2d(channels, channels, 3, padding=1, bias=False, generator=generator)
+        self.bn2 = BatchNorm2d(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(self.bn1(self.conv1(x)))
+        return F.relu(self.bn2(self.conv2(x)))
+
+
+class UNetSmall(Layer):
+    """A U-Net of two steps, logits for every pixel: (n in_channels h w) -> (n num_classes h w), h and w multiples of 4.
+
+    Down: two convolutions, then maximum pooling, twice. Up: a transposed convolution doubles the size and halves the
+    channels, what was there before the pooling is put beside it, and two convolutions follow. width: the channels at
+    full size. The paper's has four steps of 64 to 1024 channels, no padding and no batch norm.
+    Source: Ronneberger, Fischer & Brox, U-Net (2015), fig. 1.
+    """
+
+    def __init__(
+        self,
+        num_classes: int = 2,
+        in_channels: int = 1,
+        *,
+        width: int = 8,
+        generator: Generator | None = None,
+    ) -> None:
+        super().__init__()
+        c = width
+        self.down1 = DoubleConv(in_channels, c, generator=generator)
+        self.down2 = DoubleConv(c, 2 * c, generator=generator)
+        self.middle = DoubleConv(2 * c, 4 * c, generator=generator)
+        self.grow2 = ConvTranspose2d(4 * c, 2 * c, 2, stride=2, generator=generator)
+        self.up2 = DoubleConv(4 * c, 2 * c, generator=generator)
+        self.grow1 = ConvTranspose2d(2 * c, c, 2, stride=2, generator=generator)
+        self.up1 = DoubleConv(2 * c, c, generator=generator)
+        self.head = Conv2d(c, num_classes, 1, generator=generator)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.shape[-2] % 4 or x.shape[-1] % 4:
+            raise ShapeError(
+                f"UNetSmall: x has shape {tuple(x.shape)}; height and width must be multiples of 4, as two poolings "
+                "halve them; pad the image or cut it"
+            )
+        full = self.down1(x)
+        half = self.down2(F.max_pool2d(full, 2))
+        x = self.middle(F.max_pool2d(half, 2))
+        x = self.up2(cat([self.grow2(x), half], dim=1))
+        x = self.up1(cat([self.grow1(x), full], dim=1))
+        return self.head(x)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import operator
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice, pairwise, repeat
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
@@ -17,13 +17,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 import numpy as np
 
 from .. import memory
+from ..devices import check_device
 from ..dtypes import default_float, float16, float32, float64
 from ..graph import Array, Tensor, wrap
+from ..ops.convert import wanted_dtype
 from ..scopes import current as _scope
 from ..scopes import scope_of
 from ..watching import told, watchers
+from .hooks import Hooked, call_hooked, registered
 
 _assign: Any = operator.setitem
+_CONTAINERS = (list, tuple, dict, set, frozenset, deque)  # that an attribute may be, and nothing looks into
 
 
 class Parameter(Tensor):
@@ -79,7 +83,7 @@ class IncompatibleKeys(NamedTuple):
     unexpected_keys: list[str]
 
 
-class Module:
+class Module(Hooked):
     """Base of all layers and models: define `__init__` (after `super().__init__()`) and `forward`, call the object."""
 
     training: bool
@@ -94,13 +98,18 @@ class Module:
         raise NotImplementedError(f"{type(self).__name__} has no forward; define forward(self, x) in the class")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Run forward; an exception that leaves it carries the path of the innermost module as a note."""
+        """Run forward; an exception that leaves it carries the path of the innermost module as a note.
+
+        Around the forward run the hooks, if there are any.
+        """
         scope = scope_of(self)
         token = _scope.set(scope)
         try:
             if watchers:
                 for block in told():
                     block.saw_module(scope)
+            if registered and self._hooks is not None:
+                return call_hooked(self, self._hooks, args, kwargs)
             return self.forward(*args, **kwargs)
         except Exception as error:
             _note_path(self, error)
@@ -118,7 +127,7 @@ class Module:
                     "call super().__init__() first in __init__"
                 )
             self._buffers.pop(name, None)
-        elif isinstance(value, (list, tuple, dict, set)):
+        elif isinstance(value, _CONTAINERS):
             if kind := _held(value):
                 raise TypeError(_hidden(type(self).__name__, name, value, kind))
         elif isinstance(value, Tensor) and isinstance(self.__dict__.get(name), Parameter):
@@ -130,12 +139,12 @@ class Module:
             raise TypeError(f"{type(self).__name__}: {name!r} is a buffer; a Tensor or None is needed, not {value!r}")
         object.__setattr__(self, name, value)
 
-    def register_parameter(self, name: str, parameter: Parameter | None) -> None:
+    def register_parameter(self, name: str, param: Parameter | None) -> None:
         """Set an attribute that is a Parameter, or None where an optional one is absent."""
         self._check_free(name, "register_parameter")
-        if not isinstance(parameter, Parameter | None):
-            raise TypeError(f"register_parameter: {name!r} is a {type(parameter).__name__}; a Parameter is needed")
-        setattr(self, name, parameter)
+        if not isinstance(param, Parameter | None):
+            raise TypeError(f"register_parameter: {name!r} is a {type(param).__name__}; a Parameter is needed")
+        setattr(self, name, param)
 
     def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
         """Set an attribute that is state but not trained; state_dict holds it if `persistent`."""
@@ -219,8 +228,8 @@ class Module:
                     if not remove_duplicate or id(value) not in seen:
                         seen.add(id(value))
                         yield _join(path, name), value
-                elif isinstance(value, (list, tuple, dict, set)) and (kind := _held(value)):
-                    raise TypeError(_hidden(type(module).__name__, name, value, kind))
+                elif isinstance(value, _CONTAINERS):
+                    _refuse_hidden(module, name, value)
 
     def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
         """Every parameter of this module and those below it, once."""
@@ -245,6 +254,36 @@ class Module:
     def _walk(self, prefix: str, recurse: bool, remove_duplicate: bool) -> Iterator[tuple[str, Module]]:
         return self.named_modules(prefix, remove_duplicate) if recurse else iter([(prefix, self)])
 
+    def get_submodule(self, target: str) -> Module:
+        """The module at a path such as "layer1.0.conv1", this one at "". Raises AttributeError where there is none."""
+        module: Module = self
+        path = ""
+        for name in target.split(".") if target else ():
+            found = vars(module).get(name)
+            if not isinstance(found, Module):
+                raise AttributeError(_nothing_at(target, module, path, name, "module", dict(module.named_children())))
+            module, path = found, _join(path, name)
+        return module
+
+    def get_parameter(self, target: str) -> Parameter:
+        """The Parameter at a path such as "layer1.0.conv1.weight". Raises AttributeError where there is none."""
+        path, _, name = target.rpartition(".")
+        module = self.get_submodule(path)
+        found = vars(module).get(name)
+        if not isinstance(found, Parameter):
+            names = [n for n, value in vars(module).items() if isinstance(value, Parameter)]
+            raise AttributeError(_nothing_at(target, module, path, name, "parameter", names))
+        return found
+
+    def get_buffer(self, target: str) -> Tensor:
+        """The buffer at a path such as "bn1.running_mean". Raises AttributeError where there is none."""
+        path, _, name = target.rpartition(".")
+        module = self.get_submodule(path)
+        found: Tensor | None = vars(module)[name] if name in module._buffers else None
+        if found is None:
+            raise AttributeError(_nothing_at(target, module, path, name, "buffer", module._buffers))
+        return found
+
     def apply(self, function: Callable[[Module], Any]) -> Self:
         """Call `function` on every module, in order, children before their parents; returns self."""
         for child in self.children():
@@ -255,10 +294,17 @@ class Module:
     # Modes and conversions
 
     def train(self, mode: bool = True) -> Self:
-        """Set `training` here and below: batch norm uses the batch, dropout drops. Returns self."""
+        """Set `training` here and below: batch norm uses the batch, dropout drops. Returns self.
+
+        Raises TypeError for a module hidden in a list, tuple, dict or set, and changes nothing then.
+        """
         if not isinstance(mode, bool):
             raise ValueError(f"train: mode is {mode!r}; True or False is needed")
-        for module in self.modules():
+        modules = list(self.modules())
+        for module in modules:
+            for name, value in vars(module).items():
+                _refuse_hidden(module, name, value)
+        for module in modules:
             module.training = mode
         return self
 
@@ -277,18 +323,21 @@ class Module:
             parameter.requires_grad_(requires_grad)
         return self
 
-    def to(self, dtype: Any) -> Self:
-        """Convert every float parameter (with its gradient) and float buffer to `dtype`; returns self.
+    def to(self, *wanted: Any, device: Any = None, dtype: Any = None, non_blocking: bool = False) -> Self:
+        """Convert every float parameter (with its gradient) and float buffer to a dtype; returns self.
 
-        Graphs recorded earlier keep the old values. Raises TypeError unless `dtype` is float16, float32 or float64.
+        to(dtype), to("cpu"), to("cpu", dtype), to(device=..., dtype=...), or to(tensor) for that Tensor's dtype. Graphs
+        recorded earlier keep the old values. Raises TypeError unless the dtype is float16, float32 or float64, and
+        ValueError for another device than the CPU.
         """
-        if dtype == "cpu":
+        dtype = wanted_dtype("to", wanted, dtype, device)
+        if dtype is None:
             return self
-        wanted = trainable_dtype("to", dtype)
-        tensors = [t for t in [*self.parameters(), *self.buffers()] if t.dtype.kind == "f" and t.dtype != wanted]
+        wanted_type = trainable_dtype("to", dtype)
+        tensors = [t for t in [*self.parameters(), *self.buffers()] if t.dtype.kind == "f" and t.dtype != wanted_type]
         with np.errstate(all="ignore"):
-            arrays = [t.array.astype(wanted) for t in tensors]
-            grads = [None if t.grad is None else wrap(t.grad.array.astype(wanted)) for t in tensors]
+            arrays = [t.array.astype(wanted_type) for t in tensors]
+            grads = [None if t.grad is None else wrap(t.grad.array.astype(wanted_type)) for t in tensors]
         for tensor, array, grad in zip(tensors, arrays, grads, strict=True):
             trained = tensor.requires_grad
             tensor.requires_grad_(False)
@@ -296,6 +345,19 @@ class Module:
             tensor.requires_grad_(trained)
             if trained:
                 tensor.grad = grad
+        return self
+
+    def type(self, dst_type: Any) -> Self:
+        """to(dst_type)."""
+        return self.to(dtype=dst_type)
+
+    def cpu(self) -> Self:
+        """self, which is on the CPU."""
+        return self
+
+    def cuda(self, device: Any = None) -> Self:
+        """Raises ValueError: there is no such device."""
+        check_device("cuda", "cuda")
         return self
 
     def float(self) -> Self:
@@ -381,6 +443,9 @@ class Module:
         """What stands between the parentheses of the repr, beside the children."""
         return ""
 
+    def __dir__(self) -> list[str]:
+        return [name for name in super().__dir__() if name.isidentifier()]
+
     def __repr__(self) -> str:
         extra = self.extra_repr()
         lines = extra.split("\n") if extra else []
@@ -421,31 +486,43 @@ def _join(path: str, name: str) -> str:
 
 
 def _held(values: Any) -> str | None:
-    """The kind of a Parameter or Module among the first hundred entries of nested containers, or None."""
-    stack = [values]
+    """The kind of a Parameter or Module among the first thousand entries of nested containers, or None."""
+    stack, seen = [values], {id(values)}
     while stack:
         value = stack.pop()
         if isinstance(value, Parameter):
             return "Parameter"
         if isinstance(value, Module):
             return "Module"
-        if isinstance(value, dict):
-            stack.extend(islice(value.values(), 100))
-        elif isinstance(value, (list, tuple, set)):
-            stack.extend(islice(value, 100))
+        if isinstance(value, _CONTAINERS):
+            inner = islice(value.values() if isinstance(value, dict) else value, 1000)
+            below = [v for v in inner if isinstance(v, (Parameter, Module, *_CONTAINERS)) and id(v) not in seen]
+            seen.update(map(id, below))
+            stack.extend(below)
     return None
+
+
+def _refuse_hidden(module: Module, name: str, value: Any) -> None:
+    """Raise TypeError for a container attribute that has come to hold a Parameter or a Module."""
+    if isinstance(value, _CONTAINERS) and (kind := _held(value)):
+        raise TypeError(_hidden(type(module).__name__, name, value, kind))
 
 
 def _hidden(owner: str, name: str, value: Any, kind: str) -> str:
     remedy = (
-        "use nn.Sequential or nn.ModuleList, or give each module its own name with add_module"
+        "use nn.Sequential, nn.ModuleList or nn.ModuleDict"
         if kind == "Module"
-        else "give each one its own name with register_parameter"
+        else "use nn.ParameterList or nn.ParameterDict"
     )
     return (
         f"{owner}: {name!r} is a {type(value).__name__} that holds a {kind}, which parameters() and state_dict() "
         f"do not look into; {remedy}"
     )
+
+
+def _nothing_at(target: str, module: Module, path: str, name: str, kind: str, there: Iterable[str]) -> str:
+    where = f"{path} ({type(module).__name__})" if path else type(module).__name__
+    return f"{target!r}: {where} has no {kind} {name!r}; it has {', '.join(map(repr, there)) or 'none'}"
 
 
 def _kind(tensor: Tensor) -> str:

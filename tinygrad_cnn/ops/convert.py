@@ -5,11 +5,15 @@ from typing import Any
 import numpy as np
 
 from ..basics import cast
+from ..devices import check_device, is_device
+from ..devices import device as Device
 from ..flops import moves_data
 from ..graph import Tensor, method
 from ..primitive import op
 
 __all__ = ["clone", "to"]
+
+CPU = Device("cpu")
 
 
 @op(method=True, numpy=np.copy)
@@ -29,14 +33,17 @@ def contiguous(x: Tensor) -> Any:
     return x if x.array.flags.c_contiguous else clone(x)
 
 
-def _is_device(value: Any) -> bool:
-    return isinstance(value, str) and value.split(":")[0] in ("cpu", "cuda", "mps", "xpu", "meta", "hpu", "vulkan")
-
-
-def check_device(name: str, device: Any) -> None:
-    """Raise ValueError unless the device is the CPU: "cpu", "cpu:0" or None."""
-    if device is not None and not (isinstance(device, str) and device.split(":")[0] == "cpu"):
-        raise ValueError(f"{name}: there is no device {device!r}; tinygrad_cnn computes on the cpu")
+def wanted_dtype(name: str, wanted: tuple[Any, ...], dtype: Any, device: Any) -> Any:
+    """The dtype that the arguments of `to` ask for, None if none does. Raises ValueError for a device but the CPU."""
+    for value in wanted:
+        if is_device(value):
+            device = value
+        elif isinstance(value, Tensor):
+            dtype = value.dtype
+        elif value is not None and type(value) is not bool:  # else non_blocking, by position
+            dtype = value
+    check_device(name, device)
+    return dtype
 
 
 @method
@@ -48,14 +55,7 @@ def to(
     "cpu" is accepted for scripts written for several devices: to("cpu"), to("cpu", dtype), to(device=..., dtype=...).
     copy: a copy in any case. Raises ValueError for another device.
     """
-    for value in wanted:
-        if _is_device(value):
-            device = value
-        elif isinstance(value, Tensor):
-            dtype = value.dtype
-        elif value is not None and type(value) is not bool:  # else non_blocking, by position
-            dtype = value
-    check_device("to", device)
+    dtype = wanted_dtype("to", wanted, dtype, device)
     kind = x.dtype if dtype is None else np.dtype(dtype)
     if kind == x.dtype:
         return clone(x) if copy else x
@@ -71,7 +71,7 @@ def cpu(x: Tensor) -> Any:
 @method
 def cuda(x: Tensor, device: Any = None) -> Any:
     """Raises ValueError: there is no such device."""
-    check_device("cuda", device or "cuda")
+    check_device("cuda", "cuda")
 
 
 @method
@@ -92,7 +92,7 @@ def is_floating_point(x: Tensor) -> bool:
     return x.dtype.kind == "f"
 
 
-method("device")(property(lambda x: "cpu", doc='Where the memory is: always "cpu".'))
+method("device")(property(lambda x: CPU, doc='Where the memory is: always device("cpu").'))
 
 
 def _converter(name: str, dtype: Any) -> None:
