@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
+import contextlib
 import importlib
 import importlib.util
 import inspect
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,9 +21,24 @@ from ..modes import no_grad
 from ..nn import Module, models
 from ..random import manual_seed
 from .frame import CommandError, one_line
+from .options import positive, shape
 
-__all__ = ["NETWORKS", "Network", "build", "full_name", "network", "run_once"]
+__all__ = [
+    "NETWORKS",
+    "WAYS",
+    "Network",
+    "add_model",
+    "build",
+    "check_name",
+    "chosen",
+    "forward",
+    "full_name",
+    "network",
+    "run_once",
+    "theirs",
+]
 
+STANDARD = (str(Path(argparse.__file__).parent),)  # the library that comes with Python
 WAYS = "file.py:Name or package.module:Name"
 
 
@@ -42,6 +59,7 @@ NETWORKS = {
     "lenet5": Network(models.LeNet5, (1, 32, 32), 32, 0.003),
     "vgg11": Network(models.vgg11, (3, 32, 32), 32, 0.001),
     "resnet20": Network(models.ResNet20, lr=0.01),
+    "mobilenet": Network(models.MobileNetSmall, lr=0.01),
 }
 
 
@@ -88,59 +106,90 @@ def build(name: str, num_classes: int, in_channels: int, seed: int = 0) -> Any:
     if name not in NETWORKS:
         accepted = inspect.signature(make).parameters
         options = {option: value for option, value in options.items() if option in accepted}
-    try:
+    with theirs(name, "making it"):
         model = make(**options)
-    except Exception as error:
-        raise CommandError(f"{name}: making it raised {_raised(error)}") from error
     if not isinstance(model, Module):
         raise CommandError(f"{name} made a {type(model).__name__}; a Module is needed")
     return model
 
 
+def chosen(parser: argparse.ArgumentParser, given: argparse.Namespace) -> tuple[Any, tuple[int, ...]]:
+    """The network that `add_model` asked for, in training mode, and the shape of its input.
+
+    Raises CommandError if it cannot be made or does not take the input.
+    """
+    check_name(parser, "MODEL", given.model)
+    size = given.input or (1, *network(given.model).image)
+    model = build(given.model, given.classes, size[1])
+    run_once(given.model, model, size)
+    return model, size
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """The arguments by which a network and its input are chosen."""
+    parser.add_argument("model", metavar="MODEL", help=f"{', '.join(NETWORKS)}, or {WAYS}")
+    parser.add_argument("--input", type=shape, metavar="N,C,H,W", help="shape of the input (as the network needs it)")
+    parser.add_argument("--classes", type=positive(int), default=10, metavar="N", help="what it tells apart (10)")
+
+
+def check_name(parser: argparse.ArgumentParser, argument: str, name: str) -> None:
+    """Exit with 2 for a name that can be no network's."""
+    if name not in NETWORKS and ":" not in name:
+        parser.error(
+            f"argument {argument}: no network is named {name!r}; there are {', '.join(NETWORKS)}, or give {WAYS}"
+        )
+
+
 @no_grad()
-def run_once(name: str, model: Any, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape of what the model makes of zeros of `shape`, in eval mode; lazy layers count their inputs by it.
+def run_once(name: str, model: Any, size: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape of what the model makes of zeros of shape `size`, in eval mode; lazy layers count their inputs by it.
 
     Raises CommandError if the forward fails.
     """
     modes = [(module, module.training) for module in model.modules()]
     try:
         model.eval()
-        output = model(Tensor(np.zeros(shape, np.float32)))
-    except Exception as error:
-        raise CommandError(f"{name}: its forward of {shape} raised {_raised(error)}") from error
+        return forward(name, model, Tensor(np.zeros(size, np.float32))).shape
     finally:
         for module, training in modes:
             module.training = training
+
+
+def forward(name: str, model: Any, x: Tensor) -> Tensor:
+    """model(x). Raises CommandError where that fails, or gives no Tensor."""
+    with theirs(name, f"its forward of {x.shape}"):
+        output = model(x)
     if not isinstance(output, Tensor):
-        raise CommandError(f"{name}: its forward of {shape} gave a {type(output).__name__}; a Tensor is needed")
-    return output.shape
+        raise CommandError(f"{name}: its forward of {x.shape} gave a {type(output).__name__}; a Tensor is needed")
+    return output
+
+
+@contextlib.contextmanager
+def theirs(name: str, what: str) -> Iterator[None]:
+    """Turns any error of somebody's code into a CommandError with the place where it came from."""
+    try:
+        yield
+    except CommandError:
+        raise
+    except Exception as error:
+        ours = str(Path(__file__).parent.parent)
+        frames = traceback.extract_tb(error.__traceback__)
+        outside = [frame for frame in frames if not frame.filename.startswith((ours, "<", *STANDARD))]
+        where = f" ({outside[-1].filename}:{outside[-1].lineno})" if outside else ""
+        raise CommandError(f"{name}: {what} raised {type(error).__name__}: {one_line(error)}{where}") from error
 
 
 def _imported(name: str, place: str) -> Any:
     """The module in a file, or of a dotted name."""
-    try:
-        if not place.endswith(".py"):
+    if not place.endswith(".py"):
+        with theirs(name, f"importing {place}"):
             return importlib.import_module(place)
-        path = Path(place).resolve()
-        if not path.is_file():
-            raise CommandError(f"{name}: there is no file {path}")
-        spec = importlib.util.spec_from_file_location(path.stem, path)
-        if spec is None or spec.loader is None:
-            raise CommandError(f"{name}: {path} cannot be imported")
-        module = importlib.util.module_from_spec(spec)
-        sys.modules.setdefault(path.stem, module)  # where dataclasses and pickle look for its classes
+    path = Path(place).resolve()
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if not path.is_file() or spec is None or spec.loader is None:
+        raise CommandError(f"{name}: there is no file {path}")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules.setdefault(path.stem, module)  # where dataclasses look for the module of a class
+    with theirs(name, f"importing {place}"):
         spec.loader.exec_module(module)
-    except CommandError:
-        raise
-    except Exception as error:
-        raise CommandError(f"{name}: importing {place} raised {_raised(error)}") from error
     return module
-
-
-def _raised(error: Exception) -> str:
-    """The kind, the text and the place of an error in somebody's code."""
-    frames = traceback.extract_tb(error.__traceback__)
-    theirs = [frame for frame in frames if not frame.filename.startswith((str(Path(__file__).parent.parent), "<"))]
-    where = f" ({theirs[-1].filename}:{theirs[-1].lineno})" if theirs else ""
-    return f"{type(error).__name__}: {one_line(error)}{where}"

@@ -96,12 +96,8 @@ def _parser() -> argparse.ArgumentParser:
 def _check_names(parser: argparse.ArgumentParser, given: dict[str, Any]) -> None:
     """Exit with 2 for a name of a network that cannot be one; make names that are paths hold from everywhere."""
     model = given.get("model")
-    if model is not None and model not in networks.NETWORKS and ":" not in model:
-        parser.error(
-            f"argument --model: no network is named {model!r}; there are {', '.join(networks.NETWORKS)}, "
-            f"or give {networks.WAYS}"
-        )
     if model is not None:
+        networks.check_name(parser, "--model", model)
         given["model"] = networks.full_name(model)
     if "data_dir" in given:
         given["data_dir"] = str(Path(given["data_dir"]).expanduser().resolve())
