@@ -10,6 +10,7 @@ import inspect
 import sys
 import traceback
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -58,6 +59,7 @@ NETWORKS = {
     "digits": Network(DigitsNet, (1, 8, 8), 8, 0.01),
     "lenet5": Network(models.LeNet5, (1, 32, 32), 32, 0.003),
     "vgg11": Network(models.vgg11, (3, 32, 32), 32, 0.001),
+    "vgg11_bn": Network(partial(models.vgg11, batch_norm=True), (3, 32, 32), 32, 0.003),
     "resnet20": Network(models.ResNet20, lr=0.01),
     "mobilenet": Network(models.MobileNetSmall, lr=0.01),
 }
