@@ -3,21 +3,7 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from . import (  # noqa: F401  (display, inplace and protocols hand the Tensor its methods)
-    autograd,
-    cuda,
-    data,
-    display,
-    func,
-    inplace,
-    metrics,
-    nn,
-    optim,
-    plot,
-    protocols,
-    train,
-    utils,
-)
+from . import cuda, display, inplace, nn, optim, protocols  # noqa: F401  (some hand the Tensor its methods)
 from .backprop import (
     grad,
 )
@@ -72,10 +58,6 @@ from .dtypes import (
     long,
     short,
     uint8,
-)
-from .func import (
-    checkpoint,
-    checkpoint_sequential,
 )
 from .graph import (
     Tensor,
@@ -382,7 +364,8 @@ from .shapes import (
 )
 
 if TYPE_CHECKING:
-    from . import testing
+    from . import autograd, data, func, metrics, plot, testing, train, utils
+    from .func import checkpoint, checkpoint_sequential
 
 __version__ = "0.1.0"
 __all__ = [
@@ -662,12 +645,22 @@ __all__ = [
     "zeros_like",
 ]
 
+# Loaded when first asked for: a third of what the import would take.
+_MODULES = ("autograd", "data", "func", "metrics", "plot", "testing", "train", "utils")
+_NAMES = {"checkpoint": ".func", "checkpoint_sequential": ".func"}
+
 if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> Any:
-        """`tinygrad_cnn.testing`, imported when first asked for; the dtypes that have a name of Python's."""
+        """What is imported when it is first asked for; the dtypes that have a name of Python's."""
         if name in ("bool", "float", "int"):  # no names of the module, where they would hide Python's
             return {"bool": bool_, "float": float32, "int": int32}[name]
-        if name == "testing":
-            return importlib.import_module(".testing", __name__)
+        if name in _MODULES:
+            return importlib.import_module(f".{name}", __name__)
+        if name in _NAMES:
+            return getattr(importlib.import_module(_NAMES[name], __name__), name)
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+    def __dir__() -> list[str]:
+        """Also what is not imported yet."""
+        return sorted({*globals(), *_MODULES, *_NAMES})

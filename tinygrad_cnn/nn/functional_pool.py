@@ -151,7 +151,7 @@ def lp_pool2d(input: Any, norm_type: float, kernel_size: Any, stride: Any = None
 
 
 def adaptive_avg_pool2d(input: Any, output_size: Any) -> Tensor:
-    """The mean of each of oh by ow windows that cover the image: rows ⌊i h/oh⌋ to before ⌈(i+1) h/oh⌉.
+    """The mean of each of oh by ow windows that cover the image: rows floor(i h/oh) to before ceil((i+1) h/oh).
 
     output_size: an int or (oh, ow); None keeps the image's.
     """
@@ -167,7 +167,7 @@ def adaptive_max_pool2d(input: Any, output_size: Any, return_indices: Literal[Tr
 
 
 def adaptive_max_pool2d(input: Any, output_size: Any, return_indices: bool = False) -> Any:
-    """The maximum of each of oh by ow windows that cover the image: rows ⌊i h/oh⌋ to before ⌈(i+1) h/oh⌉.
+    """The maximum of each of oh by ow windows that cover the image: rows floor(i h/oh) to before ceil((i+1) h/oh).
 
     output_size: an int or (oh, ow); None keeps the image's. return_indices: give (maxima, indices), as max_pool2d does.
     """

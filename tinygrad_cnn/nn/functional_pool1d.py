@@ -171,7 +171,7 @@ def lp_pool1d(input: Any, norm_type: float, kernel_size: Any, stride: Any = None
 
 
 def adaptive_avg_pool1d(input: Any, output_size: Any) -> Tensor:
-    """The mean of each of `output_size` windows that cover the line: places ⌊i l/ol⌋ to before ⌈(i+1) l/ol⌉.
+    """The mean of each of `output_size` windows that cover the line: floor(i l/ol) to before ceil((i+1) l/ol).
 
     (n c l) -> (n c ol). None keeps the length.
     """
@@ -188,7 +188,7 @@ def adaptive_max_pool1d(input: Any, output_size: Any, return_indices: Literal[Tr
 
 
 def adaptive_max_pool1d(input: Any, output_size: Any, return_indices: bool = False) -> Any:
-    """The maximum of each of `output_size` windows that cover the line: places ⌊i l/ol⌋ to before ⌈(i+1) l/ol⌉.
+    """The maximum of each of `output_size` windows that cover the line: floor(i l/ol) to before ceil((i+1) l/ol).
 
     (n c l) -> (n c ol). None keeps the length. return_indices: give (maxima, indices), as max_pool1d does.
     """

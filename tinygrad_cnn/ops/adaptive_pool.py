@@ -1,4 +1,4 @@
-"""Pooling to a size of the output: n cells in m windows, of which number i reaches from ⌊i n/m⌋ to before ⌈(i+1) n/m⌉.
+"""Pooling to a size of the output: n cells in m windows, number i from floor(i n/m) to before ceil((i+1) n/m).
 
 Cell j lies in window i just where i lies in window j of m cells in n windows. So the sums over windows are their own
 adjoint, with the sizes exchanged.
@@ -85,7 +85,7 @@ def _cells(x_shape: tuple[int, ...], out_shape: tuple[int, ...]) -> int:
 
 @op
 def adaptive_avg_pool2d(x: Any, /, output_size: Any) -> Any:
-    """The mean of each of oh by ow windows, which cover the image: rows ⌊i h/oh⌋ to before ⌈(i+1) h/oh⌉.
+    """The mean of each of oh by ow windows, which cover the image: rows floor(i h/oh) to before ceil((i+1) h/oh).
 
     (n c h w) -> (n c oh ow)
 
@@ -123,7 +123,7 @@ adaptive_sum_pool2d.flops(lambda x_shape, out_shape: _cells(x_shape, out_shape) 
 
 @op(residual="winners")
 def adaptive_max_pool2d(x: Any, /, output_size: Any) -> Any:
-    """The maximum of each of oh by ow windows, which cover the image: rows ⌊i h/oh⌋ to before ⌈(i+1) h/oh⌉.
+    """The maximum of each of oh by ow windows, which cover the image: rows floor(i h/oh) to before ceil((i+1) h/oh).
 
     (n c h w) -> (n c oh ow)
 
