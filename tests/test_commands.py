@@ -18,6 +18,7 @@ import tinygrad_cnn as tg
 from tinygrad_cnn import bench, commands
 from tinygrad_cnn.__main__ import main
 from tinygrad_cnn.commands import datasets, networks, preparation
+from tinygrad_cnn.commands.evaluation import measure, table
 from tinygrad_cnn.commands.frame import CommandError
 from tinygrad_cnn.data.transforms import Normalize, Resize
 from tinygrad_cnn.kernels.parallel import get_num_threads, set_num_threads
@@ -67,6 +68,12 @@ class NoTensor(Net):
 class Constant(Net):
     def forward(self, x):
         return self.body(x).detach()
+
+class Tired(Net):
+    def forward(self, x):
+        if self.training:
+            raise RuntimeError("no more")
+        return self.body(x)
 
 class Normed(Net):
     def __init__(self):
@@ -185,6 +192,38 @@ def test_the_parts_share_no_image_and_depend_on_the_seed_alone():
         assert sorted([*parts.train.indices, *parts.valid.indices]) == list(range(898))
         rows.append(parts.valid.indices.tolist())
     assert rows[0] == rows[1] != rows[2]
+
+
+def test_the_figures_of_a_class_are_those_of_its_row_and_column():
+    labels = np.array([0, 0, 0, 1, 1, 2])
+    logits = np.eye(4, dtype=np.float32)[[0, 0, 1, 1, 0, 0]]
+    loader = tg.data.DataLoader(tg.data.TensorDataset(logits, labels), 4)
+    found = measure(tg.nn.Identity(), loader, ["a", "b", "c", "d"])
+    rows = [(entry["images"], entry["precision"], entry["recall"], entry["f1"]) for entry in found["classes"]]
+    assert rows == [
+        (3, 0.5, pytest.approx(2 / 3), pytest.approx(4 / 7)),
+        (2, 0.5, 0.5, 0.5),
+        (1, 0, 0, 0),
+        (0, 0, 0, 0),
+    ]
+    assert found["confusion"] == [[2, 1, 0, 0], [1, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 0]]
+    assert (found["images"], found["accuracy"]) == (6, 0.5)
+    assert "0 a" in table(found)
+    many = {**found, "classes": found["classes"] * 6, "confusion": []}
+    assert table(many).endswith("the confusion matrix of 24 classes is in --json")
+
+
+def test_the_batches_of_training_are_those_of_the_seed(tmp_path, capsys, no_figures):
+    (tmp_path / "spy.py").write_text(
+        NET + "class Spy(Net):\n    def forward(self, x):\n        if self.training:\n"
+        f"            np.save({str(tmp_path / 'last.npy')!r}, x.numpy())\n        return self.body(x)\nimport numpy as np\n"
+    )
+    options = ["--model", f"{tmp_path / 'spy.py'}:Spy", "--seed", 5, "--epochs", 1, "--augment", "none"]
+    assert call(capsys, *TINY, *options, "--out", tmp_path / "run")[0] == 0
+    parts = datasets.parts("digits", "data", False, 5, 60)
+    prepared = preparation.prepare(parts.train, None, None, "Spy", 0)
+    *_, last = tg.data.DataLoader(parts.train, 16, shuffle=True, drop_last=True, seed=5, collate_fn=prepared.collate())
+    np.testing.assert_array_equal(np.load(tmp_path / "last.npy"), last[0].numpy())
 
 
 # --- train: again and on
@@ -393,6 +432,26 @@ def test_a_folder_of_image_folders_is_learned_and_its_files_are_predicted(tmp_pa
     assert sum(guess["probability"] for guess in entry["classes"]) == pytest.approx(1)
 
 
+def test_small_images_are_trained_and_measured_with_their_border(tmp_path, capsys, no_figures):
+    out = tmp_path / "run"
+    train = ["train", "--model", "lenet5", "--size", 28, "--limit", 8, "--epochs", 1, "--out", out, "--json"]
+    code, stdout, _ = call(capsys, *train)
+    assert code == 0
+    assert json.loads((out / "run.json").read_text())["preparation"]["border"] == [2, 2, 2, 2]
+    code, again, _ = call(capsys, "predict", out, "--test", "--json")
+    assert (code, json.loads(again)["loss"]) == (0, json.loads(stdout)["test_loss"])
+
+
+@pytest.mark.parametrize(("name", "shape"), [("synthetic28", (1, 28, 28)), ("synthetic32", (3, 32, 32))])
+def test_drawn_images_are_others_in_the_test_part(name, shape, monkeypatch):
+    assert [count for count, _ in datasets.DRAWN_IMAGES.values()] == [10_000, 2_000]
+    monkeypatch.setattr(datasets, "DRAWN_IMAGES", {k: (20, seed) for k, (_, seed) in datasets.DRAWN_IMAGES.items()})
+    train, test, classes = datasets.load(name, "data", False, 0)
+    assert train[0][0].shape == test[0][0].shape == shape
+    assert not (train.images == test.images).all(axis=(1, 2, 3)).any()
+    assert classes == list("0123456789")
+
+
 def test_images_of_several_sizes_need_a_size(tmp_path, capsys):
     pictures(tmp_path / "data" / "a", {"dark": 3})
     (tmp_path / "data" / "a").rename(tmp_path / "x")
@@ -451,6 +510,14 @@ def test_a_network_that_fails_is_told_with_its_place(name, complaint, net, tmp_p
     assert code == 1
     assert re.search(f"^train: .*{complaint}\n$", stderr), stderr
     assert not (tmp_path / "run").exists()
+
+
+def test_a_network_that_fails_in_training_is_told_with_its_place(net, tmp_path, capsys):
+    code, _, stderr = call(capsys, *TINY, "--model", f"{net}:Tired", "--out", tmp_path / "run")
+    assert code == 1
+    assert re.fullmatch(
+        r"train: .*mynet.py:Tired: training it raised RuntimeError: no more \(.*mynet.py:\d+\)\n", stderr
+    )
 
 
 def test_a_file_that_cannot_be_imported_is_told_with_its_place(tmp_path, capsys):

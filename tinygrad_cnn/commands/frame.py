@@ -12,7 +12,7 @@ from typing import Any
 from ..data import DatasetError
 from ..interchange import CheckpointError
 
-__all__ = ["CommandError", "framed", "printing"]
+__all__ = ["CommandError", "EXPECTED", "Interrupted", "framed", "one_line", "printing"]
 
 
 class CommandError(Exception):
@@ -24,7 +24,14 @@ class Interrupted(KeyboardInterrupt):
 
 
 # What a user can mend: files, data, what is not installed, numbers that are not finite. Other errors are ours.
-EXPECTED = (CommandError, OSError, ImportError, FloatingPointError, DatasetError, CheckpointError)
+EXPECTED: tuple[type[Exception], ...] = (
+    CommandError,
+    OSError,
+    ImportError,
+    FloatingPointError,
+    DatasetError,
+    CheckpointError,
+)
 
 
 def framed(name: str, command: Callable[[], int]) -> int:

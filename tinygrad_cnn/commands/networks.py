@@ -10,7 +10,7 @@ import inspect
 import sys
 import traceback
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,8 +26,8 @@ from .options import positive, shape
 
 __all__ = [
     "NETWORKS",
-    "WAYS",
     "Network",
+    "WAYS",
     "add_model",
     "build",
     "check_name",
@@ -167,11 +167,11 @@ def forward(name: str, model: Any, x: Tensor) -> Tensor:
 
 
 @contextlib.contextmanager
-def theirs(name: str, what: str) -> Iterator[None]:
-    """Turns any error of somebody's code into a CommandError with the place where it came from."""
+def theirs(name: str, what: str, passing: tuple[type[Exception], ...] = (CommandError,)) -> Iterator[None]:
+    """Turns any error of somebody's code into a CommandError with the place where it came from, but for `passing`."""
     try:
         yield
-    except CommandError:
+    except passing:
         raise
     except Exception as error:
         ours = str(Path(__file__).parent.parent)
@@ -181,6 +181,7 @@ def theirs(name: str, what: str) -> Iterator[None]:
         raise CommandError(f"{name}: {what} raised {type(error).__name__}: {one_line(error)}{where}") from error
 
 
+@cache
 def _imported(name: str, place: str) -> Any:
     """The module in a file, or of a dotted name."""
     if not place.endswith(".py"):

@@ -25,7 +25,7 @@ from ..optim.lr_scheduler import OneCycleLR
 from ..train import BestModel, CSVLog, EarlyStopping, History, fit
 from . import datasets, networks, options, preparation, runs
 from .evaluation import measure
-from .frame import CommandError, Interrupted, printing
+from .frame import EXPECTED, CommandError, Interrupted, printing
 
 __all__ = ["main"]
 
@@ -122,22 +122,29 @@ class _Training:
         self.settings = _settings(given) if before is None else before.settings
         s = self.settings
         self.parts = datasets.parts(s.data, s.data_dir, free["download"], s.seed, s.limit)
-        self.run_ = self._described() if before is None else before
-        self.run_.check_data(self.parts)
+        self.about = self._described() if before is None else before
+        self.about.check_data(self.parts)
         self.model = self._model()
         if before is None:
             out.mkdir(parents=True, exist_ok=True)
             tempfile.TemporaryFile(dir=out).close()  # a folder that cannot be written to fails now
-            runs.write(out, self.run_)
+            runs.write(out, self.about)
 
     def run(self) -> dict[str, Any]:
         """Train, measure, write; returns what metrics.json holds."""
+        try:
+            return self._measured()
+        except KeyboardInterrupt:
+            command = f"python -m tinygrad_cnn train --out {shlex.quote(str(self.out))} --resume"
+            raise Interrupted(f"go on after the last complete epoch with: {command}") from None
+
+    def _measured(self) -> dict[str, Any]:
         began = time.perf_counter()
         s, best = self.settings, BestModel(self.out / "weights.safetensors", restore=True)
         history = self._fit(best)
-        prepared = self.run_.preparation
+        prepared = self.about.preparation
         test = DataLoader(self.parts.test, 256, num_workers=self.workers, collate_fn=prepared.collate())
-        measured = measure(self.model, test, self.run_.classes)
+        measured = measure(self.model, test, self.about.classes)
         chosen = history.best("valid_loss")
         result: dict[str, Any] = {
             **{f"test_{name}": measured[name] for name in ("accuracy", "loss")},
@@ -146,7 +153,7 @@ class _Training:
             "epochs": len(history),
             "stopped": history.stopped,
             "parameters": sum(p.numel() for p in self.model.parameters()),
-            "images": self.run_.images,
+            "images": self.about.images,
             "seconds": sum(history["seconds"]),
             "seconds_in_all": time.perf_counter() - began,
             "classes": measured["classes"],
@@ -155,12 +162,12 @@ class _Training:
             "history": history.logs,
         }
         replace_file(self.out / "metrics.json", f"{json.dumps(result, indent=1, allow_nan=False)}\n".encode())
-        _draw(self.out, history, measured, self.run_.classes)
+        _draw(self.out, history, measured, self.about.classes)
         return result
 
     def _fit(self, best: BestModel) -> History:
-        s, prepared = self.settings, self.run_.preparation
-        _, h, w = self.run_.given_shape
+        s, prepared = self.settings, self.about.preparation
+        _, h, w = self.about.given_shape
         train = DataLoader(
             self.parts.train, min(s.batch_size, len(self.parts.train)), shuffle=True, drop_last=True, seed=s.seed,
             num_workers=self.workers, collate_fn=prepared.collate(preparation.augmentation(s.augment, h, w)),
@@ -170,16 +177,16 @@ class _Training:
         callbacks: list[Any] = [CSVLog(self.out / "log.csv"), best]
         if s.patience is not None:
             callbacks.append(EarlyStopping(patience=s.patience))
+        # Errors of our own networks would be ours, and keep their traceback.
+        passing = (Exception,) if s.model in networks.NETWORKS else EXPECTED
         try:
-            return fit(
-                self.model, train, CrossEntropyLoss(), optimizer,
-                epochs=s.epochs, valid=valid, metrics={"accuracy": _accuracy},
-                scheduler=OneCycleLR(optimizer, s.lr, total_steps=s.epochs * len(train)),
-                callbacks=callbacks, checkpoint=self.out / "checkpoint.safetensors", resume="auto",
-            )  # fmt: skip
-        except KeyboardInterrupt:
-            command = f"python -m tinygrad_cnn train --out {shlex.quote(str(self.out))} --resume"
-            raise Interrupted(f"go on after the last complete epoch with: {command}") from None
+            with networks.theirs(s.model, "training it", passing):
+                return fit(
+                    self.model, train, CrossEntropyLoss(), optimizer,
+                    epochs=s.epochs, valid=valid, metrics={"accuracy": _accuracy},
+                    scheduler=OneCycleLR(optimizer, s.lr, total_steps=s.epochs * len(train)),
+                    callbacks=callbacks, checkpoint=self.out / "checkpoint.safetensors", resume="auto",
+                )  # fmt: skip
         except FloatingPointError as error:
             what = str(error).removeprefix("fit: ").partition(":")[0].partition("; ")[0]
             raise CommandError(f"{what}; give a smaller --lr than {s.lr:g}, and another --out") from error
@@ -194,9 +201,9 @@ class _Training:
         return runs.Run(s, parts.classes, shape, prepared, parts.counts)
 
     def _model(self) -> Any:
-        name, shape = self.settings.model, self.run_.given_shape
-        model = networks.build(name, len(self.run_.classes), shape[0], self.settings.seed)
-        found, wanted = networks.run_once(name, model, (1, *shape)), (1, len(self.run_.classes))
+        name, shape = self.settings.model, self.about.given_shape
+        model = networks.build(name, len(self.about.classes), shape[0], self.settings.seed)
+        found, wanted = networks.run_once(name, model, (1, *shape)), (1, len(self.about.classes))
         if found != wanted:
             raise CommandError(f"{name}: of images {(1, *shape)} it makes {found}; a number for each class {wanted}")
         return model
