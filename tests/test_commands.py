@@ -213,17 +213,37 @@ def test_the_figures_of_a_class_are_those_of_its_row_and_column():
     assert table(many).endswith("the confusion matrix of 24 classes is in --json")
 
 
-def test_the_batches_of_training_are_those_of_the_seed(tmp_path, capsys, no_figures):
-    (tmp_path / "spy.py").write_text(
-        NET + "class Spy(Net):\n    def forward(self, x):\n        if self.training:\n"
-        f"            np.save({str(tmp_path / 'last.npy')!r}, x.numpy())\n        return self.body(x)\nimport numpy as np\n"
-    )
-    options = ["--model", f"{tmp_path / 'spy.py'}:Spy", "--seed", 5, "--epochs", 1, "--augment", "none"]
-    assert call(capsys, *TINY, *options, "--out", tmp_path / "run")[0] == 0
+SPY = """
+import numpy as np
+
+class Spy(Net):
+    def forward(self, x):
+        if self.training:
+            np.save(__file__ + ".npy", x.numpy())
+        return self.body(x)
+"""
+
+
+def test_the_batches_of_training_are_those_of_the_seed_and_augmented(tmp_path, capsys, no_figures):
+    seen = {}
+    for augment in ("none", "shift"):
+        spy = tmp_path / f"{augment}.py"
+        spy.write_text(NET + SPY)
+        options = ["--model", f"{spy}:Spy", "--seed", 5, "--epochs", 1, "--augment", augment]
+        assert call(capsys, *TINY, *options, "--out", tmp_path / augment)[0] == 0
+        seen[augment] = np.load(f"{spy}.npy")
     parts = datasets.parts("digits", "data", False, 5, 60)
     prepared = preparation.prepare(parts.train, None, None, "Spy", 0)
     *_, last = tg.data.DataLoader(parts.train, 16, shuffle=True, drop_last=True, seed=5, collate_fn=prepared.collate())
-    np.testing.assert_array_equal(np.load(tmp_path / "last.npy"), last[0].numpy())
+    np.testing.assert_array_equal(seen["none"], last[0].numpy())
+    middle = slice(2, 6)
+    moved = {
+        (down, right): (seen["shift"][:, 0, middle, middle]
+                        == seen["none"][:, 0, 2 - down : 6 - down, 2 - right : 6 - right]).all(axis=(1, 2))
+        for down in (-1, 0, 1) for right in (-1, 0, 1)
+    }  # fmt: skip
+    assert np.any(list(moved.values()), axis=0).all()
+    assert not moved[0, 0].all()
 
 
 # --- train: again and on
