@@ -34,10 +34,10 @@ LAYERS = [
         "kernels",
         "random",
     ),  # none of these knows a Tensor
-    ("geometry", "notation", "flops"),
+    ("geometry", "notation", "flops", "provenance"),
     ("graph",),
     ("declaration", "records", "display", "dlpack"),
-    ("primitive", "profiling"),
+    ("primitive", "profiling", "anomaly"),
     ("basics",),
     ("backprop",),
     ("ops",),
@@ -46,7 +46,7 @@ LAYERS = [
     ("nn",),
     ("optim", "data", "interchange", "testing", "func"),
     ("diagram", "metrics", "plot", "autograd"),
-    ("train", "utils"),
+    ("train", "utils", "checkup"),
     ("",),  # the package itself: the public names
     ("digits_net", "bench"),
     ("commands",),

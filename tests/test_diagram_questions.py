@@ -33,7 +33,8 @@ def test_find_nan_names_the_first_cause_first_and_marks_all_that_is_poisoned():
     with tg.watch():
         loss = (x.log() * 2.0).sum() + (x * 1.0).sum()
     report = loss.graph().find_nan()
-    assert report.answer == "log: first −inf (1 value) here"
+    remedy = "add a small number, log(x + 1e-8), or use log_softmax or logsigmoid"
+    assert report.answer == f"log: first −inf (1 value) here; log(0) is −inf; {remedy}"
     assert [row["where"] for row in report] == ["log", "mul", "sum", "loss"]
     assert all(__file__ in row["recorded at"] for row in report)
     assert report.picture.options.view == "health"

@@ -314,6 +314,19 @@ def test_two_losses_on_one_trunk_need_retain_graph_only_for_the_trunk():
         b.backward()
 
 
+def test_the_graph_below_a_target_is_neither_read_nor_freed():
+    x = Tensor([1.0, -3.0], requires_grad=True)
+    h = x * x
+    (g,) = grad((h * h).sum(), h)
+    assert g.tolist() == [2.0, 18.0]
+    h.sum().backward()
+    assert x.grad.tolist() == [2.0, -6.0]
+    (g,) = grad((h * 3.0).sum(), h)  # x * x is freed now, and not needed
+    assert g.tolist() == [3.0, 3.0]
+    with pytest.raises(RuntimeError, match="the graph below mul was freed"):
+        grad((h * 3.0).sum(), [h, x])
+
+
 def test_retain_grad_keeps_the_gradient_of_an_intermediate():
     x = leaf(2)
     h, other = x * 2.0, x * 3.0

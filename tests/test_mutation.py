@@ -13,10 +13,18 @@ from tinygrad_cnn.ops.elementwise import tanh
 pytestmark = pytest.mark.filterwarnings("ignore")  # broken rules may warn as they like
 
 
-def test_no_broken_rule_passes_and_no_excuse_is_stale():
-    living = [mutant.label for mutant in all_mutants() if survives(mutant)]
-    assert [label for label in living if not reason(label)] == []
-    assert stale(living) == []
+PARTS = 4  # of the work, for processes that share it
+
+
+@pytest.mark.parametrize("part", range(PARTS))
+def test_no_broken_rule_passes(part):
+    unexcused = [mutant for mutant in all_mutants()[part::PARTS] if not reason(mutant.label)]
+    assert [mutant.label for mutant in unexcused if survives(mutant)] == []
+
+
+def test_no_excuse_is_stale():
+    excused = [mutant for mutant in all_mutants() if reason(mutant.label)]
+    assert stale([mutant.label for mutant in excused if survives(mutant)]) == []
 
 
 def test_the_mutants_cover_every_rule_of_every_op():

@@ -433,6 +433,18 @@ def lazy_linear():
     assert layer.weight.shape == (10, 7)
 
 
+@row("nan and inf")
+def first_nan():
+    x = tg.Tensor([0.0], requires_grad=True)
+    with tg.detect_anomaly():
+        with pytest.raises(
+            FloatingPointError, match=r"(?s)log: makes the first −inf .*log\(0\).*first at  \(0,\): x = 0"
+        ):
+            x.log()
+        with pytest.raises(FloatingPointError, match="sqrt: its gradient rule makes the first inf"):
+            x.sqrt().backward()
+
+
 @row("a backward that fails")
 def failing_backward():
     x = tg.Tensor([1.0], requires_grad=True)

@@ -4,6 +4,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from . import cuda, display, inplace, nn, optim, protocols  # noqa: F401  (some hand the Tensor its methods)
+from .anomaly import (
+    detect_anomaly,
+)
 from .backprop import (
     grad,
 )
@@ -365,6 +368,7 @@ from .shapes import (
 
 if TYPE_CHECKING:
     from . import autograd, data, func, metrics, plot, testing, train, utils
+    from .checkup import doctor, solve_conv
     from .func import checkpoint, checkpoint_sequential
 
 __version__ = "0.1.0"
@@ -432,10 +436,12 @@ __all__ = [
     "cumsum",
     "data",
     "default_generator",
+    "detect_anomaly",
     "device",
     "diag",
     "diagonal",
     "div",
+    "doctor",
     "dot",
     "double",
     "draw",
@@ -604,6 +610,7 @@ __all__ = [
     "softmax",
     "softplus",
     "softsign",
+    "solve_conv",
     "sort",
     "split",
     "sqrt",
@@ -647,7 +654,7 @@ __all__ = [
 
 # Loaded when first asked for: a third of what the import would take.
 _MODULES = ("autograd", "data", "func", "metrics", "plot", "testing", "train", "utils")
-_NAMES = {"checkpoint": ".func", "checkpoint_sequential": ".func"}
+_NAMES = {"checkpoint": ".func", "checkpoint_sequential": ".func", "doctor": ".checkup", "solve_conv": ".checkup"}
 
 if not TYPE_CHECKING:
 

@@ -225,8 +225,8 @@ def backprop(
                         found[node] = _own(g, plan is None and node in ours)
                 if targets is not None and node in targets:
                     found[node] = g if create else _own(g, plan is None and node in ours)
-                if plan is None:
-                    continue
+                if plan is None or (needed is not None and needed.isdisjoint(node.parents)):
+                    continue  # the gradient ends here: below a target nothing is read, and nothing is freed
                 saved, since = typed(Any, node.saved), node.order
                 if type(saved) is not tuple:
                     if saved is None:
@@ -256,6 +256,10 @@ def backprop(
                         d = _fit(d, parent, plan, i, create)
                     if record is not None:
                         record.sent(i, d)
+                    if blocks is not None:
+                        given = _kept(plan, i, args)
+                        for block in blocks:
+                            block.saw_rule(node, i, g, given, d)
                     if parent not in grads:
                         grads[parent] = d
                     elif create:
@@ -274,6 +278,8 @@ def backprop(
                         node.params = {name: outlined(value) for name, value in node.params.items()}
     except Exception as error:
         if current is not None and current.plan is not None:
+            for block in blocks or ():
+                block.rules_failed(current)
             error.add_note(f"in the gradient of {current.plan.op.name}, whose output has shape {current.shape}")
         raise
     return found
@@ -364,6 +370,11 @@ def _joint_steps(plan: Plan, g: Any, args: Sequence[Any]) -> tuple[list[Any], tu
             f"{plan.op.name}: its joint rule must return {plan.n_inputs} gradients, one per input, not {shown}"
         )
     return [(i, _second) for i in plan.indices], tuple((gradients[i],) for i in plan.indices)
+
+
+def _kept(plan: Plan, i: int, args: Sequence[Any]) -> dict[str, Any]:
+    """What the rule of input i is given beside the gradient, by name; nothing of a joint rule."""
+    return {} if plan.joint is not None else dict(zip(plan.wants[plan.indices.index(i)], args, strict=True))
 
 
 def _second(_: Any, d: Any) -> Any:

@@ -128,7 +128,7 @@ class watch(Watcher):
                 if isinstance(array, np.ndarray) and not made:
                     record.inputs[i] = summarize(array, self.images)
         if self.lines:
-            record.line = _line()
+            record.line = line_of_call()
         result.node.watched().record = record
 
     def saw_cut(self, op: str, args: Sequence[Any], result: Any) -> None:
@@ -143,13 +143,13 @@ class watch(Watcher):
                     cuts |= dict.fromkeys(getattr(a, "outline", _NO_OUTLINE).cuts)
         if sources:
             why = op if recording.get() or op == "detach" else "no_grad"
-            cuts = {Cut(op, why, tuple(sources), _line() if self.lines else None): None, **cuts}
+            cuts = {Cut(op, why, tuple(sources), line_of_call() if self.lines else None): None, **cuts}
         if cuts:
             result.outline = Outline(result.array)
             result.outline.cuts = tuple(cuts)[:MOST_CUTS]
 
 
-def _line() -> tuple[str, int] | None:
+def line_of_call() -> tuple[str, int] | None:
     """The innermost line of code that is not the engine's."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:

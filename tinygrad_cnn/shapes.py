@@ -18,9 +18,13 @@ class ShapeError(ValueError):
     """Shapes or sizes that do not fit together; the message holds the derivation and the edits that would fix it.
 
     failed: the Node of the op that refused its inputs, None if it was no op on Tensors.
+    layers: inside a Module, (path, class, shape) of the input and of what each layer gave before.
+    edits: what would make the layer fit, the likeliest first. A note of the error shows both.
     """
 
     failed: Any = None
+    layers: Sequence[tuple[str, str, Shape]] = ()
+    edits: Sequence[str] = ()
     draw: ClassVar[Callable[..., Any]]  # handed to it by diagram/picture.py
 
     def graph(self, **options: Any) -> Any:
@@ -137,7 +141,7 @@ def linear_shape(x: Shape, w: Shape, b: Shape | None = None) -> Shape:
             edits.append(f"flatten the image first: x.flatten(1) is ({x[0]}, {wanted})")
         if out == features:
             edits.append(f"if w is (in, out) use its transpose, {shown(w[::-1])}")
-        ours, theirs = _as_images(features, wanted)
+        ours, theirs = as_images(features, wanted)
         raise ShapeError(
             f"linear: x gives {ours} features (x is {shown(x)}), w wants in_features={theirs} "
             f"(w is (out, in) = {shown(w)}); {either(edits)}"
@@ -147,7 +151,7 @@ def linear_shape(x: Shape, w: Shape, b: Shape | None = None) -> Shape:
     return (*x[:-1], out)
 
 
-def _as_images(a: int, b: int) -> tuple[str, str]:
+def as_images(a: int, b: int) -> tuple[str, str]:
     """Two feature counts as channels*side*side with the same channels, if there are any: 576 = 16*6*6, 400 = 16*5*5."""
     common = math.gcd(a, b)
     for c in range(min(common, 65536), 1, -1):

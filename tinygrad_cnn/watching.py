@@ -1,10 +1,11 @@
-"""Blocks that are told of every op while they run: the base of `watch` (records.py) and `profile` (profiling.py).
+"""Blocks that are told of every op while they run: the base of `watch` (records.py), `profile` (profiling.py)
+and `detect_anomaly` (anomaly.py).
 
 The engine looks at `watchers` before it tells, so that nothing is done while no block runs.
 """
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from types import TracebackType
 from typing import Any, ClassVar, Self
@@ -54,8 +55,14 @@ class Watcher:
     def rules_begin(self, node: Any, saved: Any, g: Any, needed: Any) -> None:
         """A backward is about to run a Node's rules. saved: what they asked for. needed: the receivers, or None."""
 
+    def saw_rule(self, node: Any, i: int, g: Any, kept: Mapping[str, Any], sent: Any) -> None:
+        """A rule has made `sent`, the gradient of input i, of the output's, `g`, and of what it keeps, by name."""
+
     def rules_end(self, node: Any) -> None:
         """A Node's rules have run, and what they gave has been added up."""
+
+    def rules_failed(self, node: Any) -> None:
+        """A backward fails at a Node, whose rules may have begun."""
 
     def saw_step(self, name: str, began: float, moved: int) -> None:
         """An optimizer has taken a step. moved: the bytes that it read and wrote."""

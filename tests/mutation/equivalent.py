@@ -94,6 +94,7 @@ EQUIVALENT: dict[str, str] = {
     r"pool\._avg_pool2d_gradient: .*\.astype\(g\.dtype\) -> .*": DTYPE,
     r"einsum\._contraction_gradient: (needed -> .*|.*if (not needed|False):.*)": NEEDS,
     r"layout\._stacked_gradient: (needed -> needs|getitem.* if needed else None -> .*)": NEEDS,
+    r"scan\._delayed: (0 -> 1 \(3\)|\(0, 0\) -> \(0, 0\)( \(2\))?)": "what is put behind is cut off again",
     r"magnitude\._divisor: 1\.0 -> 2\.0": HOLE,
     r"magnitude\._power_norm_gradient: x -> slope \(2\)": "x / out has the sign of x",
     r"magnitude\._divisor: array_of\(x\) -> x": CONSTANT,

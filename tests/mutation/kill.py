@@ -28,6 +28,8 @@ class Probe:
     def __init__(self, f: Any, arrays: list[Any], rng: np.random.Generator) -> None:
         self.problem = Problem("probe", f, arrays)
         self.cotangents = [signed(rng, value.shape) for value in self.problem.values]
+        for c in self.cotangents:
+            c.flags.writeable = False  # a broken rule may not spoil them for the next one
         u = direction(rng, arrays)
         differences, self.taken = self.problem.difference(u)
         self.numeric = sum(float((c * d).sum()) for c, d in zip(self.cotangents, differences, strict=True))

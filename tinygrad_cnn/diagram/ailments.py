@@ -10,6 +10,7 @@ from functools import cached_property
 
 from ..graph import Node, Outline, Tensor
 from ..observation import Summary, norm
+from ..provenance import came_in_with, not_finite, reason
 from .captions import family, number, percent
 from .cuts import Break, find_break
 from .known import Known
@@ -27,13 +28,14 @@ _STEADY = ("conv", "act", "norm", "math")  # families that should keep a gradien
 class Sick:
     """A value with nan or inf. origin: what has the first one on the way to it, and its title; None if it is this one.
 
-    is_sure: whether all inputs are known.
+    is_sure: whether all inputs are known. why: what made it so, of an op that made it.
     """
 
     value: Summary
     origin: Node | Outline | None
     title: str
     is_sure: bool = True
+    why: str = ""
 
     @property
     def words(self) -> str:
@@ -67,7 +69,8 @@ class Ailments:
                     name = self.skeleton.constant_name(outline, node, i)
                     found[outline] = Sick(seen, None, name)
                     behind[outline] = (outline, name)
-            origin = next((behind[source] for source in sources if source in behind), None)
+            source = came_in_with((source, source in behind) for source in sources)
+            origin = behind[source] if source is not None else None
             value = self.known.value(node)
             title = self.skeleton.title(node)
             if value is None:
@@ -75,9 +78,18 @@ class Ailments:
                     behind[node] = origin
             elif not value.is_finite:
                 first, called = origin if origin is not None else (None, title)
-                found[node] = Sick(value, first, called, None not in map(self.known.value, sources))
+                is_sure = None not in map(self.known.value, sources)
+                why = self._why(node, value) if is_sure and origin is None and node.plan is not None else ""
+                found[node] = Sick(value, first, called, is_sure, why)
                 behind[node] = origin or (node, title)
         return found
+
+    def _why(self, node: Node, out: Summary) -> str:
+        """What made nan or inf of the finite inputs of an op."""
+        op = node.plan.op
+        inputs = dict(outlines(node)) | dict(zip(node.plan.indices, node.parents, strict=False))
+        known = {op.variadic or op.inputs[i]: self.known.value(key) for i, key in sorted(inputs.items())}
+        return reason(op.name, {name: value for name, value in known.items() if value is not None}, out)
 
     @cached_property
     def causes(self) -> frozenset[Node]:
@@ -207,11 +219,3 @@ class Ailments:
                 continue
             found[name] = find_break(self.skeleton, parameter.node)
         return found
-
-
-def not_finite(summary: Summary) -> str:
-    """−inf (3,136 values)"""
-    kinds = {"−inf": summary.minus_infs, "inf": summary.infs - summary.minus_infs, "nan": summary.nans}
-    words = [kind for kind, n in kinds.items() if n]
-    total = summary.infs + summary.nans
-    return f"{' and '.join(words)} ({total:,} value{'s' if total > 1 else ''})"

@@ -50,7 +50,8 @@ def nan_causes(skeleton: Skeleton, parameters: Mapping[str, Tensor]) -> Answer:
     if not rows:
         hint = "" if known == total else "; record the forward pass under tg.watch() to know all"
         return Answer(f"no nan or inf among the values of {known} of {total} nodes that are known{hint}", (), [], None)
-    answer = f"{rows[0][0]}: {rows[0][1]}"
+    why = next((f"; {sick.why}" for sick in ailments.sick.values() if sick.why), "")
+    answer = f"{rows[0][0]}: {rows[0][1]}{why}"
     return Answer(answer, ("where", "what", "recorded at"), rows, marked)
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import operator
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from itertools import islice, pairwise, repeat
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
@@ -21,9 +22,11 @@ from ..devices import check_device
 from ..dtypes import default_float, float16, float32, float64
 from ..graph import Array, Tensor, wrap
 from ..ops.convert import wanted_dtype
+from ..scopes import Scope, scope_of
 from ..scopes import current as _scope
-from ..scopes import scope_of
+from ..shapes import Shape, ShapeError
 from ..watching import told, watchers
+from .derivation import LONGEST, Passed, derivation, edits_for
 from .hooks import Hooked, call_hooked, registered
 
 _assign: Any = operator.setitem
@@ -104,18 +107,30 @@ class Module(Hooked):
         """
         scope = scope_of(self)
         token = _scope.set(scope)
+        passed, outermost = _passed.get(), None
+        if passed is None:
+            passed = deque(maxlen=LONGEST)
+            outermost = _passed.set(passed)
+            if (given := _shape_of(args)) is not None:
+                passed.append((None, given))
         try:
             if watchers:
                 for block in told():
                     block.saw_module(scope)
             if registered and self._hooks is not None:
-                return call_hooked(self, self._hooks, args, kwargs)
-            return self.forward(*args, **kwargs)
+                out = call_hooked(self, self._hooks, args, kwargs)
+            else:
+                out = self.forward(*args, **kwargs)
+            if isinstance(out, Tensor):
+                passed.append((scope, out.array.shape))
+            return out
         except Exception as error:
-            _note_path(self, error)
+            _note_path(self, error, passed, args)
             raise
         finally:
             _scope.reset(token)
+            if outermost is not None:
+                _passed.reset(outermost)
 
     # Attributes
 
@@ -545,8 +560,15 @@ def _difference(name: str, target: Tensor, value: Any) -> str | None:
     return None
 
 
-def _note_path(module: Module, error: Exception) -> None:
-    """Name the module whose forward raised, by its path from the outermost module that is running."""
+def _shape_of(args: Sequence[Any]) -> Shape | None:
+    return args[0].array.shape if args and isinstance(args[0], Tensor) else None
+
+
+def _note_path(module: Module, error: Exception, passed: Iterable[_Passed], args: Sequence[Any]) -> None:
+    """Name the module whose forward raised, by its path from the outermost module that is running.
+
+    A ShapeError is told the shapes so far, too.
+    """
     step = error.__traceback__
     while step is not None and (step := step.tb_next) is not None:
         if step.tb_frame.f_code is _CALL:
@@ -563,7 +585,14 @@ def _note_path(module: Module, error: Exception) -> None:
         name = next((name for name, part in outer.named_modules() if part is inner), type(inner).__name__)
         path = _join(path, name)
     kind = type(module).__name__
+    if isinstance(error, ShapeError) and len(running) > 1:
+        layers = [Passed(*(("", "input") if scope is None else scope.chain[-1]), shape) for scope, shape in passed]
+        given = _shape_of(args)
+        error.layers, error.edits = layers, edits_for(module, path, given, layers)
+        error.add_note(derivation(layers, path, kind, given, error.edits))
     error.add_note(f"in {path} ({kind})" if path else f"in {kind}")
 
 
 _CALL = Module.__call__.__code__
+_Passed = tuple[Scope | None, Shape]  # of a layer that has run, None for the input: the shape of what it gave
+_passed: ContextVar[deque[_Passed] | None] = ContextVar("passed", default=None)  # in the outermost module's forward

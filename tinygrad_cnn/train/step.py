@@ -61,7 +61,7 @@ class Step:
         lr = float(array_of(self._optimizer.param_groups[0]["lr"]))
         return FloatingPointError(
             f"fit: {what} {self._where} (lr={lr:g}); the step was not made: "
-            "try a smaller lr or clip_grad_norm=1.0, and look for the cause with loss.graph().find_nan()"
+            "try a smaller lr or clip_grad_norm=1.0, and look for the cause in `with tg.detect_anomaly():`"
         )
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
