@@ -46,7 +46,7 @@ LAYERS = [
     ("nn",),
     ("optim", "data", "interchange", "testing", "func"),
     ("diagram", "metrics", "plot", "autograd"),
-    ("train", "utils", "checkup"),
+    ("train", "utils", "checkup", "explanation"),
     ("",),  # the package itself: the public names
     ("digits_net", "bench"),
     ("commands",),
@@ -62,6 +62,7 @@ LAZY = {
     ("diagram.stamps", "testing.gradients"): "the proofs are loaded when first asked for",
     ("diagram.stamps", "testing.properties"): "the proofs are loaded when first asked for",
     ("testing", "testing.strategies"): "needs Hypothesis, which is optional",
+    ("testing.smallest", "testing.strategies"): "needs Hypothesis, which is optional",
     ("testing.samples", "testing.strategies"): "needs Hypothesis, which is optional",
 }
 

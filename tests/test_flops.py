@@ -18,7 +18,7 @@ from tinygrad_cnn.geometry import NO_PADDING, conv2d_geometry, conv_transpose2d_
 from tinygrad_cnn.primitive import op
 from tinygrad_cnn.shapes import normalize_axes
 from tinygrad_cnn.testing import Draw
-from tinygrad_cnn.testing.properties import Case
+from tinygrad_cnn.testing.cases import Case
 from tinygrad_cnn.testing.samples import sample
 
 modules()  # imports every module that declares ops

@@ -13,8 +13,9 @@ from tinygrad_cnn.declaration import Op, registry
 from tinygrad_cnn.notation import LEGEND, parse
 from tinygrad_cnn.primitive import op
 from tinygrad_cnn.testing import Draw, GradientError, check_op
+from tinygrad_cnn.testing.cases import Case
 from tinygrad_cnn.testing.formulas import FUNCTIONS, Scene
-from tinygrad_cnn.testing.properties import Case, formulas_agree_with_the_rules
+from tinygrad_cnn.testing.properties import formulas_agree_with_the_rules
 
 for module in pkgutil.walk_packages(tinygrad_cnn.ops.__path__, "tinygrad_cnn.ops."):
     importlib.import_module(module.name)

@@ -16,7 +16,7 @@ from tinygrad_cnn.graph import Tensor, wrap
 from tinygrad_cnn.ops.elementwise import maximum, mul
 from tinygrad_cnn.primitive import op
 from tinygrad_cnn.testing import Draw, GradientError, check_op, unprovable
-from tinygrad_cnn.testing.properties import Case
+from tinygrad_cnn.testing.cases import Case
 
 for module in pkgutil.walk_packages(tinygrad_cnn.ops.__path__, "tinygrad_cnn.ops."):
     importlib.import_module(module.name)

@@ -492,7 +492,23 @@ def test_a_running_mean_remembers_a_bounded_number_of_cuts():
     assert len(total.outline.cuts) == 16
 
 
-@pytest.mark.parametrize("name", ["stats", "images", "lines"])
+def test_whole_values_are_kept_on_request_as_copies_of_their_own():
+    x, w = Tensor(np.arange(600.0).reshape(20, 30)), leaf(20, 30)
+    with tg.watch(values=True):
+        out = (x * w).exp()
+    exp, mul = record_of(out), out.node.parents[0].watch.record
+    expected = {0: x.numpy(), 1: w.numpy().copy(), -1: x.numpy() * w.numpy()}
+    assert expected.keys() == mul.arrays.keys()
+    assert exp.arrays.keys() == {-1}  # what enters is the other's output
+    with tg.no_grad():
+        w += 1.0
+    for i, array in expected.items():
+        assert np.array_equal(mul.arrays[i], array)
+    with tg.watch():
+        assert record_of(x * w).arrays == {}
+
+
+@pytest.mark.parametrize("name", ["stats", "images", "lines", "values"])
 def test_what_is_no_bool_is_refused(name):
     with pytest.raises(TypeError, match=f"watch: {name} is 'yes'; True or False is needed"):
         tg.watch(**{name: "yes"})

@@ -369,6 +369,7 @@ from .shapes import (
 if TYPE_CHECKING:
     from . import autograd, data, func, metrics, plot, testing, train, utils
     from .checkup import doctor, solve_conv
+    from .explanation import conv2d_matrix, explain, explain_grad
     from .func import checkpoint, checkpoint_sequential
 
 __version__ = "0.1.0"
@@ -423,6 +424,7 @@ __all__ = [
     "conv1d",
     "conv2d",
     "conv2d_input_grad",
+    "conv2d_matrix",
     "conv2d_weight_grad",
     "conv_algorithm",
     "conv_transpose1d",
@@ -457,6 +459,8 @@ __all__ = [
     "exp",
     "exp2",
     "expand",
+    "explain",
+    "explain_grad",
     "expm1",
     "eye",
     "flatten",
@@ -654,7 +658,15 @@ __all__ = [
 
 # Loaded when first asked for: a third of what the import would take.
 _MODULES = ("autograd", "data", "func", "metrics", "plot", "testing", "train", "utils")
-_NAMES = {"checkpoint": ".func", "checkpoint_sequential": ".func", "doctor": ".checkup", "solve_conv": ".checkup"}
+_NAMES = {
+    "checkpoint": ".func",
+    "checkpoint_sequential": ".func",
+    "conv2d_matrix": ".explanation",
+    "doctor": ".checkup",
+    "explain": ".explanation",
+    "explain_grad": ".explanation",
+    "solve_conv": ".checkup",
+}
 
 if not TYPE_CHECKING:
 

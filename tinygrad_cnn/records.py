@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from . import memory
-from .graph import Cut, Node, Outline, Tensor
+from .graph import Array, Cut, Node, Outline, Tensor
 from .modes import recording
 from .observation import Summary, summarize
 from .watching import Watcher
@@ -60,11 +60,12 @@ class Record:
     gradient: of the output, in the latest backward that came by. parts: by the input's index, what the rule sent there.
     seconds, backward_seconds: of the forward function and of the rules. line: (file, line) of the call.
     saved: the arrays that the rules keep.
+    arrays: copies of the inputs by index and, at -1, of the output, where whole values are watched.
     """
 
     __slots__ = (
-        "_images", "_since", "_stats", "backward_seconds", "gradient", "inputs", "line", "parts", "saved", "seconds",
-        "value",
+        "_images", "_since", "_stats", "arrays", "backward_seconds", "gradient", "inputs", "line", "parts", "saved",
+        "seconds", "value",
     )  # fmt: skip
 
     def __init__(self, seconds: float, stats: bool, images: bool) -> None:
@@ -75,6 +76,7 @@ class Record:
         self.seconds, self.backward_seconds = seconds, 0.0
         self.line: tuple[str, int] | None = None
         self.saved: tuple[Saved, ...] = ()
+        self.arrays: dict[int, Array] = {}
         self._stats, self._images, self._since = stats, images, 0.0
 
     def arrived(self, g: Any) -> None:
@@ -99,6 +101,7 @@ class watch(Watcher):
         of what each rule sends to each input; small Tensors are kept whole. Costs a few passes over each array.
     images: also keep the first planes of every value and gradient as small pictures.
     lines: keep the file and line of every op.
+    values: also keep a copy of every value, whatever its size, from which `explain` reads.
 
     Pictures show what was kept. Also a record of cuts: where a detach, no_grad or integer result ends the gradient, the
     graph behind it is kept alive with it. While a block watches, the ops of every thread take a slower way.
@@ -106,11 +109,11 @@ class watch(Watcher):
 
     running: ClassVar[ContextVar[tuple[Any, ...]]] = ContextVar("watching", default=())
 
-    def __init__(self, stats: bool = True, images: bool = False, lines: bool = True) -> None:
-        for name, value in (("stats", stats), ("images", images), ("lines", lines)):
+    def __init__(self, stats: bool = True, images: bool = False, lines: bool = True, values: bool = False) -> None:
+        for name, value in (("stats", stats), ("images", images), ("lines", lines), ("values", values)):
             if not isinstance(value, bool):
                 raise TypeError(f"watch: {name} is {value!r}; True or False is needed")
-        self.stats, self.images, self.lines = stats, images, lines
+        self.stats, self.images, self.lines, self.values = stats, images, lines, values
 
     def saw_op(
         self, op: Any, args: Sequence[Any], scope: Sequence[Any], params: Any, result: Any, began: float, seconds: float
@@ -124,9 +127,13 @@ class watch(Watcher):
         if self.stats:
             record.value = summarize(result.array, self.images)
             for i, (given, array) in enumerate(zip(args, scope, strict=True)):
-                made = isinstance(given, Tensor) and given.node is not None and given.node.plan is not None
-                if isinstance(array, np.ndarray) and not made:
+                if isinstance(array, np.ndarray) and not _is_made(given):
                     record.inputs[i] = summarize(array, self.images)
+        if self.values:
+            record.arrays[-1] = np.array(result.array)
+            for i, (given, array) in enumerate(zip(args, scope, strict=True)):
+                if isinstance(array, np.ndarray) and not _is_made(given):
+                    record.arrays[i] = np.array(array)
         if self.lines:
             record.line = line_of_call()
         result.node.watched().record = record
@@ -147,6 +154,11 @@ class watch(Watcher):
         if cuts:
             result.outline = Outline(result.array)
             result.outline.cuts = tuple(cuts)[:MOST_CUTS]
+
+
+def _is_made(given: Any) -> bool:
+    """Whether an argument is the result of a recorded op, which keeps a Record of its own."""
+    return isinstance(given, Tensor) and given.node is not None and given.node.plan is not None
 
 
 def line_of_call() -> tuple[str, int] | None:

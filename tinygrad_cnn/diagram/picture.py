@@ -1,7 +1,6 @@
 """`draw` and `Tensor.graph`: one call that gives a picture which shows itself in a notebook and saves itself."""
 
 import inspect
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +26,7 @@ from .skeleton import Skeleton
 from .stamps import stamps
 from .svg import to_svg
 from .text import to_text
+from .variables import local_tensors
 
 if TYPE_CHECKING:
     import graphviz
@@ -203,7 +203,7 @@ def draw(
             "graph: this Tensor has no graph; compute it from one with requires_grad=True, outside no_grad"
         )
     options = Options(view, focus, depth, fold, params, max_nodes, title, legend, direction, theme)
-    return _picture(output.node, output.array, _variables(2), model, inputs, options, hops, label)
+    return _picture(output.node, output.array, local_tensors(2), model, inputs, options, hops, label)
 
 
 def _picture(
@@ -256,18 +256,7 @@ def _draw_error(error: ShapeError, **options: Any) -> Picture:
     model, inputs, label = (options.pop(name, None) for name in ("model", "inputs", "label"))
     hops = options.pop("hops", 2)
     chosen = Options(problems={error.failed: str(error)}, **options)
-    return _picture(error.failed, None, _variables(3), model, inputs, chosen, hops, label)
+    return _picture(error.failed, None, local_tensors(3), model, inputs, chosen, hops, label)
 
 
 ShapeError.draw = staticmethod(_draw_error)
-
-
-def _variables(level: int) -> dict[str, Tensor]:
-    """The Tensors among the local variables of the caller `level` frames up."""
-    frame = sys._getframe(level)
-    found = frame.f_locals
-    names = [name for name in found if name.isidentifier() and not name.startswith("_")]  # none that Python made up
-    tensors = {name: found[name] for name in names if isinstance(found[name], Tensor)}
-    if frame.f_code.co_flags & inspect.CO_OPTIMIZED and type(found) is dict and sys.getrefcount(found) <= 3:
-        found.clear()  # before Python 3.13 a function keeps this copy, and all that was in it, until it returns
-    return tensors

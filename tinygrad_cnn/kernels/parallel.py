@@ -150,7 +150,7 @@ def scratch(name: str, size: int, dtype: Any = np.float32) -> NDArray[Any]:
     """
     kept: dict[str, NDArray[Any]] = _own.__dict__
     needed = size * np.dtype(dtype).itemsize
-    if needed > KEPT:
+    if needed > KEPT or np.dtype(dtype).hasobject:  # objects are counted, so their memory has one owner
         return np.empty(size, dtype)
     if name not in kept or kept[name].nbytes < needed:
         whole = np.empty(needed + 64, np.uint8)

@@ -38,7 +38,7 @@ def max_pool2d(
     rows = spans(kernel[0], stride[0], padding[0][0], dilation[0], h, out[0])
     columns = spans(kernel[1], stride[1], padding[1][0], dilation[1], w, out[1])
     seen = [(a, b) for _, a in rows for _, b in columns]
-    lowest = -np.inf if x.dtype.kind == "f" else np.iinfo(x.dtype).min
+    lowest = -np.inf if x.dtype.kind in "fO" else np.iinfo(x.dtype).min
     y = np.full_like(x, lowest, shape=(*x.shape[:2], *out), subok=False)
     for (i_out, i_in), (j_out, j_in) in seen:
         part = y[:, :, i_out, j_out]

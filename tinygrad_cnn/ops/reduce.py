@@ -124,7 +124,7 @@ def amin(x: Any, /, axis: Any = None, keepdims: bool = False) -> Any:
 
 def _extremum_gradient(g: Any, x: Any, x_shape: tuple[int, ...], out: Any, axis: Any) -> Any:
     values, best = array_of(x), restored(array_of(out), x_shape, axis)
-    winners = (values == best) | np.isnan(values)  # a nan among them is the extremum
+    winners = (values == best) | (values != values)  # a nan among them is the extremum
     share = winners / winners.sum(axis=normalize_axes(axis, values.ndim, "amax"), keepdims=True)
     return restored(g, x_shape, axis) * share.astype(values.dtype)
 

@@ -1,4 +1,4 @@
-"""Proofs for ops and functions: `gradcheck`, `gradgradcheck`, `check_op`, samples, and Hypothesis strategies.
+"""Proofs for ops and functions: `gradcheck`, `gradgradcheck`, `check_op`, `exact_check`, `adjoint_check`, samples.
 
 The strategies (`conv_problems`, `pool_problems`, `broadcastable_arrays`, `graphs`) need Hypothesis, which the
 extra `test` installs; all the rest works without.
@@ -6,6 +6,7 @@ extra `test` installs; all the rest works without.
 
 from typing import TYPE_CHECKING, Any
 
+from .exact import adjoint_check, exact_check
 from .gradients import GradientError, gradcheck, gradgradcheck
 from .properties import check_op
 from .samples import Draw, unprovable
@@ -16,9 +17,11 @@ if TYPE_CHECKING:
 __all__ = [
     "Draw",
     "GradientError",
+    "adjoint_check",
     "broadcastable_arrays",
     "check_op",
     "conv_problems",
+    "exact_check",
     "gradcheck",
     "gradgradcheck",
     "graphs",

@@ -8,7 +8,7 @@ up to h^2/6 max|phi'''| + eps K S / h with S = sum |c||f|, which is least at h ~
 h = eps^(1/3), and a tolerance of 50 eps^(2/3) (1 + S).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from ..backprop import grad
 from ..graph import Tensor, wrap
 from ..modes import enable_grad, no_grad
+from .kinks import has_kink, outside_the_subdifferential
+from .mistakes import Evidence, Mistake, misplaced, mistakes
 
 Array = NDArray[Any]
 Function = Callable[..., Any]
@@ -25,6 +27,7 @@ EPS = float(np.finfo(np.float64).eps)
 STEP: float = EPS ** (1 / 3)
 TOLERANCE: float = 50 * EPS ** (2 / 3)
 _MOST_ENTRIES = 500  # that a failure report looks through for the worst one
+_MOST_NUMBERS = 1_000_000  # of the Jacobian that a mistake is looked for in
 
 
 class GradientError(AssertionError):
@@ -37,9 +40,20 @@ def gradcheck(f: Function, inputs: Any, *, probes: int = 2, full: bool = False, 
     probes: how many random directions and cotangents; two evaluations of f each.
     full: every entry of the Jacobian instead, for small problems.
 
-    True, or raises GradientError that says which input's gradient is wrong, where and by how much; TypeError
-    for inputs that are not float64 and results that are not float Tensors. Keep inputs clear of kinks (the
-    zero of relu, ties of max), where central differences and gradients need not agree.
+    True, or raises GradientError that says which input's gradient is wrong, where and by how much, and how, if it is
+    one of the mistakes that rules are written with (mistakes.py); TypeError for inputs that are not float64 and
+    results that are not float Tensors. Where an input lies at a kink or within a step of one (6e-6), as the zero of
+    relu or a tie of max, any element of the subdifferential is right: relu'(0) = 0, 1/2 or 1, and any share of a tie,
+    but not both shares in full (kinks.py). At a jump nothing is.
+
+        @op
+        def twice(x, /):
+            return x + x
+
+        twice.vjp(x=lambda g: g * -2.0)
+        gradcheck(twice, np.array([[1.0, 2.0, 3.0]]))
+        # GradientError: ... the gradient of inputs[0] is the true gradient with its sign flipped
+
     Source: chainer.gradient_check, for the random direction over all inputs jointly.
     """
     arrays = _float64_arrays(inputs, "gradcheck")
@@ -155,10 +169,11 @@ class Problem:
         found = grad(outs, self.leaves, list(given), retain_graph=True, allow_unused=True)
         return [np.zeros_like(a) if g is None else g.array for g, a in zip(found, self.arrays, strict=True)]
 
-    def difference(self, u: Sequence[Array]) -> tuple[list[Array], list[Array]]:
+    def difference(self, u: Sequence[Array], here: Sequence[Array] | None = None) -> tuple[list[Array], list[Array]]:
         """((f(x + h u) - f(x - h u)) / 2h per output, and u as it came out after rounding x + h u)."""
-        after = [a + STEP * part for a, part in zip(self.arrays, u, strict=True)]
-        before = [a - STEP * part for a, part in zip(self.arrays, u, strict=True)]
+        here = self.arrays if here is None else here
+        after = [a + STEP * part for a, part in zip(here, u, strict=True)]
+        before = [a - STEP * part for a, part in zip(here, u, strict=True)]
         taken = [(p - m) / (2 * STEP) for p, m in zip(after, before, strict=True)]
         return [(p - m) / (2 * STEP) for p, m in zip(self.at(after), self.at(before), strict=True)], taken
 
@@ -191,11 +206,16 @@ def _check(
         cotangents = [signed(rng, value.shape) for value in problem.values]
         gradients = problem.gradients(cotangents)
         tolerance = problem.tolerance(cotangents)
-        rule, numeric = problem.both(cotangents, gradients, direction(rng, arrays))
+        u = direction(rng, arrays)
+        rule, numeric = problem.both(cotangents, gradients, u)
         if not abs(rule - numeric) <= tolerance:  # nan is a failure too
+            kink = has_kink(problem, cotangents, u, STEP)
+            outside, smooth = outside_the_subdifferential(problem, names, STEP) if kink else ("", True)
+            if kink and not outside:
+                return  # every entry has been judged
             head = f"{name}: along a random direction the rules give {rule:.12g}, central differences {numeric:.12g}"
             head += f" (apart by {abs(rule - numeric):.3g}, allowed {tolerance:.3g})"
-            raise GradientError(head + _blame(problem, cotangents, gradients, names, rng))
+            raise GradientError(head + outside + (_blame(problem, cotangents, gradients, names, rng) if smooth else ""))
 
 
 def _blame(
@@ -207,16 +227,69 @@ def _blame(
 ) -> str:
     """Which inputs are to blame, each probed alone, and the worst entry of the first of them."""
     tolerance = problem.tolerance(cotangents)
-    lines, worst = [], ""
+    lines, worst, how = [], "", []
     for i, (x, name) in enumerate(zip(problem.arrays, names, strict=True)):
         if not x.size:
             continue
         rule, numeric = problem.both(cotangents, gradients, direction(rng, problem.arrays, i))
         wrong = not abs(rule - numeric) <= tolerance
         lines.append(f"\n  {name} {x.shape}: {'wrong' if wrong else 'right'}, {rule:.12g} against {numeric:.12g}")
-        if wrong and not worst:
-            worst = _worst_entry(problem, cotangents, gradients, i, name)
-    return "".join(lines) + worst
+        if wrong:
+            how.append(_said(name, mistakes_in(problem, i, names, rng)))
+            worst = worst or _worst_entry(problem, cotangents, gradients, i, name)
+    return "".join(lines) + worst + "".join(how)
+
+
+def mistakes_in(problem: Problem, i: int, names: Sequence[str], rng: np.random.Generator) -> list[Mistake] | None:
+    """The mistakes that explain the gradient of input i for three random cotangents; None where it is too large."""
+    x, out = problem.arrays[i], problem.values[0]
+    alike = [j for j, a in enumerate(problem.arrays) if j != i and a.shape == x.shape]
+    if len(problem.values) != 1 or x.size * out.size > _MOST_NUMBERS or not np.isfinite(x).all():
+        return None
+    cotangents = [signed(rng, out.shape) for _ in range(3)]
+    evidence = Evidence(
+        x_shape=x.shape,
+        out_shape=out.shape,
+        jacobian=_jacobian(problem, i),
+        cotangents=cotangents,
+        gradients=[problem.gradients([c])[i] for c in cotangents],
+        others={names[j]: _jacobian(problem, j) for j in alike},
+        elsewhere=_elsewhere(problem, i, names),
+        tolerance=4 * max(problem.tolerance([c]) for c in cotangents),
+    )
+    return mistakes(evidence)
+
+
+def _elsewhere(problem: Problem, i: int, names: Sequence[str]) -> Iterator[tuple[str, Array]]:
+    """Where a rule for input i could have been evaluated by mistake, and the Jacobian there."""
+    x, out = problem.arrays[i], problem.values[0]
+    moved = [({i: -x}, f"-{names[i]} for {names[i]}")]
+    moved += [({j: to}, what) for j, a in enumerate(problem.arrays) if j != i for what, to in misplaced(a, names[j])]
+    moved += [({i: out}, f"the output for {names[i]}")] if out.shape == x.shape else []
+    for point, what in moved:
+        jacobian = _jacobian(problem, i, point)
+        if np.isfinite(jacobian).all():
+            yield what, jacobian
+
+
+def _said(name: str, found: list[Mistake] | None) -> str:
+    if found is None:
+        return f"\n  {name} is too large to look for a known mistake"
+    if not found:
+        return f"\n  the gradient of {name} fits no known mistake"
+    return f"\n  the gradient of {name} is " + ", or ".join(mistake.text for mistake in found)
+
+
+def _jacobian(problem: Problem, i: int, moved: dict[int, Array] | None = None) -> Array:
+    """d out / d x_i by central differences, at the inputs or at others: (*out *x)."""
+    here = [(moved or {}).get(k, a) for k, a in enumerate(problem.arrays)]
+    jacobian = np.empty((*problem.values[0].shape, *here[i].shape))
+    for at in np.ndindex(here[i].shape):
+        u = [np.zeros(a.shape) for a in here]
+        u[i][at] = 1.0
+        differences, taken = problem.difference(u, here)
+        jacobian[(..., *at)] = differences[0] / taken[i][at]
+    return jacobian
 
 
 def _worst_entry(problem: Problem, cotangents: Sequence[Array], gradients: Sequence[Array], i: int, name: str) -> str:
@@ -254,8 +327,20 @@ def _check_jacobian(name: str, problem: Problem, names: list[str]) -> None:
                 for j, (rule, entry) in enumerate(zip(g.ravel(), np.ndindex(g.shape), strict=True)):
                     numeric = columns[i][j][k][at]
                     if not abs(rule - numeric) <= tolerance:
+                        u = [np.zeros(a.shape) for a in problem.arrays]
+                        u[i][entry] = 1.0
+                        kink = has_kink(problem, cotangents, u, STEP)
+                        outside, smooth = outside_the_subdifferential(problem, names, STEP) if kink else ("", True)
+                        if kink and not outside:
+                            return
                         raise GradientError(
                             f"{name}: the derivative of output{list(at)} by {names[i]}{list(entry)} is wrong: "
                             f"rule {rule:.12g}, central difference {numeric:.12g} "
                             f"(apart by {abs(rule - numeric):.3g}, allowed {tolerance:.3g})"
+                            + outside
+                            + (
+                                _said(names[i], mistakes_in(problem, i, names, np.random.default_rng(0)))
+                                if smooth
+                                else ""
+                            )
                         )

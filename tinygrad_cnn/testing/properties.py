@@ -11,101 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..backprop import grad
 from ..graph import Tensor, wrap
+from .cases import Case, function_of, grads_of
 from .formulas import Scene
 from .gradients import TOLERANCE, GradientError, Problem, direction, gradcheck, gradgradcheck, signed
-from .samples import Draw, declaration, sample, unprovable
+from .samples import Draw, unprovable
+from .smallest import agreed_mistakes, in_full, smallest_failure
 
 Array = NDArray[Any]
-
-
-class Case:
-    """One drawn call of an op: its arrays (None where an input is absent), its parameters, its random numbers.
-
-    free: the places of the inputs that have a gradient.
-    """
-
-    def __init__(self, op: Any, draw: Draw) -> None:
-        self.op = declaration(op)
-        self.arrays, self.params = sample(op, draw)
-        self.seed = draw.size(0, 2**16)
-        given = [a for a in [*self.arrays, *self.params.values()] if isinstance(a, np.ndarray)]
-        self._given = [(a, a.tobytes()) for a in given]
-        self._cotangents: list[tuple[Array, bytes]] = []
-        self.free = [i for i, a in enumerate(self.arrays) if a is not None and self.op.differentiable >> i & 1]
-
-    def __repr__(self) -> str:
-        return self.op.describe(self.arrays, self.params)
-
-    def rng(self) -> np.random.Generator:
-        return np.random.default_rng(self.seed)
-
-    def call(self, xs: Sequence[Any], params: dict[str, Any] | None = None) -> Any:
-        """The op on `xs` in the places of all arrays that are there."""
-        given = iter(xs)
-        args = [None if a is None else next(given) for a in self.arrays]
-        return self.op.apply(*args, **(self.params if params is None else params))
-
-    def present(self) -> list[Array]:
-        return [a for a in self.arrays if a is not None]
-
-    def leaves(self, xs: Sequence[Array], wanted: Sequence[int] | None = None) -> tuple[list[Tensor], list[Tensor]]:
-        """(all inputs as Tensors over the memory of `xs`, those among them that require grad)."""
-        places = [i for i, a in enumerate(self.arrays) if a is not None]
-        tensors = [wrap(x) for x in xs]
-        chosen = [t for t, i in zip(tensors, places, strict=True) if i in (self.free if wanted is None else wanted)]
-        return tensors, [t.requires_grad_() for t in chosen]
-
-    def vjp(self, xs: Sequence[Array], c: Array, params: dict[str, Any] | None = None) -> tuple[Array, list[Array]]:
-        """(the output, the gradient of every free input) for the cotangent c."""
-        tensors, leaves = self.leaves(xs)
-        out = self.call(tensors, params)
-        return out.array, [g.array for g in _grads(out, leaves, c)]
-
-    def cotangent(self) -> Array:
-        out = self.call(self.present())
-        rng = self.rng()
-        c = np.asarray(rng.uniform(0.5, 1.5, out.shape) * rng.choice([-1.0, 1.0], out.shape)).astype(out.dtype)
-        self._cotangents.append((c, c.tobytes()))
-        return c
-
-    def unchanged(self) -> None:
-        if any(a.tobytes() != was for a, was in self._given):
-            self.fail("an input or a parameter was changed (H150)")
-        if any(c.tobytes() != was for c, was in self._cotangents):
-            self.fail("the cotangent was changed (H150)")
-
-    def fail(self, fact: str) -> None:
-        raise GradientError(f"{self!r}: {fact}")
-
-    def same(self, got: Array, wanted: Array, fact: str) -> None:
-        if got.dtype != wanted.dtype or got.shape != wanted.shape:
-            self.fail(f"{fact}: {got.dtype} {got.shape} instead of {wanted.dtype} {wanted.shape}")
-        if not np.array_equal(got, wanted, equal_nan=got.dtype.kind == "f"):
-            self.fail(f"{fact}:\n{got}\ninstead of\n{wanted}")
-
-    def near(self, got: Array, wanted: Array, allowed: float, fact: str) -> None:
-        apart = float(np.max(np.abs(got.astype(np.float64) - wanted), initial=0.0))
-        if not apart <= allowed:
-            self.fail(f"{fact}: apart by {apart:.3g}, allowed {allowed:.3g}")
-
-
-def _grads(out: Tensor, leaves: Sequence[Tensor], c: Array, **options: Any) -> list[Tensor]:
-    found = grad(out, leaves, wrap(c), allow_unused=True, **options)
-    return [wrap(np.zeros_like(x.array)) if g is None else g for g, x in zip(found, leaves, strict=True)]
-
-
-def function_of(case: Case) -> Callable[..., Any]:
-    """The op as a function of its free inputs."""
-
-    def f(*tensors: Tensor) -> Any:
-        args: list[Any] = list(case.arrays)
-        for i, t in zip(case.free, tensors, strict=True):
-            args[i] = t
-        return case.op.apply(*args, **case.params)
-
-    return f
 
 
 def nothing_is_written_to(case: Case) -> None:
@@ -142,8 +55,8 @@ def create_graph_changes_no_bit(case: Case) -> None:
     """The rules give the same gradient on Tensors as on arrays."""
     tensors, leaves = case.leaves(case.present())
     out, c = case.call(tensors), case.cotangent()
-    recorded = _grads(out, leaves, c, create_graph=True)
-    for x, y in zip(_grads(out, leaves, c), recorded, strict=True):
+    recorded = grads_of(out, leaves, c, create_graph=True)
+    for x, y in zip(grads_of(out, leaves, c), recorded, strict=True):
         case.same(y.array, x.array, "the gradient with create_graph=True differs")
 
 
@@ -154,10 +67,10 @@ def each_gradient_stands_alone(case: Case) -> None:
     tensors, leaves = case.leaves(xs)
     out = case.call(tensors)
     for i, leaf, g in zip(case.free, leaves, together, strict=True):
-        (asked,) = _grads(out, [leaf], c, retain_graph=True)
+        (asked,) = grads_of(out, [leaf], c, retain_graph=True)
         case.same(asked.array, g, f"the gradient of input {i} differs when it is the only one asked for")
         alone, only = case.leaves(xs, [i])
-        (single,) = _grads(case.call(alone), only, c)
+        (single,) = grads_of(case.call(alone), only, c)
         case.same(single.array, g, f"the gradient of input {i} differs when no other input requires grad")
 
 
@@ -249,7 +162,7 @@ def gradients_share_no_memory(case: Case) -> None:
     out = case.call(tensors)
     for way in ("grad", "backward"):
         if way == "grad":
-            found = _grads(out, leaves, c, retain_graph=True)
+            found = grads_of(out, leaves, c, retain_graph=True)
         else:
             out.backward(wrap(c))
             found = [x.grad for x in leaves if x.grad is not None]
@@ -335,6 +248,8 @@ _LAYOUTS: dict[str, Callable[[Array], Array]] = {
     "0-stride": lambda a: np.broadcast_to(a[:1], a.shape) if a.ndim and a.size else a,
 }
 
+_SHOWN = 200  # entries of a call that is shown in full
+
 FORWARD = (nothing_is_written_to, arrays_and_tensors_agree, layout_does_not_matter)
 GRADIENT = (
     gradient_agrees_with_central_differences,
@@ -356,7 +271,21 @@ def check_op(op: Any, data: Any) -> None:
     data: the `data` of Hypothesis's `st.data()`, or a `Draw`, as Draw.seeded(0).
 
     Raises GradientError that names the call and the fact that does not hold, TypeError for an op without
-    gradient rules or without the sample that its inputs need.
+    gradient rules or without the sample that its inputs need. Where a gradient is wrong its notes say how, if it is
+    one of the mistakes that rules are written with (mistakes.py), and show the smallest call that fails in full:
+    Hypothesis shrinks to it; for a Draw it is looked for, by Hypothesis too where that is installed.
+
+        @op
+        def scaled(x, /):
+            return x * 3.0
+
+        scaled.vjp(x=lambda g: g * -3.0)
+        check_op(scaled, Draw.seeded(0))
+        # in all 5 samples in which it is wrong, the gradient of x is the true gradient with its sign flipped
+        # the smallest failing call found:
+        #   x = [0.0, 0.0, 0.0]
+        #   g = [1.0, 2.0, -1.0]
+        #   ∂x: the rule gives [-3.0, -6.0, 3.0], differences [3.0, 6.0, -3.0]
     """
     case = Case(op, data if isinstance(data, Draw) else Draw.of(data))
     for check in FORWARD + (GRADIENT if case.free else ()):
@@ -364,8 +293,19 @@ def check_op(op: Any, data: Any) -> None:
             check(case)
         except GradientError as error:
             error.add_note(f"in {check.__name__}, for {case!r}")
+            if check is gradient_agrees_with_central_differences:
+                _show(error, case, isinstance(data, Draw))
             raise
         case.unchanged()
+
+
+def _show(error: GradientError, case: Case, search: bool) -> None:
+    """Note what mistake it is, and the smallest call: this one where it is drawn by Hypothesis, which shrinks."""
+    if agreed := agreed_mistakes(case.op):
+        error.add_note(agreed)
+    small = smallest_failure(case.op) if search else case
+    if small is not None and sum(a.size for a in small.present()) <= _SHOWN:
+        error.add_note(f"{'the smallest failing call found' if search else 'the call'}:\n  {in_full(small)}")
 
 
 def rule_error(op: Any, examples: int = 3) -> float | None:

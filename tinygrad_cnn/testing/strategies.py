@@ -5,10 +5,13 @@ Edges come up often: batch 1, one filter, non-square images and kernels, even ke
 stride > kernel, pixels that no window reads, dilation > stride, groups = channels, asymmetric padding.
 """
 
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
 
 try:
+    from hypothesis import find, settings
     from hypothesis import strategies as st
+    from hypothesis.errors import NoSuchExample
 except ImportError:
     raise ImportError(
         "tinygrad_cnn.testing: the strategies need Hypothesis; install it with pip install 'tinygrad_cnn[test]'"
@@ -21,6 +24,7 @@ from .programs import Graph, graph
 from .samples import Draw
 
 Array = NDArray[Any]
+T = TypeVar("T")
 integers = st.integers
 
 
@@ -104,3 +108,12 @@ def graphs(max_steps: int = 8) -> "st.SearchStrategy[Graph]":
     A graph is called with its inputs, `graph(*graph.inputs)`, arrays or Tensors; its repr is the program.
     """
     return st.composite(lambda draw: graph(Draw.of(draw), max_steps))()
+
+
+def smallest(make: Callable[[Draw], T], holds: Callable[[T], bool]) -> T | None:
+    """The smallest thing made from draws that Hypothesis finds to hold; None if there is none in 100."""
+    same_each_time = settings(max_examples=100, database=None, deadline=None, derandomize=True)
+    try:
+        return find(st.composite(lambda draw: make(Draw.of(draw)))(), holds, settings=same_each_time)
+    except NoSuchExample:
+        return None
