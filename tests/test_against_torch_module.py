@@ -194,3 +194,22 @@ def test_what_is_drawn_has_the_same_distribution(name, options):
     below = [np.searchsorted(np.sort(a.ravel()), order, side="right") / a.size for a in (ours, theirs)]
     # Kolmogorov-Smirnov: beyond this with probability 1e-6, of independent samples
     assert np.abs(below[0] - below[1]).max() < math.sqrt(math.log(2 / 1e-6) / ours.size)
+
+
+# Arguments
+
+
+OTHERWISE = {"size_average", "reduce"}  # deprecated there: reduction says it
+NAMED = {"Parameter", "UninitializedParameter", "Hardtanh", "Module", "ParameterList"}
+NAMED |= {"ParameterDict", "Sequential"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    sorted(n for n in dir(nn) if n not in NAMED and inspect.isclass(getattr(torch.nn, n, None))),
+)
+def test_a_layer_takes_the_same_arguments_in_the_same_order(name):
+    mine, yours = (inspect.signature(getattr(module, name)).parameters for module in BOTH)
+    wanted = [p for p in yours.values() if p.name not in OTHERWISE and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    assert [p for p in mine if p in {w.name for w in wanted}] == [p.name for p in wanted]
+    assert [mine[p.name].default for p in wanted] == [p.default for p in wanted]

@@ -21,6 +21,7 @@ PACKAGE = "tinygrad_cnn"
 # Inner layers first. A module imports from its own unit (the name here) and from the layers above its own line only.
 LAYERS = [
     (
+        "conventions",
         "memory",
         "cuda",
         "devices",
@@ -45,7 +46,7 @@ LAYERS = [
     ("inplace", "protocols", "sampling"),
     ("nn",),
     ("optim", "data", "interchange", "testing", "func"),
-    ("diagram", "metrics", "plot", "autograd"),
+    ("diagram", "emit", "metrics", "plot", "traces", "autograd"),
     ("train", "utils", "checkup", "explanation"),
     ("",),  # the package itself: the public names
     ("digits_net", "bench"),

@@ -649,3 +649,36 @@ def test_a_profile_counts_what_is_computed_again_as_forward_and_in_its_module():
         plain.backward()
     kept = {row.name: row.bytes for row in reference.rows if row.phase == "backward"}
     assert {row.name: row.bytes for row in backward.rows if row.phase == "backward"} == kept
+
+
+# Layers with running statistics
+
+
+TRACKING = {
+    "InstanceNorm1d": (lambda: nn.InstanceNorm1d(3, track_running_stats=True), (4, 3, 5)),
+    "InstanceNorm2d": (lambda: nn.InstanceNorm2d(3, affine=True, track_running_stats=True), (2, 3, 4, 5)),
+    "InstanceNorm2d of one": (lambda: nn.InstanceNorm2d(3, track_running_stats=True), (3, 4, 5)),
+    "BatchNorm1d": (lambda: nn.BatchNorm1d(3), (4, 3, 5)),
+    "BatchNorm1d of vectors": (lambda: nn.BatchNorm1d(3, momentum=None), (6, 3)),
+    "BatchNorm2d": (lambda: nn.BatchNorm2d(3, momentum=0.3, affine=False), (2, 3, 4, 5)),
+}
+
+
+@pytest.mark.parametrize("name", TRACKING)
+@pytest.mark.parametrize("order", [1, 2])
+def test_running_statistics_move_once_for_each_forward(name, order):
+    make, shape = TRACKING[name]
+    found = []
+    for run in (lambda layer, x: layer(x), lambda layer, x: checkpoint(layer, x)):
+        layer, steps = make(), []
+        for seed in range(3):
+            x = Tensor(images(seed, *shape), requires_grad=True)
+            loss = (run(layer, x) ** 3).sum()
+            if order == 2:
+                (g,) = tg.grad(loss, [x], create_graph=True)
+                loss = (g * g).sum()
+            loss.backward()
+            steps += [x.grad.array, *(np.array(b.array) for b in layer.buffers())]
+        assert not np.array_equal(layer.running_mean.array, np.zeros(3))
+        found.append(bits(steps))
+    assert found[0] == found[1]

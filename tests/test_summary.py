@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tinygrad_cnn as tg
-from tinygrad_cnn import Tensor, no_grad, op
+from tinygrad_cnn import Tensor, nn, no_grad, op
 from tinygrad_cnn.declaration import registry
 from tinygrad_cnn.diagram.kept import kept_memory
 from tinygrad_cnn.diagram.skeleton import Skeleton
@@ -545,6 +545,92 @@ def test_permuted_reshaped_and_unbatched_images_keep_their_field():
     assert summary(net, (1, 9, 3, 3)).rows[-1].field is not None
     conv = summary(Conv2d(2, 1, (3, 1), stride=2), (2, 9, 7)).rows[0]
     assert (conv.field, conv.jump) == ((3, 1), (2, 2))
+
+
+def conv(c, o, *, k=3):
+    return Conv2d(c, o, k, padding=k // 2)
+
+
+ARRANGED = {
+    "adaptive means": Sequential(conv(1, 2), nn.AdaptiveAvgPool2d((24, 9)), conv(2, 1)),
+    "adaptive maxima": Sequential(conv(1, 2), nn.AdaptiveMaxPool2d((20, 31)), conv(2, 1)),
+    "more bins than pixels": Sequential(conv(1, 2), nn.AdaptiveAvgPool2d((60, 50))),
+    "unshared": Sequential(conv(1, 2), nn.LocalConv2d(2, 1, (48, 42), (3, 2), stride=(2, 1), padding=1), conv(1, 1)),
+    "columns": Net(lambda self, x: F.unfold(self.conv(x), 3, padding=1).view(-1, 9, 48, 42), conv=conv(1, 1)),
+    "shuffled": Sequential(conv(1, 4), nn.PixelShuffle(2), conv(1, 1)),
+    "neighbouring channels": Sequential(conv(1, 3), nn.LocalResponseNorm(3), conv(3, 1)),
+    "flat and back": Net(lambda self, x: self.conv((x.flatten(2) + 1).view(-1, 1, 48, 42)), conv=conv(1, 1)),
+    "einsum": Net(
+        lambda self, x: self.conv(tg.einsum("nchw,cd->ndwh", x, tg.ones(1, 2, dtype=x.dtype))).mT,
+        conv=Conv2d(2, 1, (5, 1), padding=(2, 0)),
+    ),
+    "a matrix of channels": Net(
+        lambda self, x: self.conv((x.permute(0, 2, 3, 1) @ tg.ones(1, 2, dtype=x.dtype)).permute(0, 3, 1, 2)),
+        conv=conv(2, 1),
+    ),
+    "the largest channel": Net(lambda self, x: self.conv(x).max(1, keepdim=True)[0], conv=conv(1, 3)),
+}
+
+
+@pytest.mark.parametrize("name", ARRANGED)
+def test_the_field_of_rearranging_layers_is_what_a_probe_finds(name):
+    for axis in (2, 3):
+        expected, (found, _) = seen(ARRANGED[name], (1, 1, 48, 42), axis), said(ARRANGED[name], (1, 1, 48, 42), axis)
+        inside = slice(len(found) // 4, -(len(found) // 4))
+        assert found[inside]
+        assert found[inside] == expected[inside]
+
+
+def test_what_is_unshuffled_sees_a_block_for_each_value():
+    net = Sequential(conv(1, 1), nn.PixelUnshuffle(2), conv(4, 1))
+    assert (summary(net, (1, 1, 24, 20)).rows[0].field, summary(net, (1, 1, 24, 20)).rows[0].jump) == ((8, 8), (2, 2))
+
+
+@pytest.mark.parametrize(
+    "norm",
+    [nn.LayerNorm(9), nn.LayerNorm((2, 8, 9)), nn.RMSNorm(9), nn.GroupNorm(1, 2), nn.InstanceNorm2d(2, affine=True)],
+    ids=repr,
+)
+def test_the_statistics_of_a_norm_are_not_in_the_field(norm):
+    row = summary(Sequential(conv(1, 2), norm, conv(2, 1)), (3, 1, 8, 9)).rows[0]
+    assert (row.field, row.jump) == ((5, 5), (1, 1))
+
+
+def test_where_indices_choose_every_place_may_be_the_one():
+    pool, unpool = nn.MaxPool2d(2, return_indices=True), nn.MaxUnpool2d(2)
+    net = Net(lambda self, x: self.unpool(*self.pool(x)), pool=pool, unpool=unpool)
+    assert summary(net, (1, 1, 8, 6)).rows[0].field == (8, 6)
+    assert summary(Net(lambda self, x: x.sort(2)[0]), (1, 1, 8, 6)).rows[0].field == (8, 1)
+    assert summary(Net(lambda self, x: x.flatten(2)[:, :, 7]), (1, 1, 8, 6)).rows[0].field == (1, 6)
+    assert summary(Net(lambda self, x: F.fold(F.unfold(x, 2), (8, 6), 2)), (1, 1, 8, 6)).rows[0].field == (8, 6)
+    turned = Net(lambda self, x: self.conv(x).flatten(2).flip(2).unflatten(2, (8, 6)), conv=conv(1, 1))
+    assert summary(turned, (1, 1, 8, 6)).rows[0].field == (3, 6)
+    line = Net(lambda self, x: F.interpolate(x.flatten(2), scale_factor=2))
+    assert summary(line, (1, 2, 8, 6)).rows[0].field == (1, 6)
+
+
+def test_lines_are_images_of_height_1():
+    net = Sequential(
+        nn.Conv1d(4, 6, 5, stride=2), nn.BatchNorm1d(6), nn.ReLU(), nn.MaxPool1d(2), nn.ConvTranspose1d(6, 3, 2, 2)
+    )
+    rows = summary(net, (2, 4, 23)).rows
+    assert [row.field for row in rows[1:]] == [(1, 5), (1, 5), (1, 5), (1, 7), (1, 7)]
+    assert [row.jump for row in rows[1:]] == [(None, 2), (None, 2), (None, 2), (None, 4), (None, 2)]
+    assert rows[1].macs == 2 * 10 * 6 * 4 * 5
+    assert rows[1].dense == 4 * 23 * 6 * 10
+    assert rows[5].macs == 2 * 5 * 6 * 3 * 2
+    head = Sequential(nn.AvgPool1d(3), nn.AdaptiveAvgPool1d(1), Flatten(), Linear(4, 2))
+    assert [row.field for row in summary(head, (2, 4, 23)).rows[1:]] == [(1, 3), (1, 21), (1, 21), (1, 21)]
+    assert summary(Sequential(nn.ReLU(), conv(4, 2)), (4, 9, 8)).rows[0].field == (3, 3)  # one image (c h w)
+
+
+def test_products_of_einsum_and_of_unshared_kernels_count():
+    x, y = np.ones((2, 3, 4), np.float32), np.ones((4, 5), np.float32)
+    assert summary(Net(lambda self, x, y: tg.einsum("bij,jk->bik", x, y)), [x, y]).macs == 2 * 3 * 4 * 5
+    assert summary(Net(lambda self, x, y: tg.einsum("bij,jk->bijk", x, y)), [x, y]).macs == 0  # nothing is summed
+    three = Net(lambda self, x, y: tg.einsum("bij,jk,kj->b", x, y, y.mT))
+    assert summary(three, [x, y]).macs == 2 * (2 * 3 * 4 * 5)
+    assert summary(nn.LocalConv2d(3, 2, 7, (2, 3)), (4, 3, 7, 7)).macs == 4 * 2 * 6 * 5 * 3 * 2 * 3
 
 
 @pytest.mark.parametrize("broadcast", [False, True])

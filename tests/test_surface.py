@@ -120,6 +120,17 @@ def test_every_creation_function_takes_the_cpu_and_no_other_device(name: str) ->
         CREATORS[name](device="cuda:0")
 
 
+def test_what_scripts_do_with_a_gpu_changes_nothing() -> None:
+    tg.manual_seed(3)
+    expected = tg.rand(4).tolist()
+    tg.manual_seed(3)
+    tg.cuda.manual_seed(1)
+    tg.cuda.manual_seed_all(1)
+    tg.cuda.empty_cache()
+    tg.cuda.synchronize()
+    assert tg.rand(4).tolist() == expected
+
+
 def test_another_device_is_refused() -> None:
     x = tg.zeros(2)
     for call in (
@@ -197,6 +208,15 @@ NUMPY = {
     "outer": lambda x: np.outer(x, x),
     "tensordot": lambda x: np.tensordot(x, x, ([1], [1])),
     "einsum": lambda x: np.einsum("ij,kj->ik", x, x),
+    "vstack": lambda x: np.vstack([x, x[0]]),
+    "hstack": lambda x: np.hstack([x, x[:, :1]]),
+    "hstack of vectors": lambda x: np.hstack((x[0], x[1, :2])),
+    "dstack": lambda x: np.dstack([x, x]),
+    "swapaxes": lambda x: np.swapaxes(x, 0, -1),
+    "tril": lambda x: np.tril(x, -1),
+    "triu": lambda x: np.triu(x, k=1),
+    "repeat": lambda x: np.repeat(x, 2),
+    "repeat along": lambda x: np.repeat(x, [1, 0, 2], axis=0),
 }
 
 

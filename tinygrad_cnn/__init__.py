@@ -10,6 +10,10 @@ from .anomaly import (
 from .backprop import (
     grad,
 )
+from .conventions import (
+    conventions,
+    get_conventions,
+)
 from .creation import (
     arange,
     as_tensor,
@@ -210,8 +214,11 @@ from .ops.elementary import (
 )
 from .ops.elementwise import (
     abs,
+    absolute,
     add,
     clamp,
+    clamp_max,
+    clamp_min,
     clip,
     cos,
     div,
@@ -220,7 +227,9 @@ from .ops.elementwise import (
     maximum,
     minimum,
     mul,
+    multiply,
     neg,
+    negative,
     pow,
     relu,
     sigmoid,
@@ -229,6 +238,7 @@ from .ops.elementwise import (
     sqrt,
     square,
     sub,
+    subtract,
     tanh,
     where,
 )
@@ -367,10 +377,12 @@ from .shapes import (
 )
 
 if TYPE_CHECKING:
-    from . import autograd, data, func, metrics, plot, testing, train, utils
+    from . import autograd, data, emit, func, metrics, plot, testing, train, utils
     from .checkup import doctor, solve_conv
+    from .emit import to_numpy
     from .explanation import conv2d_matrix, explain, explain_grad
     from .func import checkpoint, checkpoint_sequential
+    from .traces import Trace, record
 
 __version__ = "0.1.0"
 __all__ = [
@@ -378,7 +390,9 @@ __all__ = [
     "Generator",
     "ShapeError",
     "Tensor",
+    "Trace",
     "abs",
+    "absolute",
     "acos",
     "adaptive_avg_pool2d",
     "adaptive_max_pool2d",
@@ -418,6 +432,8 @@ __all__ = [
     "checkpoint_sequential",
     "chunk",
     "clamp",
+    "clamp_max",
+    "clamp_min",
     "clip",
     "clone",
     "concat",
@@ -429,6 +445,7 @@ __all__ = [
     "conv_algorithm",
     "conv_transpose1d",
     "conv_transpose2d",
+    "conventions",
     "cos",
     "cosh",
     "count_nonzero",
@@ -451,6 +468,7 @@ __all__ = [
     "dstack",
     "einsum",
     "elu",
+    "emit",
     "empty",
     "empty_like",
     "enable_grad",
@@ -479,6 +497,7 @@ __all__ = [
     "gaussian",
     "ge",
     "gelu",
+    "get_conventions",
     "get_num_threads",
     "get_printoptions",
     "getitem",
@@ -550,10 +569,12 @@ __all__ = [
     "mse_loss",
     "mul",
     "multinomial",
+    "multiply",
     "mv",
     "narrow",
     "ne",
     "neg",
+    "negative",
     "nll_loss",
     "nn",
     "no_grad",
@@ -586,6 +607,7 @@ __all__ = [
     "randperm",
     "ravel",
     "reciprocal",
+    "record",
     "relu",
     "relu6",
     "remainder",
@@ -623,6 +645,7 @@ __all__ = [
     "stack",
     "std",
     "sub",
+    "subtract",
     "sum",
     "sum_pool2d",
     "sum_to",
@@ -635,6 +658,7 @@ __all__ = [
     "testing",
     "tile",
     "to",
+    "to_numpy",
     "topk",
     "trace",
     "train",
@@ -657,15 +681,18 @@ __all__ = [
 ]
 
 # Loaded when first asked for: a third of what the import would take.
-_MODULES = ("autograd", "data", "func", "metrics", "plot", "testing", "train", "utils")
+_MODULES = ("autograd", "data", "emit", "func", "metrics", "plot", "testing", "train", "utils")
 _NAMES = {
+    "Trace": ".traces",
     "checkpoint": ".func",
     "checkpoint_sequential": ".func",
     "conv2d_matrix": ".explanation",
     "doctor": ".checkup",
     "explain": ".explanation",
     "explain_grad": ".explanation",
+    "record": ".traces",
     "solve_conv": ".checkup",
+    "to_numpy": ".emit",
 }
 
 if not TYPE_CHECKING:

@@ -13,8 +13,11 @@ import numpy as np
 from . import memory
 from .graph import Tensor, method
 from .modes import recording
+from .ops import elementary
+from .ops import elementwise as elements
 from .ops.elementwise import add, array_of, clip, div, mul, pow, sub
 from .ops.index import index_steps
+from .ops.scatter import scatter
 from .random import source
 from .shapes import ShapeError, broadcast_shape
 
@@ -111,6 +114,41 @@ _install("sub", "-", np.subtract, sub, scaled=True)
 _install("mul", "*", np.multiply, mul)
 _install("div", "/", np.true_divide, div)
 _install("pow", "**", np.power, pow)
+
+
+def _install_function(name: str, function: Callable[..., Any]) -> None:
+    """Give Tensor the method `name_`, which puts function(x) into x's own memory."""
+    by = f"{name}_"
+
+    def underscore(x: Tensor) -> Tensor:
+        if _needs_grad(x):
+            raise _refuse(x, by, f"x = x.{name}()")
+        return _overwrite(x, function(x.array), by)
+
+    underscore.__name__, underscore.__doc__ = by, f"x = x.{name}(), in place; returns x."
+    setattr(Tensor, by, underscore)
+
+
+def _overwrite(x: Tensor, values: Any, by: str) -> Tensor:
+    """x with `values` of its own shape in its own memory."""
+    np.copyto(x.array, _value_for(x, values, by), casting="same_kind")
+    memory.mark_changed(x.array, by)
+    return x
+
+
+for _name in ("abs", "cos", "exp", "log", "neg", "relu", "sigmoid", "sin", "sqrt", "square", "tanh"):
+    _install_function(_name, getattr(elements, _name))
+for _name in ("ceil", "expm1", "floor", "log1p", "reciprocal", "round", "rsqrt", "trunc"):
+    _install_function(_name, getattr(elementary, _name))
+
+
+@method
+def scatter_(x: Tensor, dim: int, index: Any, src: Any) -> Tensor:
+    """x with src[i, j, ...], or one number, at [index[i, j, ...], j, ...] for dim 0, and so on, in place; returns x."""
+    if _needs_grad(x, src):
+        raise _refuse(x, "scatter_", "x = x.scatter(dim, index, src)")
+    found = scatter(x.array, dim, array_of(index), array_of(src))
+    return _overwrite(x, array_of(found), "scatter_")
 
 
 @method

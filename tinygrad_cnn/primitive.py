@@ -22,6 +22,8 @@ from typing import cast as typed
 import numpy as np
 
 from . import memory
+from .conventions import active as conventions
+from .conventions import defaults_of
 from .declaration import Op, Plan, Primitive, brief, numpy_ops, registry
 from .dtypes import common_dtype, default_float
 from .floating import ignored
@@ -225,7 +227,7 @@ def _applier(op: Op, forward: Callable[..., Any]) -> Callable[..., Any]:
                 block.saw_op(op, args, scope[: len(args)], params, tensor, began, seconds)
         return (tensor, extra) if residual else tensor
 
-    simple = not n_params and not residual and not variadic and op.required == n_inputs <= 2
+    simple = len(op.defaults) == n_params and not residual and not variadic and op.required == n_inputs <= 2
     return _short(op, forward, apply) if simple else apply
 
 
@@ -236,11 +238,14 @@ def _short(op: Op, forward: Callable[..., Any], apply: Callable[..., Any]) -> Ca
     """
     get_plan, plans, tick, is_recording = op.plans.get, op.plans, memory.tick, recording.get
     begin, end, every, scope = errors.set, errors.reset, (1 << len(op.inputs)) - 1, current_scope.get
+    defaults = op.defaults
 
     def unary(x: Any = _ABSENT, /, *more: Any, **params: Any) -> Any:
         if (
-            more or params or not isinstance(x, Tensor) or x.array.dtype.kind != "f" or op.differentiable != every
-        ) or watchers:
+            (more or params or not isinstance(x, Tensor) or x.array.dtype.kind != "f" or op.differentiable != every)
+            or watchers
+            or conventions
+        ):
             return apply(*(() if x is _ABSENT else (x, *more)), **params)
         array, node = x.array, x.node
         token = begin(ignored)
@@ -261,13 +266,13 @@ def _short(op: Op, forward: Callable[..., Any], apply: Callable[..., Any]) -> Ca
             return tensor
         plan = get_plan(1) or plans.setdefault(1, Plan(op, 1, 1))
         tensor.node = made = _new(Node)
-        made.plan, made.parents, made.saved = plan, (node,), plan.save((array, out), _NONE)
-        made.params, made.shape, made.dtype, made.order, made.watch = _NONE, out.shape, out.dtype, tick(), None
+        made.plan, made.parents, made.saved = plan, (node,), plan.save((array, out), defaults)
+        made.params, made.shape, made.dtype, made.order, made.watch = defaults, out.shape, out.dtype, tick(), None
         made.scope, made.constants, made.bytes = scope(), (), 0
         return tensor
 
     def binary(x: Any = _ABSENT, y: Any = _ABSENT, /, *more: Any, **params: Any) -> Any:
-        if more or params or not isinstance(x, Tensor) or op.differentiable != every or watchers:
+        if more or params or not isinstance(x, Tensor) or op.differentiable != every or watchers or conventions:
             return apply(*(a for a in (x, y) if a is not _ABSENT), *more, **params)
         parents: Any
         a, node = x.array, x.node
@@ -306,8 +311,8 @@ def _short(op: Op, forward: Callable[..., Any], apply: Callable[..., Any]) -> Ca
             return tensor
         plan = get_plan(mask) or plans.setdefault(mask, Plan(op, mask, 2))
         tensor.node = made = _new(Node)
-        made.plan, made.parents, made.saved = plan, parents, plan.save((a, b, out), _NONE)
-        made.params, made.shape, made.dtype, made.order, made.watch = _NONE, out.shape, out.dtype, tick(), None
+        made.plan, made.parents, made.saved = plan, parents, plan.save((a, b, out), defaults)
+        made.params, made.shape, made.dtype, made.order, made.watch = defaults, out.shape, out.dtype, tick(), None
         made.scope, made.bytes = scope(), 0
         made.constants = () if mask == 3 else ((2 - mask, outline_of(x if mask == 2 else y)),)
         return tensor
@@ -426,7 +431,7 @@ def _bind(op: Op, args: tuple[Any, ...], params: dict[str, Any]) -> tuple[tuple[
             if name not in op.params:
                 raise TypeError(f"{op.name} has no parameter {name!r}; it takes {op.inputs + op.params}")
     if len(params) < len(op.params):
-        params = op.defaults | params
+        params = op.defaults | (defaults_of(op.name) if conventions else _NONE) | params
         if missing := [name for name in op.params if name not in params]:
             raise TypeError(f"{op.name} needs its parameter {missing[0]!r}")
     return args, params

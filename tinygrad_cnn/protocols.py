@@ -13,7 +13,7 @@ import numpy as np
 
 from .declaration import numpy_ops
 from .graph import Array, Tensor, method
-from .ops import arrange, einsum, elementwise, layout, magnitude, reduce, scan
+from .ops import arrange, einsum, elementwise, joining, layout, magnitude, matrices, reduce, scan
 from .ops.index import getitem
 from .shapes import ShapeError, normalize_axes
 
@@ -235,6 +235,29 @@ def _expand_dims(x: Any, axis: Any) -> Any:
     return layout.reshape(x, tuple(1 if i in new else next(lengths) for i in range(x.ndim + len(new))))
 
 
+def _swapaxes(x: Any, axis1: int, axis2: int) -> Any:
+    return layout.transpose(x, axis1, axis2)
+
+
+def _tril(x: Any, k: int = 0) -> Any:
+    return matrices.tril(x, k)
+
+
+def _triu(x: Any, k: int = 0) -> Any:
+    return matrices.triu(x, k)
+
+
+def _repeat(x: Any, repeats: Any, axis: int | None = None) -> Any:
+    return arrange.repeat_interleave(x, repeats, axis)
+
+
+def _stacking(function: Any) -> Any:
+    def stacked(tup: Any) -> Any:
+        return function(tup)
+
+    return stacked
+
+
 def _concatenate(xs: Any, axis: int | None = 0) -> Any:
     return layout.cat(xs, axis) if axis is not None else layout.cat([layout.reshape(x, -1) for x in xs])
 
@@ -264,6 +287,13 @@ _FUNCTIONS: dict[Any, Any] = {  # where NumPy's signature or default differs fro
     np.clip: _clip,
     np.concatenate: _concatenate,
     np.stack: _stack,
+    np.vstack: _stacking(joining.vstack),
+    np.hstack: _stacking(joining.hstack),
+    np.dstack: _stacking(joining.dstack),
+    np.swapaxes: _swapaxes,
+    np.tril: _tril,
+    np.triu: _triu,
+    np.repeat: _repeat,
     np.where: elementwise.where,
     np.broadcast_to: layout.broadcast_to,
     np.ravel: layout.ravel,

@@ -44,10 +44,10 @@ class PReLU(Layer):
 
     weight: Parameter
 
-    def __init__(self, num_parameters: int = 1, init: float = 0.25, *, dtype: Any = None) -> None:
+    def __init__(self, num_parameters: int = 1, init: float = 0.25, device: Any = None, dtype: Any = None) -> None:
         super().__init__()
         self.num_parameters, self.init = checked_integer("PReLU", "num_parameters", num_parameters, 1), init
-        self.weight = Parameter(np.full(num_parameters, init, trainable_dtype("PReLU", dtype)))
+        self.weight = Parameter(np.full(num_parameters, init, trainable_dtype("PReLU", dtype, device)))
 
     def reset_parameters(self) -> None:
         """Set the weight to `init` again."""

@@ -136,9 +136,9 @@ class Sequential(Numbered, Layer):
 class ModuleList(Numbered):
     """A list of modules that parameters() and state_dict() look into; it has no forward of its own."""
 
-    def __init__(self, modules: Iterable[Module] = ()) -> None:
+    def __init__(self, modules: Iterable[Module] | None = None) -> None:
         super().__init__()
-        self.extend(modules)
+        self.extend(() if modules is None else modules)
 
 
 class ModuleDict(Module):
@@ -147,9 +147,9 @@ class ModuleDict(Module):
     A name is a string without dots that is no method of this class.
     """
 
-    def __init__(self, modules: Mapping[str, Module] | Iterable[tuple[str, Module]] = ()) -> None:
+    def __init__(self, modules: Mapping[str, Module] | Iterable[tuple[str, Module]] | None = None) -> None:
         super().__init__()
-        self.update(modules)
+        self.update({} if modules is None else modules)
 
     def _parts(self) -> dict[str, Module]:
         return {name: value for name, value in vars(self).items() if isinstance(value, Module)}

@@ -48,6 +48,7 @@ class _Conv(Layer):
         groups: int,
         bias: bool,
         padding_mode: str,
+        device: Any,
         dtype: Any,
         generator: Generator | None,
     ) -> None:
@@ -71,7 +72,7 @@ class _Conv(Layer):
             raise ValueError(f"{name}: padding_mode={padding_mode!r}; it can be {'zeros' if transposed else _MODES}")
         self.padding_mode = padding_mode
         first, second = channels if transposed else channels[::-1]
-        dtype = trainable_dtype(name, dtype)
+        dtype = trainable_dtype(name, dtype, device)
         self.weight = Parameter(np.zeros((first, second // self.groups, *self.kernel_size), dtype))
         self.bias = Parameter(np.zeros(channels[1], dtype)) if bias else None
         self.reset_parameters(generator)
@@ -138,13 +139,14 @@ class Conv2d(_Conv):
         groups: int = 1,
         bias: bool = True,
         padding_mode: str = "zeros",
+        device: Any = None,
+        dtype: Any = None,
         *,
         strict: bool = False,
-        dtype: Any = None,
         generator: Generator | None = None,
     ) -> None:
-        channels = (in_channels, out_channels)
-        super().__init__(channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode, dtype, generator)
+        channels, sizes = (in_channels, out_channels), (kernel_size, stride, padding, dilation)
+        super().__init__(channels, *sizes, groups, bias, padding_mode, device, dtype, generator)
         self.strict = strict
 
     def forward(self, x: Tensor) -> Tensor:
@@ -173,13 +175,14 @@ class Conv1d(_Conv):
         groups: int = 1,
         bias: bool = True,
         padding_mode: str = "zeros",
+        device: Any = None,
+        dtype: Any = None,
         *,
         strict: bool = False,
-        dtype: Any = None,
         generator: Generator | None = None,
     ) -> None:
-        channels = (in_channels, out_channels)
-        super().__init__(channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode, dtype, generator)
+        channels, sizes = (in_channels, out_channels), (kernel_size, stride, padding, dilation)
+        super().__init__(channels, *sizes, groups, bias, padding_mode, device, dtype, generator)
         self.strict = strict
 
     def forward(self, x: Tensor) -> Tensor:
@@ -207,12 +210,13 @@ class ConvTranspose2d(_Conv):
         bias: bool = True,
         dilation: Any = 1,
         padding_mode: str = "zeros",
-        *,
+        device: Any = None,
         dtype: Any = None,
+        *,
         generator: Generator | None = None,
     ) -> None:
-        channels = (in_channels, out_channels)
-        super().__init__(channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode, dtype, generator)
+        channels, sizes = (in_channels, out_channels), (kernel_size, stride, padding, dilation)
+        super().__init__(channels, *sizes, groups, bias, padding_mode, device, dtype, generator)
         self.output_padding = self.sizes("output_padding", output_padding, 0)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -257,8 +261,9 @@ class LocalConv2d(Layer):
         padding: Any = 0,
         dilation: Any = 1,
         bias: bool = True,
-        *,
+        device: Any = None,
         dtype: Any = None,
+        *,
         generator: Generator | None = None,
     ) -> None:
         super().__init__()
@@ -274,7 +279,7 @@ class LocalConv2d(Layer):
         kernels = (out_channels, in_channels, *self.kernel_size)
         with named(name, "conv2d"):
             at = conv2d_geometry((1, in_channels, *self.in_size), kernels, self.stride, self.padding, self.dilation)
-        dtype = trainable_dtype(name, dtype)
+        dtype = trainable_dtype(name, dtype, device)
         self.weight = Parameter(np.zeros((*at.out, *kernels), dtype))
         self.bias = Parameter(np.zeros(at.out_shape[1:], dtype)) if bias else None
         self.reset_parameters(generator)

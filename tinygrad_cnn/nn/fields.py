@@ -2,7 +2,8 @@
 
 Exact for windows, strides, dilations, transposed convolution, resampling, slices and skips that join: what is followed
 is not a size but the first and the last pixel, as a function of the position that repeats after some positions. Padding
-counts as pixels that lie outside. The statistics of normalisations are not counted: they see the whole image.
+counts as pixels that lie outside. The statistics of normalisations are not counted: they see the whole image. Where
+indices choose, as in unpooling and sorting, every place along their axis may be the one.
 Source of the arithmetic: Araujo, Norris & Sim, Computing receptive fields of convolutional neural networks (2019).
 """
 
@@ -28,7 +29,8 @@ class Sight:
     """What the values along one axis of a Tensor see of one axis of the image.
 
     spans: of the first positions, after which it repeats `advance` pixels further; None for a value that sees nothing.
-    axis: of the Tensor, None where every value sees the same. length: of that axis. joined: other axes are part of it.
+    axis: of the Tensor, None where every value sees the same. length: of that axis. joined: other axes are part of it,
+    and `inner` elements lie from one position to the next, 0 where that is not known.
     """
 
     spans: tuple[Span | None, ...]
@@ -36,6 +38,7 @@ class Sight:
     axis: int | None
     length: int
     joined: bool = False
+    inner: int = 0
 
     def at(self, i: int) -> Span | None:
         """What position i sees; the positions go on outside of the Tensor."""
@@ -91,6 +94,15 @@ def image_sights(shape: Shape) -> list[Sight] | None:
     return [Sight(((0, 0),), 1, axis, shape[axis]) for axis in (len(shape) - 2, len(shape) - 1)]
 
 
+_IMAGES = ("conv2d", "conv_transpose2d", "max_pool2d", "avg_pool2d", "sum_pool2d", "unfold")
+
+
+def of_channels(op: Any, shape: Shape | None, sight: Sight | None) -> bool:
+    """Whether what was taken for an axis of the image is the channels of an op on images, as for lines (n c l)."""
+    of_images = op.name in _IMAGES or op.name.startswith("adaptive_")
+    return of_images and sight is not None and shape is not None and sight.axis == len(shape) - 3 and not sight.joined
+
+
 def after(
     op: Any, shapes: Sequence[Shape | None], sights: Sequence[Sight | None], params: Mapping[str, Any], out: Shape
 ) -> Sight | None:
@@ -111,7 +123,7 @@ def _pointwise(shapes: Any, sights: Any, params: Any, out: Shape) -> Sight | Non
     for shape, sight in zip(shapes, sights, strict=True):
         if sight is not None and sight.axis is not None:
             axis = sight.axis + len(out) - len(shape)
-            sight = sight.on(axis) if out[axis] == sight.length else sight.everywhere()
+            sight = sight.on(axis) if out[axis] == shape[sight.axis] else sight.everywhere()
         if sight is not None:
             found.append(sight)
     return _merged(found)
@@ -122,9 +134,7 @@ def _merged(found: Sequence[Sight]) -> Sight:
     if len(found) == 1:
         return first
     period = math.lcm(*(len(sight.spans) for sight in found))
-    if {(s.axis, s.joined, s.jump, s.advance < 0) for s in found} == {
-        (first.axis, first.joined, first.jump, first.advance < 0)
-    }:
+    if len({(s.axis, s.length, s.joined, s.inner, s.jump, s.advance < 0) for s in found}) == 1:
         advance = first.advance * period // len(first.spans)
         spans = tuple(_union(sight.at(i) for sight in found) for i in range(period))
         return replace(first, spans=spans, advance=advance)
@@ -146,6 +156,8 @@ def _windows(shape: Shape, sight: Sight, at: Any) -> Sight:
     if sight.axis is None or sight.axis == len(shape) - 4:
         return sight
     k = sight.axis - len(shape) + 2
+    if k >= 0 and (at.kernel[k], at.stride[k], at.padding[k]) == (1, 1, (0, 0)):
+        return sight
     if k < 0 or sight.joined:
         return sight.everywhere()
     return sight.strided(-at.padding[k][0], at.stride[k], at.kernel[k], at.dilation[k], at.out[k])
@@ -187,8 +199,10 @@ def _conv_transpose2d(shapes: Any, sights: Any, params: Any, out: Shape) -> Sigh
 def _resampled(shapes: Any, sights: Any, params: Any, out: Shape) -> Sight | None:
     sight: Sight = sights[0]
     axis = params["axis"] % len(out)
-    if sight.axis != axis or sight.joined:
+    if sight.axis != axis:
         return sight
+    if sight.joined:
+        return sight.everywhere()
     n, size, kind = sight.length, params["size"], params["kind"]
     corners = params["align_corners"] and size > 1
     step = Fraction(n - 1, size - 1) if corners else Fraction(n, size)
@@ -208,10 +222,42 @@ def _resampled(shapes: Any, sights: Any, params: Any, out: Shape) -> Sight | Non
     return sight.reading(taps, period, int(sight.advance * step * period / len(sight.spans)), size)
 
 
+def _adaptive_pool2d(shapes: Any, sights: Any, params: Any, out: Shape) -> Sight | None:
+    """Of a pool to a size: position i reads floor(i n/m) to before ceil((i + 1) n/m)."""
+    sight: Sight = sights[0]
+    if sight.axis is None or sight.axis < len(out) - 2:
+        return sight
+    n, m = sight.length, out[sight.axis]
+    if sight.joined or not n or not m:
+        return sight.everywhere()
+    step = Fraction(n, m)
+    period = step.denominator * len(sight.spans) // math.gcd(step.numerator, len(sight.spans))
+    advance = int(sight.advance * step * period / len(sight.spans))
+    return sight.reading(lambda i: range(math.floor(i * step), math.ceil((i + 1) * step)), period, advance, m)
+
+
+def _unfold(shapes: Any, sights: Any, params: Any, out: Shape) -> Sight | None:
+    """Of windows as columns: (n c h w) -> (n c*kh*kw oh*ow)"""
+    shape, kernel = shapes[0], params["kernel_size"]
+    kernel = kernel if isinstance(kernel, (tuple, list)) else (kernel, kernel)
+    names = ("stride", "padding", "dilation")
+    given = {name: params[name] for name in names if name in params}
+    at = conv2d_geometry(shape, (1, shape[1], *kernel), **given)
+    seen = _windows(shape, sights[0], at)
+    return _reshape([(*out[:2], *at.out)], [seen], params, out)
+
+
+def _fold(shapes: Any, sights: Any, params: Any, out: Shape) -> Sight | None:
+    sight: Sight = sights[0]
+    return sight if sight.axis == 0 else sight.everywhere()
+
+
 def _pad(shapes: Any, sights: Any, params: Any, out: Shape) -> Sight | None:
     sight: Sight = sights[0]
-    if sight.axis is None or sight.joined:
+    if sight.axis is None or not any(params["widths"][sight.axis]):
         return sight
+    if sight.joined:
+        return replace(sight, inner=0)
     return sight.strided(-params["widths"][sight.axis][0], 1, 1, 1, out[sight.axis])
 
 
@@ -243,10 +289,10 @@ def _getitem(shapes: Any, sights: Any, params: Any, out: Shape) -> Sight | None:
 
 def _indexed(sight: Sight, part: Any, n: int, place: int) -> Sight:
     """After an index along the axis itself; padding by rows that repeat counts as pixels outside, like any other."""
+    if sight.joined:
+        return sight.everywhere() if is_int(part) else replace(sight.on(place), inner=0)
     if is_int(part):
         return Sight((sight.at(int(part) % n),), 0, None, 1)
-    if sight.joined:
-        return sight
     if isinstance(part, slice):
         start, _, step = part.indices(n)
         return sight.strided(start, step, 1, 1, len(range(*part.indices(n)))).on(place)
@@ -260,17 +306,32 @@ def _indexed(sight: Sight, part: Any, n: int, place: int) -> Sight:
 
 def _reshape(shapes: Any, sights: Any, params: Any, out: Shape) -> Sight | None:
     sight: Sight = sights[0]
-    shape = shapes[0]
-    if sight.axis is None or sight.length == 1:
+    shape, n = shapes[0], sight.length
+    if sight.axis is None or n == 1 or 0 in out:
         return sight.everywhere()
-    before = math.prod(shape[: sight.axis])
-    for axis, n in enumerate(out):
-        if math.prod(out[:axis]) == before and n == shape[sight.axis]:
-            return sight.on(axis)
-    for axis, n in enumerate(out):
-        left = math.prod(out[:axis])
-        if before % max(left, 1) == 0 and left <= before and left * n >= before * shape[sight.axis]:
-            return replace(sight, axis=axis, joined=True)
+    before, whole = math.prod(shape[: sight.axis]), shape[sight.axis]
+    if sight.joined and not sight.inner:
+        return next(
+            (sight.on(a) for a, m in enumerate(out) if math.prod(out[:a]) == before and m == whole), sight.everywhere()
+        )
+    before *= whole // (n * (sight.inner or 1))  # the elements of the axes in front, and behind one position
+    behind = math.prod(out) // (before * n)
+    starts = [(a, m, math.prod(out[:a])) for a, m in enumerate(out)]
+    for a, m, left in starts:
+        if left == before and m == n:
+            return replace(sight, axis=a, joined=False, inner=0)
+    for a, m, left in starts:
+        if left == before and m > n and m % n == 0:
+            # It goes on into the axes behind: position i was i // (m // n).
+            more = sight.reading(lambda i, r=m // n: [i // r], len(sight.spans) * (m // n), sight.advance, m)  # type: ignore[misc]
+            return replace(more, axis=a, joined=False, inner=0)
+        if left == before and 1 < m < n and n % m == 0:
+            # It is cut: position i was those from i * (n // m) to before the next.
+            return replace(sight, joined=False, inner=0).strided(0, n // m, n // m, 1, m).on(a)
+    for a, m, left in starts:
+        right = math.prod(out[a + 1 :])
+        if before % left == 0 and m % (before // left * n) == 0 and behind % right == 0:
+            return replace(sight, axis=a, joined=True, inner=behind // right)
     return sight.everywhere()
 
 
@@ -282,12 +343,15 @@ def _permute(shapes: Any, sights: Any, params: Any, out: Shape) -> Sight | None:
 
 def _flipped(shapes: Any, sights: Any, params: Any, out: Shape) -> Sight | None:
     sight: Sight = sights[0]
-    if sight.axis not in _axes(params.get("axis"), len(out)) or sight.joined:
+    if sight.axis not in _axes(params.get("axis"), len(out)):
         return sight
+    if sight.joined:
+        return replace(sight, inner=0)
     return sight.strided(sight.length - 1, -1, 1, 1, sight.length)
 
 
-def _concatenate(shapes: Any, sights: Any, params: Any, out: Shape) -> Sight | None:
+def _mixing(shapes: Any, sights: Any, params: Any, out: Shape) -> Sight | None:
+    """Of an op that puts its inputs together along one axis, each at any place of it."""
     axis = params.get("axis", 0) % len(out)
     return _merged([sight.everywhere() if sight.axis == axis else sight for sight in sights if sight is not None])
 
@@ -326,12 +390,42 @@ def _linear(shapes: Any, sights: Any, params: Any, out: Shape) -> Sight | None:
     return sight.everywhere() if sight.axis == len(shapes[0]) - 1 else sight
 
 
+def _matmul(shapes: Any, sights: Any, params: Any, out: Shape) -> Sight | None:
+    """Of rows that are kept, of columns that are kept, or of the axis that is summed."""
+    if all(sights):
+        return _everything(shapes, sights, params, out)
+    k = 0 if sights[0] is not None else 1
+    sight: Sight = sights[k]
+    shape, other = shapes[k], shapes[1 - k]
+    if sight.axis is None:
+        return sight
+    last = sight.axis - len(shape)
+    if last == (-1 if k == 0 or len(shape) == 1 else -2):
+        return sight.everywhere()
+    gone = len(other) == 1 and not (k == 1 and last == -1)  # a vector leaves no axis of its own
+    axis = len(out) + last + gone
+    return sight.on(axis) if out[axis] == shape[sight.axis] else sight.everywhere()
+
+
+def _contraction(shapes: Any, sights: Any, params: Any, out: Shape) -> Sight | None:
+    """Of an einsum: a label that is kept keeps its place, one that is summed is seen as a whole."""
+    found: list[Sight] = []
+    for sight, term in zip(sights, params["terms"], strict=True):
+        if sight is not None and sight.axis is not None:
+            label = term[sight.axis]
+            sight = sight.on(params["kept"].index(label)) if label in params["kept"] else sight.everywhere()
+        if sight is not None:
+            found.append(sight)
+    return _merged(found)
+
+
 _FAMILIES: dict[str, Callable[..., Any]] = {
     "elementwise": _pointwise,
     "activation": _pointwise,
     "normal": _pointwise,
     "dropout": _first,
     "norm": _first,
+    "standardize": _first,
     "convert": _first,
     "reduce": _reduced,
     "magnitude": _reduced,
@@ -339,21 +433,25 @@ _FAMILIES: dict[str, Callable[..., Any]] = {
     "scan": _along,
     "loss": _everything,
     "pointwise_loss": _everything,
-    "einsum": _everything,
+    "einsum": _contraction,
 }
 _RULES: dict[str, Callable[..., Any]] = {
+    "adaptive_avg_pool2d": _adaptive_pool2d,
+    "adaptive_max_pool2d": _adaptive_pool2d,
     "add": _pointwise,
     "avg_pool2d": _pool2d,
     "broadcast_to": _pointwise,
     "cast": _first,
-    "concatenate": _concatenate,
+    "concatenate": _mixing,
     "conv2d": _conv2d,
     "conv_transpose2d": _conv_transpose2d,
     "flipped": _flipped,
+    "fold": _fold,
+    "gather": _along,
     "getitem": _getitem,
     "glu": _along,
     "linear": _linear,
-    "matmul": _everything,
+    "matmul": _matmul,
     "max_pool2d": _pool2d,
     "pad": _pad,
     "permute": _permute,
@@ -361,7 +459,11 @@ _RULES: dict[str, Callable[..., Any]] = {
     "resampled": _resampled,
     "reshape": _reshape,
     "rolled": _along,
+    "scatter_added": _mixing,
+    "scattered": _mixing,
     "stacked": _stacked,
     "sum_pool2d": _pool2d,
     "sum_to": _everything,
+    "take_along_axis": _along,
+    "unfold": _unfold,
 }

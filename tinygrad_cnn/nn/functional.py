@@ -23,6 +23,7 @@ from ..ops import patches as _patches
 from ..ops import reduce as _reduce
 from ..ops import resize as _resize
 from ..ops import softmax as _softmax
+from ..ops.convert import to
 from ..ops.index import getitem
 from ..shapes import ShapeError, broadcast_shape
 from .functional_conv import batched, conv1d, conv2d, conv_transpose1d, conv_transpose2d, local_conv2d
@@ -179,19 +180,19 @@ def tanh(input: Any) -> Tensor:
     return _elementwise.tanh(input)
 
 
-def softmax(input: Any, dim: int | None = None, *, axis: int | None = None) -> Tensor:
+def softmax(input: Any, dim: int | None = None, *, dtype: Any = None, axis: int | None = None) -> Tensor:
     """exp(x) / sum(exp(x)) along `dim` (or `axis`), to be given: else axis 0 or 1 is guessed, with a warning."""
-    return _softmax.softmax(input, _dim(input, dim, axis, "softmax"))
+    return _softmax.softmax(_as(input, dtype), _dim(input, dim, axis, "softmax"))
 
 
-def log_softmax(input: Any, dim: int | None = None, *, axis: int | None = None) -> Tensor:
+def log_softmax(input: Any, dim: int | None = None, *, dtype: Any = None, axis: int | None = None) -> Tensor:
     """log(softmax(x)) along `dim` (or `axis`), to be given: else axis 0 or 1 is guessed, with a warning."""
-    return _softmax.log_softmax(input, _dim(input, dim, axis, "log_softmax"))
+    return _softmax.log_softmax(_as(input, dtype), _dim(input, dim, axis, "log_softmax"))
 
 
-def softmin(input: Any, dim: int | None = None, *, axis: int | None = None) -> Tensor:
+def softmin(input: Any, dim: int | None = None, *, dtype: Any = None, axis: int | None = None) -> Tensor:
     """softmax(-x) along `dim` (or `axis`), to be given: else axis 0 or 1 is guessed, with a warning."""
-    return _softmax.softmax(-input, _dim(input, dim, axis, "softmin"))
+    return _softmax.softmax(-_as(input, dtype), _dim(input, dim, axis, "softmin"))
 
 
 def normalize(
@@ -211,6 +212,11 @@ def cosine_similarity(x1: Any, x2: Any, dim: int = 1, eps: float = 1e-8, *, axis
     both = [x if of == shape else broadcast_to(x, shape) for x, of in zip((x1, x2), shapes, strict=True)]
     units = [x / _elementwise.clip(_magnitude.norm(x, 2, along, True), eps, None) for x in both]
     return _reduce.sum(units[0] * units[1], along)
+
+
+def _as(input: Any, dtype: Any) -> Any:
+    """The input in another dtype before anything is computed, which saves the digits; itself for None."""
+    return input if dtype is None else to(input, dtype)
 
 
 def _dim(input: Any, dim: int | None, axis: int | None, name: str) -> int:

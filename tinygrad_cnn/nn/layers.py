@@ -35,13 +35,14 @@ class Linear(Layer):
         in_features: int | None,
         out_features: int,
         bias: bool = True,
-        *,
+        device: Any = None,
         dtype: Any = None,
+        *,
         generator: Generator | None = None,
     ) -> None:
         super().__init__()
         self.out_features = checked_integer("Linear", "out_features", out_features, 1)
-        self.weight = UninitializedParameter(np.zeros((out_features, 0), trainable_dtype("Linear", dtype)))
+        self.weight = UninitializedParameter(np.zeros((out_features, 0), trainable_dtype("Linear", dtype, device)))
         self.bias = UninitializedParameter(np.zeros(out_features, self.weight.dtype)) if bias else None
         self._generator = generator
         if in_features is not None:

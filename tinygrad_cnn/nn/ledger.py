@@ -18,7 +18,7 @@ from ..modes import enable_grad
 from ..random import on_a_copy
 from ..records import saved_of
 from ..watching import Watcher
-from .fields import Sight, Unknown, after, image_sights
+from .fields import Sight, Unknown, after, image_sights, of_channels
 from .module import Module
 
 # The ops whose FLOPs are multiply-adds, apart from the bias.
@@ -78,20 +78,37 @@ class Ledger(Watcher):
             raise
         self._known: dict[int, tuple[weakref.ref[Array], Sights]] = {}  # by the identity of the array
         self._image: list[Sight] | None = None
+        self._lines = False
         self._arrays = [t.array for t in inputs]  # alive, as their identities stand in _known
         for t in inputs:
             if self._image is None and (sights := image_sights(t.shape)) is not None:
                 self._image = sights
                 self._know(t.array, list(sights))
+                self._lines = t.ndim == 3  # or one image (c h w); which, the ops will tell
         self.image = None if self._image is None else tuple(sight.length for sight in self._image)
         self._stack: list[ModuleCall] = []
         self.root: ModuleCall | None = None
         for path, module in self.model.named_modules():
             module.register_forward_pre_hook(lambda m, args, path=path: self._enter(m, path), prepend=True)
             module.register_forward_hook(lambda m, args, output: self._leave(output))
+        self._channels: set[int] = set()
         with on_a_copy(), enable_grad(), self:
             self._output = self.model(*inputs, **kwargs)
+        if self._channels:
+            self._become_lines()
         self.kept = self._kept()
+
+    def _become_lines(self) -> None:
+        """Lines (n c l) are images of height 1: what was taken for an axis of the image, the channels, is no longer."""
+        image, one = list(self.image or ()), Sight(((0, 0),), 0, None, 1)
+        for call in self.root.calls() if self.root else ():
+            for part in (call, *call.inside):
+                if part.sights is not None:
+                    part.sights = [
+                        one if axis in self._channels and sight is not None else sight
+                        for axis, sight in enumerate(part.sights)
+                    ]
+        self.image = tuple(1 if axis in self._channels else n for axis, n in enumerate(image))
 
     def _enter(self, module: Module, path: str) -> None:
         call = ModuleCall(module, path)
@@ -116,6 +133,9 @@ class Ledger(Watcher):
         if op.name in _CONTRACTIONS:
             without_bias = [None if name == "b" else s for name, s in zip(op.inputs, shapes, strict=True)]
             macs = (op.flops.count(without_bias, result.shape, params) or 0) // 2
+        elif op.name == "contraction" and set(params["kept"]) != {i for term in params["terms"] for i in term}:
+            n = len(params["terms"])  # of the flops, n - 1 of n are products and the last is the sum
+            macs = (op.flops.count(shapes, result.shape, params) or 0) * (n - 1) // n
         arrays = [getattr(a, "array", a) for a in args]
         sights = self._after(op, shapes, arrays, params, result.shape)
         self._know(result.array, sights)
@@ -144,6 +164,8 @@ class Ledger(Watcher):
             along = [None if sights is None else sights[axis] for sights in inputs]
             if None in inputs:
                 return None
+            if self._lines and of_channels(op, shapes[0], along[0]):
+                self._channels.add(axis)
             try:
                 found.append(after(op, shapes, along, params, out))
             except Unknown:

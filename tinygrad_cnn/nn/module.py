@@ -482,8 +482,12 @@ class Layer(Module):
         def __call__(self, *args: Any, **kwargs: Any) -> Tensor: ...
 
 
-def trainable_dtype(name: str, dtype: Any) -> np.dtype[Any]:
-    """The dtype of parameters, float32 unless given. Raises TypeError for what is not float16, float32 or float64."""
+def trainable_dtype(name: str, dtype: Any, device: Any = None) -> np.dtype[Any]:
+    """The dtype of parameters, float32 unless given.
+
+    Raises TypeError for what is not float16, float32 or float64, and ValueError for a device other than the CPU.
+    """
+    check_device(name, device)
     wanted: np.dtype[Any] = default_float if dtype is None else np.dtype(dtype).newbyteorder("=")
     if wanted not in (float16, float32, float64):
         raise TypeError(f"{name}: dtype={wanted} parameters could not be trained; use float16, float32 or float64")

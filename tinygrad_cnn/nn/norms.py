@@ -22,8 +22,8 @@ class _Affine(Layer):
     weight: Parameter | None
     bias: Parameter | None
 
-    def _affine_parameters(self, shape: Any, dtype: Any, weight: bool, bias: bool) -> None:
-        wanted = trainable_dtype(type(self).__name__, dtype)
+    def _affine_parameters(self, shape: Any, device: Any, dtype: Any, weight: bool, bias: bool) -> None:
+        wanted = trainable_dtype(type(self).__name__, dtype, device)
         self.weight = Parameter(np.ones(shape, wanted)) if weight else None
         self.bias = Parameter(np.zeros(shape, wanted)) if weight and bias else None
 
@@ -53,13 +53,14 @@ class _Running(_Affine):
         momentum: float | None,
         affine: bool,
         track_running_stats: bool,
+        device: Any,
         dtype: Any,
         bias: bool,
     ) -> None:
         super().__init__()
         self.num_features = checked_integer(type(self).__name__, "num_features", num_features, 1)
         self.eps, self.momentum, self.affine, self.track_running_stats = eps, momentum, affine, track_running_stats
-        self._affine_parameters(num_features, dtype, affine, bias)
+        self._affine_parameters(num_features, device, dtype, affine, bias)
         dtype, stats = trainable_dtype(type(self).__name__, dtype), track_running_stats
         self.register_buffer("running_mean", Tensor(np.zeros(num_features, dtype)) if stats else None)
         self.register_buffer("running_var", Tensor(np.ones(num_features, dtype)) if stats else None)
@@ -105,11 +106,12 @@ class _BatchNorm(_Running):
         momentum: float | None = 0.1,
         affine: bool = True,
         track_running_stats: bool = True,
-        *,
+        device: Any = None,
         dtype: Any = None,
+        *,
         bias: bool = True,
     ) -> None:
-        super().__init__(num_features, eps, momentum, affine, track_running_stats, dtype, bias)
+        super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype, bias)
 
     def forward(self, x: Tensor) -> Tensor:
         self._check(x)
@@ -153,11 +155,12 @@ class _InstanceNorm(_Running):
         momentum: float | None = 0.1,
         affine: bool = False,
         track_running_stats: bool = False,
-        *,
+        device: Any = None,
         dtype: Any = None,
+        *,
         bias: bool = True,
     ) -> None:
-        super().__init__(num_features, eps, momentum, affine, track_running_stats, dtype, bias)
+        super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype, bias)
 
     def forward(self, x: Tensor) -> Tensor:
         single = not self._check(x).startswith("n")
@@ -209,13 +212,13 @@ class LayerNorm(_Affine):
         eps: float = 1e-5,
         elementwise_affine: bool = True,
         bias: bool = True,
-        *,
+        device: Any = None,
         dtype: Any = None,
     ) -> None:
         super().__init__()
         self.normalized_shape = _lengths("LayerNorm", normalized_shape)
         self.eps, self.elementwise_affine = eps, elementwise_affine
-        self._affine_parameters(self.normalized_shape, dtype, elementwise_affine, bias)
+        self._affine_parameters(self.normalized_shape, device, dtype, elementwise_affine, bias)
 
     def forward(self, x: Tensor) -> Tensor:
         return F.layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps)
@@ -234,12 +237,17 @@ class RMSNorm(_Affine):
     """
 
     def __init__(
-        self, normalized_shape: Any, eps: float | None = None, elementwise_affine: bool = True, *, dtype: Any = None
+        self,
+        normalized_shape: Any,
+        eps: float | None = None,
+        elementwise_affine: bool = True,
+        device: Any = None,
+        dtype: Any = None,
     ) -> None:
         super().__init__()
         self.normalized_shape = _lengths("RMSNorm", normalized_shape)
         self.eps, self.elementwise_affine = eps, elementwise_affine
-        self._affine_parameters(self.normalized_shape, dtype, elementwise_affine, False)
+        self._affine_parameters(self.normalized_shape, device, dtype, elementwise_affine, False)
 
     def forward(self, x: Tensor) -> Tensor:
         return F.rms_norm(x, self.normalized_shape, self.weight, self.eps)
@@ -261,8 +269,9 @@ class GroupNorm(_Affine):
         num_channels: int,
         eps: float = 1e-5,
         affine: bool = True,
-        *,
+        device: Any = None,
         dtype: Any = None,
+        *,
         bias: bool = True,
     ) -> None:
         super().__init__()
@@ -274,7 +283,7 @@ class GroupNorm(_Affine):
                 "the groups must be equal in size"
             )
         self.eps, self.affine = eps, affine
-        self._affine_parameters(num_channels, dtype, affine, bias)
+        self._affine_parameters(num_channels, device, dtype, affine, bias)
 
     def forward(self, x: Tensor) -> Tensor:
         if x.ndim < 2 or x.shape[1] != self.num_channels:

@@ -252,7 +252,10 @@ class _Rows:
                 sizes.append(max(0, min(span[1], n - 1) - max(span[0], 0) + 1))
             else:
                 sizes.append(sight.size)
-        return tuple(sizes), tuple(sight.jump for sight in sights if sight is not None)
+        found = [sight for sight in sights if sight is not None]
+        if found[0].axis == found[1].axis and not found[0].joined:  # rows and columns in one axis: no one step
+            return tuple(sizes), (None, None)
+        return tuple(sizes), tuple(sight.jump for sight in found)
 
 
 MOST = 44  # letters of a name in the table

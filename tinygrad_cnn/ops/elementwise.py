@@ -15,8 +15,11 @@ from ..shapes import ShapeError, broadcast_shape
 
 __all__ = [
     "abs",
+    "absolute",
     "add",
     "clamp",
+    "clamp_max",
+    "clamp_min",
     "clip",
     "cos",
     "div",
@@ -25,7 +28,9 @@ __all__ = [
     "maximum",
     "minimum",
     "mul",
+    "multiply",
     "neg",
+    "negative",
     "pow",
     "relu",
     "sigmoid",
@@ -34,9 +39,12 @@ __all__ = [
     "sqrt",
     "square",
     "sub",
+    "subtract",
     "tanh",
     "where",
 ]
+
+_AT_TIES: dict[str, float] = {"split": 0.5, "first": 1.0, "last": 0.0}  # the share of the first of two equal operands
 
 
 @op(operator="sub", method=True, broadcast=True, numpy=np.subtract)
@@ -218,44 +226,65 @@ sign.flops(one_per_output)
 
 
 @op(method=True, numpy=np.absolute)
-def abs(x: Any, /) -> Any:
-    """|x|, with gradient 0 at 0."""
+def abs(x: Any, /, at_zero: float = 0.0) -> Any:
+    """|x|, with gradient `at_zero` at 0."""
     return np.abs(x)
 
 
-abs.vjp(x=lambda g, x: g * sign(x))
+def _abs_gradient(g: Any, x: Any, at_zero: float) -> Any:
+    return g * (select(at_zero, sign(x), condition=array_of(x) == 0) if at_zero else sign(x))
+
+
+abs.vjp(x=_abs_gradient)
 abs.formula(x="∂out · sign x")
 abs.flops(one_per_output)
 method("__abs__")(abs)
 
 
 @op(method=True, broadcast=True, numpy=np.maximum)
-def maximum(x: Any, y: Any, /) -> Any:
-    """The larger of x and y; nan where either is. A tie splits the gradient in halves."""
+def maximum(x: Any, y: Any, /, ties: str = "split") -> Any:
+    """The larger of x and y; nan where either is. A tie splits the gradient in halves.
+
+    ties: 'split', or 'first' for all of it to x, 'last' for all of it to y.
+    """
+    check_ties("maximum", ties)
     return np.maximum(x, y)
 
 
-maximum.vjp(x=lambda g, x, y: g * _share(x, y), y=lambda g, x, y: g * _share(y, x))
+maximum.vjp(
+    x=lambda g, x, y, ties: g * _share(x, y, _AT_TIES[ties]),
+    y=lambda g, x, y, ties: g * _share(y, x, 1.0 - _AT_TIES[ties]),
+)
 maximum.formula(x="∂out · (1[x > y] + 1[x = y]/2)", y="∂out · (1[y > x] + 1[x = y]/2)")
 maximum.flops(one_per_output)
 
 
 @op(method=True, broadcast=True, numpy=np.minimum)
-def minimum(x: Any, y: Any, /) -> Any:
-    """The smaller of x and y; nan where either is. A tie splits the gradient in halves."""
+def minimum(x: Any, y: Any, /, ties: str = "split") -> Any:
+    """The smaller of x and y; nan where either is. Ties as for maximum."""
+    check_ties("minimum", ties)
     return np.minimum(x, y)
 
 
-minimum.vjp(x=lambda g, x, y: g * _share(y, x), y=lambda g, x, y: g * _share(x, y))
+minimum.vjp(
+    x=lambda g, x, y, ties: g * _share(y, x, _AT_TIES[ties]),
+    y=lambda g, x, y, ties: g * _share(x, y, 1.0 - _AT_TIES[ties]),
+)
 minimum.formula(x="∂out · (1[x < y] + 1[x = y]/2)", y="∂out · (1[y < x] + 1[x = y]/2)")
 minimum.flops(one_per_output)
 
 
-def _share(x: Any, y: Any) -> Any:
-    """1 where x > y, 1/2 where they are equal, 0 elsewhere: a constant array in their float dtype."""
+def check_ties(name: str, ties: str) -> None:
+    """Raise ValueError unless `ties` says which of equal values takes the gradient."""
+    if ties not in _AT_TIES:
+        raise ValueError(f"{name}: ties={ties!r}; it can be 'first', 'last' or 'split'")
+
+
+def _share(x: Any, y: Any, at_ties: float) -> Any:
+    """1 where x > y, `at_ties` where they are equal, 0 elsewhere: a constant array in their float dtype."""
     x, y = array_of(x), array_of(y)
-    half = np.result_type(x, y).type(0.5)
-    return (x > y) * half + (x >= y) * half
+    dtype = np.result_type(x, y).type
+    return (x > y) * dtype(1.0 - at_ties) + (x >= y) * dtype(at_ties)
 
 
 @op
@@ -293,8 +322,8 @@ def _(draw: Any) -> Any:
 
 
 @op
-def clip(x: Any, /, min: Any = None, max: Any = None) -> Any:
-    """x limited to min <= x <= max (max wins if they cross); nan stays. The gradient is 1 at both bounds.
+def clip(x: Any, /, min: Any = None, max: Any = None, at_bounds: float = 1.0) -> Any:
+    """x limited to min <= x <= max (max wins if they cross); nan stays. The gradient is `at_bounds` at both bounds.
 
     Integers between float bounds become float32. Raises ShapeError for bounds that x would have to be stretched to.
     """
@@ -310,7 +339,12 @@ def clip(x: Any, /, min: Any = None, max: Any = None) -> Any:
     return (y if max is None else np.minimum(y, max)).astype(dtype, copy=False)
 
 
-clip.vjp(x=lambda g, x, min, max: mask(g, inside(x, min, max)))
+def _clip_gradient(g: Any, x: Any, min: Any, max: Any, at_bounds: float) -> Any:
+    within = mask(g, inside(x, min, max))
+    return within if at_bounds == 1 else select(within * at_bounds, within, condition=_at_bound(array_of(x), min, max))
+
+
+clip.vjp(x=_clip_gradient)
 clip.formula(x="∂out · 1[min ≤ x ≤ max]")
 clip.flops(lambda out_shape, min, max: prod(out_shape) * ((min is not None) + (max is not None)))
 
@@ -320,9 +354,31 @@ def inside(x: Any, low: Any, high: Any) -> Any:
     return (x >= (-np.inf if low is None else low)) & (x <= (np.inf if high is None else high))
 
 
-clamp = clip
+def _at_bound(x: Any, low: Any, high: Any) -> Any:
+    """Where x == low or x == high, as booleans; nothing equals None."""
+    return (x == low) | (x == high)
+
+
+clamp = clip  # PyTorch has several names for some, as has NumPy
+absolute, multiply, negative, subtract = abs, mul, neg, sub
 method("clip")(clip)
 method("clamp")(clip)
+
+
+@method
+def clamp_min(x: Any, min: Any) -> Any:
+    """max(x, min)"""
+    return clip(x, min, None)
+
+
+@method
+def clamp_max(x: Any, max: Any) -> Any:
+    """min(x, max)"""
+    return clip(x, None, max)
+
+
+for _name, _op in (("absolute", abs), ("multiply", mul), ("negative", neg), ("subtract", sub)):
+    method(_name)(_op)
 
 
 @clip.sample
@@ -351,6 +407,12 @@ select.flops(moves_data)
 def _(draw: Any) -> Any:
     x, y = draw.broadcastable(2)
     return (x, y), {"condition": draw.booleans(*np.broadcast_shapes(x.shape, y.shape)[-1:])}
+
+
+@method("where")
+def _kept_where(x: Any, condition: Any, other: Any) -> Any:
+    """x where `condition` holds, else `other`, all three broadcast together."""
+    return where(condition, x, other)
 
 
 def where(condition: Any, x: Any, y: Any) -> Any:

@@ -51,8 +51,11 @@ def _(draw: Any) -> Any:
 
 
 @op
-def power_norm(x: Any, /, p: float = 2.0, axis: Any = None, keepdims: bool = False) -> Any:
-    """(sum |x|^p)^(1/p) over `axis`, for 0 < p < infinity; 0 over nothing."""
+def power_norm(x: Any, /, p: float = 2.0, axis: Any = None, keepdims: bool = False, at_zero: float = 0.0) -> Any:
+    """(sum |x|^p)^(1/p) over `axis`, for 0 < p < infinity; 0 over nothing.
+
+    at_zero: the gradient where all of x is 0: 0, or nan.
+    """
     if x.dtype.kind in "biu":
         raise TypeError(f"norm: the input is {x.dtype}; convert it first, as with .float()")
     axes, wide = normalize_axes(axis, x.ndim, "norm"), widened(x)
@@ -62,11 +65,15 @@ def power_norm(x: Any, /, p: float = 2.0, axis: Any = None, keepdims: bool = Fal
     return (powers ** wide.dtype.type(1 / p)).astype(x.dtype, copy=False)
 
 
-def _power_norm_gradient(g: Any, x: Any, x_shape: tuple[int, ...], out: Any, p: float, axis: Any) -> Any:
+def _power_norm_gradient(
+    g: Any, x: Any, x_shape: tuple[int, ...], out: Any, p: float, axis: Any, at_zero: float
+) -> Any:
     """sign(x) (|x| / out)^(p - 1) for every element."""
     slope = x / restored(_divisor(out), x_shape, axis)
     if p != 2:
         slope = sign(x) * pow(_divisor(abs(slope)), p - 1.0)
+    if at_zero:
+        slope = select(at_zero, slope, condition=restored(array_of(out) == 0, x_shape, axis))
     return restored(g, x_shape, axis) * slope
 
 

@@ -11,7 +11,7 @@ from ..graph import Tensor, method
 from ..kernels.reduce import sum_pairwise, widened
 from ..primitive import op
 from ..shapes import normalize_axes
-from .elementwise import array_of, exp, maximum, minimum
+from .elementwise import array_of, check_ties, exp, maximum, minimum
 from .index import take_along_axis
 from .layout import reshape
 
@@ -111,22 +111,43 @@ def _(draw: Any) -> Any:
 
 
 @op(method=True, numpy=np.amax)
-def amax(x: Any, /, axis: Any = None, keepdims: bool = False) -> Any:
-    """The largest value over `axis`; ties share the gradient evenly. Raises ValueError over no elements."""
+def amax(x: Any, /, axis: Any = None, keepdims: bool = False, ties: str = "split") -> Any:
+    """The largest value over `axis`; ties share the gradient evenly. Raises ValueError over no elements.
+
+    ties: 'split', or 'first' or 'last' for all of it to one, in row-major order.
+    """
+    check_ties("amax", ties)
     return np.max(x, axis=normalize_axes(axis, x.ndim, "amax"), keepdims=keepdims)
 
 
 @op(method=True, numpy=np.amin)
-def amin(x: Any, /, axis: Any = None, keepdims: bool = False) -> Any:
-    """The smallest value over `axis`; ties share the gradient evenly. Raises ValueError over no elements."""
+def amin(x: Any, /, axis: Any = None, keepdims: bool = False, ties: str = "split") -> Any:
+    """The smallest value over `axis`; ties share the gradient evenly. Raises ValueError over no elements.
+
+    ties: as for amax.
+    """
+    check_ties("amin", ties)
     return np.min(x, axis=normalize_axes(axis, x.ndim, "amin"), keepdims=keepdims)
 
 
-def _extremum_gradient(g: Any, x: Any, x_shape: tuple[int, ...], out: Any, axis: Any) -> Any:
+def _extremum_gradient(g: Any, x: Any, x_shape: tuple[int, ...], out: Any, axis: Any, ties: str) -> Any:
     values, best = array_of(x), restored(array_of(out), x_shape, axis)
     winners = (values == best) | (values != values)  # a nan among them is the extremum
+    if ties != "split":
+        winners = _one_of(winners, normalize_axes(axis, values.ndim, "amax"), ties)
     share = winners / winners.sum(axis=normalize_axes(axis, values.ndim, "amax"), keepdims=True)
     return restored(g, x_shape, axis) * share.astype(values.dtype)
+
+
+def _one_of(winners: Any, axes: tuple[int, ...], ties: str) -> Any:
+    """Of the winners that are reduced together the first or the last in row-major order."""
+    k = winners.ndim - len(axes)
+    order = (*(i for i in range(winners.ndim) if i not in axes), *axes)
+    moved = winners.transpose(order)
+    rows = moved.reshape((*moved.shape[:k], -1))
+    place = rows.argmax(-1) if ties == "first" else rows.shape[-1] - 1 - rows[..., ::-1].argmax(-1)
+    chosen = np.arange(rows.shape[-1]) == np.expand_dims(place, -1)
+    return chosen.reshape(moved.shape).transpose(np.argsort(order))
 
 
 amax.vjp(x=_extremum_gradient)
