@@ -58,11 +58,7 @@ from .losses import (
     NLLLoss,
     SmoothL1Loss,
 )
-from .module import (
-    Module,
-    Parameter,
-    UninitializedParameter,
-)
+from .module import Module
 from .norms import (
     BatchNorm1d,
     BatchNorm2d,
@@ -85,6 +81,7 @@ from .padding import (
     ZeroPad1d,
     ZeroPad2d,
 )
+from .parameter import Parameter, UninitializedParameter
 from .parameters import (
     ParameterDict,
     ParameterList,

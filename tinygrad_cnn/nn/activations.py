@@ -10,7 +10,8 @@ from ..geometry import checked_integer
 from ..graph import Tensor
 from . import functional as F
 from . import init as initial
-from .module import Layer, Parameter, trainable_dtype
+from .module import Layer, trainable_dtype
+from .parameter import Parameter
 
 
 class _Inplace(Layer):

@@ -23,7 +23,8 @@ from ..ops.lines import named
 from ..shapes import ShapeError
 from . import functional as F
 from . import init
-from .module import Layer, Parameter, trainable_dtype
+from .module import Layer, trainable_dtype
+from .parameter import Parameter
 
 Generator = np.random.Generator
 _MODES = ("zeros", "reflect", "replicate", "circular")

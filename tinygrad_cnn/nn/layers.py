@@ -15,7 +15,8 @@ from ..modes import no_grad
 from ..shapes import ShapeError
 from . import functional as F
 from . import init
-from .module import Layer, Parameter, UninitializedParameter, trainable_dtype
+from .module import Layer, trainable_dtype
+from .parameter import Parameter, UninitializedParameter
 
 Generator = np.random.Generator
 

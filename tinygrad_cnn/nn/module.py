@@ -20,7 +20,7 @@ import numpy as np
 from .. import memory
 from ..devices import check_device
 from ..dtypes import default_float, float16, float32, float64
-from ..graph import Array, Tensor, wrap
+from ..graph import Tensor, wrap
 from ..ops.convert import wanted_dtype
 from ..scopes import Scope, scope_of
 from ..scopes import current as _scope
@@ -28,55 +28,10 @@ from ..shapes import Shape, ShapeError
 from ..watching import told, watchers
 from .derivation import LONGEST, Passed, derivation, edits_for
 from .hooks import Hooked, call_hooked, registered
+from .parameter import Parameter, UninitializedParameter, lengths
 
 _assign: Any = operator.setitem
 _CONTAINERS = (list, tuple, dict, set, frozenset, deque)  # that an attribute may be, and nothing looks into
-
-
-class Parameter(Tensor):
-    """A Tensor that a Module trains: a leaf that requires grad, found by `parameters()` when it is an attribute.
-
-    data is copied, as by Tensor.
-    """
-
-    __slots__ = ()
-
-    def __init__(self, data: Any, requires_grad: bool = True, dtype: Any = None) -> None:
-        super().__init__(data, requires_grad, dtype)
-
-    def __repr__(self) -> str:
-        return "Parameter" + super().__repr__().removeprefix("Tensor").replace("\n", "\n   ")
-
-
-class UninitializedParameter(Parameter):
-    """A Parameter whose shape is known in part: an axis of length 0 stands for a length still to come.
-
-    `materialize` makes it a Parameter, so that whoever holds it holds the real one.
-    """
-
-    __slots__ = ()
-
-    def materialize(self, values: Array) -> None:
-        """Become a Parameter with these values. Raises ValueError if their shape contradicts what is known."""
-        if not self.admits(values.shape):
-            raise ValueError(f"materialize: values of shape {values.shape} for a parameter of shape {_lengths(self)}")
-        with np.errstate(all="ignore"):
-            self.data = wrap(values.astype(self.dtype))
-        self.__class__ = Parameter  # type: ignore[assignment]
-
-    def admits(self, shape: tuple[int, ...]) -> bool:
-        """Whether `shape` agrees with the lengths that are known."""
-        return len(shape) == self.ndim and all(n in (0, m) for n, m in zip(self.shape, shape, strict=True))
-
-    def __repr__(self) -> str:
-        return f"UninitializedParameter(shape={_lengths(self)}, dtype={self.dtype})"
-
-
-def _lengths(p: Tensor) -> str:
-    """The shape of a parameter, with "?" for a length still to come."""
-    if not isinstance(p, UninitializedParameter):
-        return str(p.shape)
-    return f"({', '.join('?' if n == 0 else str(n) for n in p.shape)}{',' if p.ndim == 1 else ''})"
 
 
 class IncompatibleKeys(NamedTuple):
@@ -398,7 +353,7 @@ class Module(Hooked):
         for name, value in state.items():
             if isinstance(value, UninitializedParameter):
                 raise RuntimeError(
-                    f"state_dict: {name!r} has no values yet, its shape is {_lengths(value)}; "
+                    f"state_dict: {name!r} has no values yet, its shape is {lengths(value)}; "
                     "run one batch through the model first, or give in_features"
                 )
         return {name: value.detach() for name, value in state.items()}
@@ -545,7 +500,7 @@ def _nothing_at(target: str, module: Module, path: str, name: str, kind: str, th
 
 
 def _kind(tensor: Tensor) -> str:
-    return f"{tensor.dtype} {_lengths(tensor)}"
+    return f"{tensor.dtype} {lengths(tensor)}"
 
 
 def _given_array(name: str, value: Any) -> Any:

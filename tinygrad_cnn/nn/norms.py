@@ -13,7 +13,8 @@ from ..modes import replaying
 from ..shapes import ShapeError, is_int
 from . import functional as F
 from . import init
-from .module import Layer, Parameter, trainable_dtype
+from .module import Layer, trainable_dtype
+from .parameter import Parameter
 
 
 class _Affine(Layer):

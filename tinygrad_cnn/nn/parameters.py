@@ -7,7 +7,8 @@ from typing import Any
 
 from ..graph import Tensor
 from .containers import Numbered
-from .module import Module, Parameter
+from .module import Module
+from .parameter import Parameter
 
 
 def _parameter(owner: str, name: Any, value: Any) -> Parameter:

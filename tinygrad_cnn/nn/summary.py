@@ -14,7 +14,8 @@ from ..dtypes import default_float
 from ..graph import Tensor
 from ..shapes import is_int
 from .ledger import Ledger, ModuleCall, OpCall, Sights
-from .module import Module, UninitializedParameter
+from .module import Module
+from .parameter import UninitializedParameter
 
 __all__ = ["Summary", "SummaryRow", "summary"]
 

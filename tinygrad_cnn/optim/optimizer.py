@@ -17,7 +17,8 @@ import numpy as np
 from .. import memory
 from ..graph import Array, Tensor, wrap
 from ..modes import enable_grad
-from ..nn.module import UninitializedParameter, clear_grad
+from ..nn.module import clear_grad
+from ..nn.parameter import UninitializedParameter
 from ..ops.elementwise import array_of
 from ..watching import told, watchers
 
