@@ -50,6 +50,7 @@ LAYERS = [
     ("train", "utils", "checkup", "explanation"),
     ("",),  # the package itself: the public names
     ("digits_net", "bench"),
+    ("commands",),
     ("__main__",),
 ]
 

@@ -3,6 +3,7 @@
 import json
 import re
 import runpy
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -15,6 +16,8 @@ import pytest
 
 import tinygrad_cnn as tg
 from tinygrad_cnn import nn
+from tinygrad_cnn.__main__ import main
+from tinygrad_cnn.commands import COMMANDS, datasets, networks
 from tinygrad_cnn.nn import functional as F
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -52,7 +55,7 @@ def unclassified(blocks: list[Block]) -> list[str]:
     """Blocks that no test would look at: of another language, or output that no code stands above."""
     complaints = []
     for before, block in zip([Block(0, "", ""), *blocks], blocks, strict=False):
-        if block.language not in ("python", "text", "sh"):
+        if block.language not in ("python", "text", "sh", "console"):
             complaints.append(f"line {block.line}: a block of {block.language or 'no language'!r}")
         if block.language == "text" and before.language != "python":
             complaints.append(f"line {block.line}: output without code above it")
@@ -97,7 +100,7 @@ def printed(folder):
 
 def test_every_block_is_looked_at():
     assert unclassified(BLOCKS) == []
-    assert {block.language for block in BLOCKS} == {"python", "text", "sh"}
+    assert {block.language for block in BLOCKS} == {"python", "text", "sh", "console"}
 
 
 def test_the_code_prints_what_the_readme_shows(printed):
@@ -155,6 +158,30 @@ def test_the_shell_commands_are_those_that_ci_runs():
         assert README.count(command) == 1
         (extra,) = re.findall(r"^python3 -m venv \.venv && \.venv/bin/pip install -q -e '\.\[(\w+)\]' && ", command)
         assert extra in PROJECT["optional-dependencies"]
+
+
+def test_the_commands_run_one_after_the_other(tmp_path, monkeypatch, capsys):
+    lines = [line for block in BLOCKS if block.language == "console" for line in block.text.splitlines()]
+    monkeypatch.chdir(tmp_path)
+    run_commands = []
+    for line in lines:
+        prompt, python, option, package, command, *arguments = shlex.split(line)
+        assert (prompt, python, option, package) == ("$", "python", "-m", "tinygrad_cnn")
+        assert main([command, *arguments]) == 0, line
+        assert capsys.readouterr().out, line
+        run_commands.append(command)
+    assert run_commands == ["train", "predict", "summary", "graph"]
+    assert (tmp_path / "lenet5.html").stat().st_size > 10_000
+    accuracy = json.loads((tmp_path / "runs" / "mine" / "metrics.json").read_text())["test_accuracy"]
+    assert accuracy > 0.9
+
+
+def test_the_commands_that_are_named_exist_with_their_networks_and_datasets():
+    section = README.partition("## From the command line\n")[2].partition("\n## ")[0]
+    prose = section.rpartition("```")[2]
+    names = re.findall(r"`([a-z]+[0-9]*)`", prose)
+    known = {*COMMANDS, *networks.NETWORKS, *datasets.DATASETS}
+    assert {"train", "mnist", "lenet5"} <= set(names) <= known
 
 
 def words_of(svg: str) -> list[str]:

@@ -1,32 +1,37 @@
-"""The command line: `python -m tinygrad_cnn` trains a small CNN on handwritten digits, `... bench` times one."""
+"""The command line: `python -m tinygrad_cnn` trains a small CNN on handwritten digits; commands do the rest."""
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from . import __version__, bench
+from . import __version__, commands
+from .commands.options import positive, whole
 from .digits_net import SVM_ACCURACY, train
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the main job; 0 when done, 1 if it diverges or its folder cannot be written to, 130 when interrupted."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    if arguments[:1] == ["bench"]:
-        return bench.main(arguments[1:])
+    if arguments and arguments[0] in commands.COMMANDS:
+        return commands.run(arguments[0], arguments[1:])
     parser = argparse.ArgumentParser(
         prog="python -m tinygrad_cnn",
         description="Train a small CNN on the UCI handwritten digits: half train, half test.",
-        epilog="example: python -m tinygrad_cnn --out runs/mine --seed 1 --epochs 20. "
-        "`python -m tinygrad_cnn bench` times a training step here.",
+        epilog="example:\n  python -m tinygrad_cnn --out runs/mine --seed 1 --epochs 20\n\n"
+        "commands, each with its own --help:\n"
+        + "\n".join(f"  python -m tinygrad_cnn {name:8} {text}" for name, (_, text) in commands.COMMANDS.items()),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--out", type=Path, default=Path("runs/digits"), help="folder for the results (%(default)s)")
-    parser.add_argument("--epochs", type=_positive(int), default=40, help="passes over the training half (%(default)s)")
-    parser.add_argument("--seed", type=_whole, default=0, help="of the weights, the order and the shifts (%(default)s)")
-    parser.add_argument("--batch-size", type=_positive(int), default=64, help="images per step (%(default)s)")
-    parser.add_argument("--lr", type=_positive(float), default=0.01, help="AdamW's first learning rate (%(default)s)")
+    parser.add_argument("--epochs", type=positive(int), default=40, help="passes over the training half (%(default)s)")
+    parser.add_argument("--seed", type=whole, default=0, help="of the weights, the order and the shifts (%(default)s)")
+    parser.add_argument("--batch-size", type=positive(int), default=64, help="images per step (%(default)s)")
+    parser.add_argument("--lr", type=positive(float), default=0.01, help="AdamW's first learning rate (%(default)s)")
     parser.add_argument("--version", action="version", version=f"tinygrad_cnn {__version__}")
-    options = parser.parse_args(arguments)
+    options, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}; the commands are {', '.join(commands.COMMANDS)}")
     try:
         metrics = train(options.out, options.epochs, options.seed, options.batch_size, options.lr, _line)
     except KeyboardInterrupt:
@@ -43,26 +48,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         f"(support-vector machine: {SVM_ACCURACY}) in {metrics['seconds']:.1f} s"
     )
     return 0
-
-
-def _positive(kind: type[int] | type[float]) -> Callable[[str], float]:
-    """An argparse type: a number above zero."""
-
-    def number(text: str) -> float:
-        value = kind(text)
-        if not 0 < value < float("inf"):
-            raise argparse.ArgumentTypeError(f"{text} is not above 0")
-        return value
-
-    number.__name__ = kind.__name__
-    return number
-
-
-def _whole(text: str) -> int:
-    """An argparse type: 0, 1, 2 and so on."""
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 up")
-    return int(text)
 
 
 def _line(text: str) -> None:

@@ -6,6 +6,8 @@ anything is timed. Only ratios mean something: the speed is that of the fastest 
 
 import argparse
 import contextlib
+import io
+import json
 import platform
 import statistics
 import sys
@@ -14,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TextIO
 
 import numpy as np
 import threadpoolctl
@@ -223,31 +225,47 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m tinygrad_cnn bench",
         description="Time a training step of two networks here, beside PyTorch where it is installed.",
+        epilog="examples:\n  python -m tinygrad_cnn bench\n  python -m tinygrad_cnn bench --threads 2 --json",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_options(parser)
+    parser.add_argument("--json", action="store_true", help="print one JSON document in the place of tables")
     options = parser.parse_args(arguments)
-    print(machine())
-    print(f"milliseconds per step{', and the speed over that of the fastest PyTorch' if find_spec('torch') else ''}")
     try:
-        with limited(options.threads):
-            for network in (S, M):
-                x, y = network.batch(options.batch)
-                sides = [our_training(network.build, x, y), *torch_training(network.build, x, y)]
-                agree(sides)
-                seconds = alternate(sides, Timing(options.warmup, options.rounds))
-                print(f"\n{title(network, options.batch, options.threads)}")
-                print("\n".join(rows(seconds)), flush=True)
+        networks = _time_all(options, io.StringIO() if options.json else sys.stdout)
     except Disagreement as error:
         print(error, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
-    if not compiled.available():
-        print(f"\n{without_numba()}")
-    if find_spec("torch") is None:
-        print("\nPyTorch is not installed: nothing to compare with")
+    if options.json:
+        print(json.dumps({"machine": machine(), "threads": options.threads, "networks": networks}, indent=1))
     return 0
+
+
+def _time_all(options: argparse.Namespace, tables: TextIO) -> list[dict[str, Any]]:
+    """Time both networks and print their tables; the numbers of each."""
+    print(machine(), file=tables)
+    what = f"milliseconds per step{', and the speed over that of the fastest PyTorch' if find_spec('torch') else ''}"
+    print(what, file=tables)
+    found: list[dict[str, Any]] = []
+    with limited(options.threads):
+        for network in (S, M):
+            x, y = network.batch(options.batch)
+            sides = [our_training(network.build, x, y), *torch_training(network.build, x, y)]
+            agree(sides)
+            seconds = alternate(sides, Timing(options.warmup, options.rounds))
+            print(f"\n{title(network, options.batch, options.threads)}", file=tables)
+            print("\n".join(rows(seconds)), file=tables, flush=True)
+            relative = speeds(seconds)
+            each = [{"name": name, "seconds": s, "speed": relative.get(name)} for name, s in seconds.items()]
+            found.append({"network": title(network, options.batch, options.threads), "sides": each})
+    if not compiled.available():
+        print(f"\n{without_numba()}", file=tables)
+    if find_spec("torch") is None:
+        print("\nPyTorch is not installed: nothing to compare with", file=tables)
+    return found
 
 
 def without_numba() -> str:

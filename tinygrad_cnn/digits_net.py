@@ -34,20 +34,22 @@ SVM_ACCURACY = 0.969
 
 
 class DigitsNet(nn.Module):
-    """conv-conv-pool-conv-pool-fc with BatchNorm: 8x8 grey images to 10 logits.
+    """conv-conv-pool-conv-pool-fc with BatchNorm: 8x8 images, grey ones by default, to 10 logits.
 
-    (n 1 8 8) -> (n 10)
+    (n in_channels 8 8) -> (n num_classes)
     """
 
-    def __init__(self, generator: np.random.Generator | None = None) -> None:
+    def __init__(
+        self, generator: np.random.Generator | None = None, *, num_classes: int = 10, in_channels: int = 1
+    ) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(1, 16, 3, padding=1, bias=False, generator=generator)
+        self.conv1 = nn.Conv2d(in_channels, 16, 3, padding=1, bias=False, generator=generator)
         self.bn1 = nn.BatchNorm2d(16)
         self.conv2 = nn.Conv2d(16, 32, 3, padding=1, bias=False, generator=generator)
         self.bn2 = nn.BatchNorm2d(32)
         self.conv3 = nn.Conv2d(32, 64, 3, padding=1, bias=False, generator=generator)
         self.bn3 = nn.BatchNorm2d(64)
-        self.fc = nn.Linear(64 * 2 * 2, 10, generator=generator)
+        self.fc = nn.Linear(64 * 2 * 2, num_classes, generator=generator)
 
     def forward(self, x: Tensor) -> Tensor:
         x = F.relu(self.bn1(self.conv1(x)))
