@@ -28,6 +28,10 @@ SEEDS = range(25)
 
 # Where a rule says more than its formula: the limit at a pole, or what is left out whatever it holds.
 BEYOND = {
+    **{
+        ("chosen", op): "the formula is that of the default; another convention differs at ties and kinks alone"
+        for op in ("abs", "maximum", "minimum", "clip", "amax", "amin", "power_norm")
+    },
     ("H12", "pow"): "0 where x ** y is constant, though log 0 and 0 ** -1 are infinite",
     ("H3", "hardswish"): "0 up to -3 whatever the gradient of the output holds",
     **{

@@ -1,7 +1,8 @@
 """What gradients are where there is no one derivative: at ties and kinks. Frameworks choose differently.
 
 A convention is the default of an op's parameter (`ties`, `at_zero`, `at_bounds`). It is looked up when the op is
-called and recorded with it, so a backward after the block follows what held when the value was computed.
+called and recorded with it, so a backward after the block follows what held when the value was computed. The formulas
+that pictures print are those of the defaults.
 """
 
 import threading
