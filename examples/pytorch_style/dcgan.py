@@ -7,11 +7,10 @@ Only the import lines are not PyTorch's. The real images are soft discs at rando
 
 import argparse
 
-import tinygrad_cnn.utils.data
-
 import tinygrad_cnn as torch
 import tinygrad_cnn.nn as nn
 import tinygrad_cnn.optim as optim
+import tinygrad_cnn.utils.data
 
 
 def weights_init(m):

@@ -8,11 +8,10 @@ Only the import lines are not PyTorch's. The images are random patterns, one for
 import argparse
 from typing import Any, cast
 
-from tinygrad_cnn.utils.data import DataLoader, TensorDataset, random_split
-
 import tinygrad_cnn as torch
 import tinygrad_cnn.nn as nn
 import tinygrad_cnn.optim as optim
+from tinygrad_cnn.utils.data import DataLoader, TensorDataset, random_split
 
 
 class VGG(nn.Module):
