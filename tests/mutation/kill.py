@@ -6,6 +6,7 @@ second differences are right for it too.
 """
 
 from collections.abc import Iterable, Iterator
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -99,8 +100,12 @@ def survives(mutant: Mutant) -> bool:
 
 def all_mutants(names: Iterable[str] = ()) -> list[Mutant]:
     """The mutants of all rules, or of those whose op or function is named."""
-    wanted = set(names)
-    found = [mutant for module in modules() for mutant in mutants(module)]
+    wanted, found = set(names), list(_found())
     if not wanted:
         return found
     return [m for m in found if wanted & {m.label.split(":")[0].split(".")[0], *(r.op.name for r in m.rules)}]
+
+
+@cache
+def _found() -> tuple[Mutant, ...]:
+    return tuple(mutant for module in modules() for mutant in mutants(module))
