@@ -4,16 +4,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from . import cuda, display, inplace, nn, optim, protocols  # noqa: F401  (some hand the Tensor its methods)
-from .anomaly import (
-    detect_anomaly,
-)
-from .backprop import (
-    grad,
-)
-from .conventions import (
-    conventions,
-    get_conventions,
-)
+from .anomaly import detect_anomaly
+from .backprop import grad
+from .conventions import conventions, get_conventions
 from .creation import (
     arange,
     as_tensor,
@@ -37,61 +30,17 @@ from .creation import (
     zeros,
     zeros_like,
 )
-from .devices import (
-    device,
-)
-from .diagram import (
-    draw,
-)
-from .display import (
-    get_printoptions,
-    printoptions,
-    set_printoptions,
-)
-from .dlpack import (
-    from_dlpack,
-)
-from .dtypes import (
-    bool_,
-    double,
-    float16,
-    float32,
-    float64,
-    half,
-    int8,
-    int16,
-    int32,
-    int64,
-    long,
-    short,
-    uint8,
-)
-from .graph import (
-    Tensor,
-    from_numpy,
-)
-from .interchange import (
-    CheckpointError,
-    load,
-    save,
-)
-from .kernels.conv import (
-    conv_algorithm,
-)
-from .kernels.parallel import (
-    get_num_threads,
-    set_num_threads,
-)
-from .modes import (
-    enable_grad,
-    inference_mode,
-    is_grad_enabled,
-    no_grad,
-    set_grad_enabled,
-)
-from .nn.summary import (
-    summary,
-)
+from .devices import device
+from .diagram import draw
+from .display import get_printoptions, printoptions, set_printoptions
+from .dlpack import from_dlpack
+from .dtypes import bool_, double, float16, float32, float64, half, int8, int16, int32, int64, long, short, uint8
+from .graph import Tensor, from_numpy
+from .interchange import CheckpointError, load, save
+from .kernels.conv import conv_algorithm
+from .kernels.parallel import get_num_threads, set_num_threads
+from .modes import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
+from .nn.summary import summary
 from .ops.activation import (
     celu,
     elu,
@@ -111,10 +60,7 @@ from .ops.activation import (
     softplus,
     softsign,
 )
-from .ops.adaptive_pool import (
-    adaptive_avg_pool2d,
-    adaptive_max_pool2d,
-)
+from .ops.adaptive_pool import adaptive_avg_pool2d, adaptive_max_pool2d
 from .ops.arrange import (
     chunk,
     masked_fill,
@@ -161,36 +107,12 @@ from .ops.comparison import (
     ne,
     not_equal,
 )
-from .ops.conv import (
-    conv2d,
-    conv2d_input_grad,
-    conv2d_weight_grad,
-    conv_transpose2d,
-)
-from .ops.conv1d import (
-    conv1d,
-    conv_transpose1d,
-)
-from .ops.convert import (
-    clone,
-    is_floating_point,
-    to,
-)
-from .ops.counting import (
-    bincount,
-    count_nonzero,
-    masked_select,
-    nonzero,
-    unique,
-)
-from .ops.dropout import (
-    dropout,
-)
-from .ops.einsum import (
-    einsum,
-    outer,
-    tensordot,
-)
+from .ops.conv import conv2d, conv2d_input_grad, conv2d_weight_grad, conv_transpose2d
+from .ops.conv1d import conv1d, conv_transpose1d
+from .ops.convert import clone, is_floating_point, to
+from .ops.counting import bincount, count_nonzero, masked_select, nonzero, unique
+from .ops.dropout import dropout
+from .ops.einsum import einsum, outer, tensordot
 from .ops.elementary import (
     acos,
     asin,
@@ -242,17 +164,8 @@ from .ops.elementwise import (
     tanh,
     where,
 )
-from .ops.index import (
-    getitem,
-    take_along_axis,
-)
-from .ops.joining import (
-    broadcast_tensors,
-    dstack,
-    hstack,
-    meshgrid,
-    vstack,
-)
+from .ops.index import getitem, take_along_axis
+from .ops.joining import broadcast_tensors, dstack, hstack, meshgrid, vstack
 from .ops.layout import (
     broadcast_to,
     cast,
@@ -271,42 +184,13 @@ from .ops.layout import (
     transpose,
     unsqueeze,
 )
-from .ops.local_conv import (
-    local_conv2d,
-)
-from .ops.loss import (
-    cross_entropy,
-    mse_loss,
-    nll_loss,
-)
-from .ops.magnitude import (
-    norm,
-    std,
-)
-from .ops.matmul import (
-    linear,
-    matmul,
-)
-from .ops.matrices import (
-    addmm,
-    bmm,
-    diag,
-    diagonal,
-    dot,
-    mm,
-    mv,
-    trace,
-    tril,
-    triu,
-)
-from .ops.norm import (
-    batch_norm,
-)
-from .ops.order import (
-    argsort,
-    sort,
-    topk,
-)
+from .ops.local_conv import local_conv2d
+from .ops.loss import cross_entropy, mse_loss, nll_loss
+from .ops.magnitude import norm, std
+from .ops.matmul import linear, matmul
+from .ops.matrices import addmm, bmm, diag, diagonal, dot, mm, mv, trace, tril, triu
+from .ops.norm import batch_norm
+from .ops.order import argsort, sort, topk
 from .ops.pointwise_loss import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
@@ -317,64 +201,18 @@ from .ops.pointwise_loss import (
     l1_loss,
     smooth_l1_loss,
 )
-from .ops.pool import (
-    avg_pool2d,
-    max_pool2d,
-    sum_pool2d,
-)
-from .ops.reduce import (
-    amax,
-    amin,
-    argmax,
-    argmin,
-    logsumexp,
-    max,
-    mean,
-    min,
-    sum,
-    var,
-)
-from .ops.scan import (
-    cumprod,
-    cumsum,
-    prod,
-)
-from .ops.scatter import (
-    gather,
-    index_add,
-    index_select,
-    scatter,
-    scatter_add,
-)
-from .ops.softmax import (
-    log_softmax,
-    softmax,
-)
-from .primitive import (
-    op,
-)
-from .profiling import (
-    profile,
-)
-from .protocols import (
-    numel,
-)
-from .random import (
-    Generator,
-    default_generator,
-    manual_seed,
-)
-from .records import (
-    watch,
-)
-from .sampling import (
-    bernoulli,
-    multinomial,
-    normal,
-)
-from .shapes import (
-    ShapeError,
-)
+from .ops.pool import avg_pool2d, max_pool2d, sum_pool2d
+from .ops.reduce import amax, amin, argmax, argmin, logsumexp, max, mean, min, sum, var
+from .ops.scan import cumprod, cumsum, prod
+from .ops.scatter import gather, index_add, index_select, scatter, scatter_add
+from .ops.softmax import log_softmax, softmax
+from .primitive import op
+from .profiling import profile
+from .protocols import numel
+from .random import Generator, default_generator, manual_seed
+from .records import watch
+from .sampling import bernoulli, multinomial, normal
+from .shapes import ShapeError
 
 if TYPE_CHECKING:
     from . import autograd, data, emit, func, metrics, plot, testing, train, utils

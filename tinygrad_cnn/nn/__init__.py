@@ -1,11 +1,6 @@
 """Modules and layers under PyTorch's names; `functional`, `init` and `utils` beside them, networks in `models`."""
 
-from . import (
-    functional,
-    init,
-    models,
-    utils,
-)
+from . import functional, init, models, utils
 from .activations import (
     CELU,
     ELU,
@@ -29,22 +24,9 @@ from .activations import (
     Tanhshrink,
     Threshold,
 )
-from .containers import (
-    Identity,
-    ModuleDict,
-    ModuleList,
-    Sequential,
-)
-from .convolution import (
-    Conv1d,
-    Conv2d,
-    ConvTranspose1d,
-    ConvTranspose2d,
-    LocalConv2d,
-)
-from .layers import (
-    Linear,
-)
+from .containers import Identity, ModuleDict, ModuleList, Sequential
+from .convolution import Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d, LocalConv2d
+from .layers import Linear
 from .losses import (
     BCELoss,
     BCEWithLogitsLoss,
@@ -82,10 +64,7 @@ from .padding import (
     ZeroPad2d,
 )
 from .parameter import Parameter, UninitializedParameter
-from .parameters import (
-    ParameterDict,
-    ParameterList,
-)
+from .parameters import ParameterDict, ParameterList
 from .pooling import (
     AdaptiveAvgPool1d,
     AdaptiveAvgPool2d,
@@ -126,9 +105,7 @@ from .stateless import (
     Softmin,
     Tanh,
 )
-from .summary import (
-    summary,
-)
+from .summary import summary
 
 __all__ = [
     "AdaptiveAvgPool1d",
