@@ -20,11 +20,11 @@ PACKAGE = "tinygrad_cnn"
 
 # Inner layers first. A module imports from its own unit (the name here) and from the layers above its own line only.
 LAYERS = [
+    ("devices",),
     (
         "conventions",
         "memory",
         "cuda",
-        "devices",
         "dtypes",
         "floating",
         "modes",

@@ -436,6 +436,17 @@ def test_functional_refuses_what_is_no_number():
         functional.vjp(lambda x: (x, x), x)
 
 
+def test_functional_names_itself_where_v_does_not_fit():
+    x, y = drawn(0, 2), drawn(1, 2)
+    for inputs, v, error in [
+        ((x, y), x, "hvp: v must have the form of the inputs: the trees differ: a tuple of 2 here, a tuple of 1 there"),
+        (x, drawn(2, 3), r"hvp: v holds float64 \(3,\) for float64 \(2,\) in the inputs; shape and dtype must be"),
+        (x, 1.0, r"hvp: v holds a float; a Tensor of shape \(2,\) is needed"),
+    ]:
+        with pytest.raises((TypeError, ValueError), match=error):
+            functional.hvp(lambda *xs: (xs[0] ** 3).sum(), inputs, v)
+
+
 def test_autograd_has_the_checks_without_importing_them_first():
     program = (
         "import sys, tinygrad_cnn as tg; tg.autograd.Function; assert 'tinygrad_cnn.testing' not in sys.modules; "

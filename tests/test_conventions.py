@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tinygrad_cnn as tg
-from tinygrad_cnn.conventions import PRESETS
+from tinygrad_cnn.conventions import _KINDS, PRESETS
+from tinygrad_cnn.declaration import registry
 
 QUARTER = [0.25] * 4
 FIRST = [1.0, 0.0, 0.0, 0.0]
@@ -124,6 +125,16 @@ def test_blocks_nest_and_a_preset_replaces_all_that_held():
     with pytest.raises(ZeroDivisionError), tg.conventions("jax"):
         1 / 0
     assert tg.get_conventions() == PRESETS["tinygrad_cnn"]
+
+
+def test_the_table_and_the_ops_have_the_same_defaults():
+    declared = {
+        (op.name, param): op.defaults[param]
+        for op in registry.values()
+        for param in ("ties", "at_zero", "at_bounds")
+        if param in op.params
+    }
+    assert {(op, param): default for ops, param, default, _ in _KINDS.values() for op in ops} == declared
 
 
 def test_another_thread_keeps_its_own():

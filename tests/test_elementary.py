@@ -20,6 +20,9 @@ def test_what_has_no_meaning_is_refused() -> None:
     refused(lambda: tg.tensor([1, 2]) // 0, ZeroDivisionError, "floor_divide: integers over 0")
     refused(lambda: tg.tensor([1, 2]) % tg.tensor([1, 0]), ZeroDivisionError, "remainder: integers over 0")
     refused(lambda: x.masked_select(x), TypeError, "masked_select: the mask is float64; booleans are needed")
+    refused(lambda: x.masked_select(tg.ones(2) > 0), tg.ShapeError, "masked_select: shapes (2, 3) and (2,) do not")
+    refused(lambda: x.isclose(tg.ones(2)), tg.ShapeError, "isclose: shapes (2, 3) and (2,) do not broadcast")
+    refused(lambda: x.allclose(tg.ones(2)), tg.ShapeError, "allclose: shapes (2, 3) and (2,) do not broadcast")
     refused(lambda: x.bincount(), TypeError, "bincount: float64 of shape (2, 3); a row of integers is needed")
     refused(lambda: tg.bincount(tg.tensor([-2, 1])), ValueError, "bincount: the smallest value is -2; 0 or more")
     refused(
@@ -58,8 +61,31 @@ def test_what_cannot_be_drawn_is_refused() -> None:
     refused(lambda: tg.multinomial(tg.ones(1, 1, 1), 1), tg.ShapeError, "weights of shape (1, 1, 1); (k) or (n, k)")
     refused(lambda: tg.multinomial(tg.ones(2), 0), ValueError, "num_samples=0; an integer of at least 1 is needed")
     refused(lambda: tg.multinomial(-tg.ones(2), 1), ValueError, "weights must be finite, not negative, and not all 0")
+    refused(lambda: tg.rand(2, generator=0), TypeError, "generator: a int was given; numpy.random.default_rng(seed)")
     refused(lambda: tg.Generator("cuda"), ValueError, "Generator: there is no device 'cuda'")
     refused(lambda: tg.Generator().manual_seed(-1), ValueError, "Generator.manual_seed: the seed is -1")
+
+
+def test_rounding_whole_numbers_gives_them_in_memory_of_their_own() -> None:
+    for whole in (np.array([1, 2, 3]), np.array([True, False]), np.array(7, np.uint8)):
+        for rounded in (tg.floor, tg.ceil, tg.trunc, tg.round):
+            y = rounded(tg.Tensor(whole))
+            assert y.dtype == whole.dtype
+            assert y.tolist() == whole.tolist()
+            given = whole.copy()
+            assert not np.shares_memory(rounded(given), given)
+
+
+def test_a_generator_takes_every_name_of_the_cpu() -> None:
+    for name in ("cpu", "cpu:0", tg.device("cpu", 0)):
+        assert tg.rand(2, generator=tg.Generator(name).manual_seed(1)).shape == (2,)
+
+
+def test_weights_whose_sum_is_too_large_for_a_float_are_drawn_in_proportion() -> None:
+    weights = np.array([1e308, 0.0, 1e308])
+    drawn = tg.multinomial(weights, 400, replacement=True, generator=np.random.default_rng(0))
+    assert 150 < int((drawn == 0).sum().item()) < 250
+    assert set(drawn.tolist()) == {0, 2}
 
 
 def test_a_seeded_generator_is_numpys() -> None:

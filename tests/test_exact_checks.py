@@ -35,7 +35,7 @@ NOT_EXACT = {
     **dict.fromkeys(["log1p", "expm1", "log2", "log10", "exp2", "tan", "asin", "acos", "atan", "sinh", "cosh"], POWER),
     **dict.fromkeys(["cross_entropy_of_labels", "cross_entropy_of_probabilities", "divergence"], POWER),
     **dict.fromkeys(["divergence_of_logs", "binary_cross_entropy", "binary_cross_entropy_with_logits"], POWER),
-    **dict.fromkeys(["normal_cdf", "elu", "celu", "softplus", "logsigmoid", "silu", "silu_gradient", "mish"], POWER),
+    **dict.fromkeys(["elu", "celu", "softplus", "logsigmoid", "silu", "silu_gradient", "mish"], POWER),
     **dict.fromkeys(["glu", "gaussian", "gelu_erf", "gelu_gradient", "gelu_tanh", "pow"], POWER),
     **dict.fromkeys(["div", "reciprocal"], CURVED),
     **dict.fromkeys(["hardswish", "hardswish_gradient", "softsign", "nll_of_labels", "round"], FLOATS),

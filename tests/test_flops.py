@@ -174,7 +174,6 @@ UNARY = {
     "softsign": lambda x: x / (1 + abs(x)),
     "hardsigmoid": lambda x: limited(x + 3, 0, 6) / 6,
     "hardswish": lambda x: x * (limited(x + 3, 0, 6) / 6),
-    "normal_cdf": normal_cdf,
     "gelu_erf": lambda x: x * normal_cdf(x),
     "gelu_tanh": lambda x: x * sigmoid(x * (x * x * 0.07 + 1.6)),
     "isnan": lambda x: x != x,

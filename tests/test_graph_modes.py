@@ -268,6 +268,13 @@ def test_an_exception_in_a_set_grad_enabled_block_restores_the_mode():
     assert records()
 
 
+@pytest.mark.parametrize("mode", [no_grad, enable_grad])
+def test_a_mode_decorates_functions_alone(mode):
+    with pytest.raises(TypeError, match=f"{mode.__name__}: a bool was given; a function to decorate, or nothing, is"):
+        mode(True)
+    assert mode(records)() == (mode is enable_grad)
+
+
 def test_inference_mode_is_no_grad_and_its_results_may_be_used_in_a_graph():
     x = Tensor([2.0], requires_grad=True)
     with inference_mode():

@@ -160,6 +160,17 @@ REFUSED = {
     "arange": (lambda: tg.arange(0, 5, -1), ValueError, "from 0 to 5 in steps of -1; end is never reached"),
     "linspace": (lambda: tg.linspace(0, 1, -1), ValueError, "linspace: steps=-1; an integer >= 0"),
     "randint": (lambda: tg.randint(3, 3, (2,)), ValueError, "randint: low=3, high=3"),
+    "randint of bytes": (
+        lambda: tg.randint(0, 257, (2,), dtype=np.uint8),
+        ValueError,
+        "randint: numbers from 0 to 256 do not fit into uint8, which holds 0 to 255; choose another dtype",
+    ),
+    "randint below 0": (lambda: tg.randint(-1, 2, (2,), dtype=np.uint8), ValueError, "from -1 to 1 do not fit"),
+    "randint of bools": (lambda: tg.randint(0, 3, (2,), dtype=np.bool_), ValueError, "bool, which holds 0 to 1"),
+    "randint, large": (lambda: tg.randint(0, 2**70, (2,)), ValueError, "do not fit into int64"),
+    "randint_like": (lambda: tg.randint_like(tg.zeros(2, dtype=np.int8), 129), ValueError, "from 0 to 128 do not"),
+    "randperm": (lambda: tg.randperm(129, dtype=np.int8), ValueError, "randperm: numbers from 0 to 128 do not fit"),
+    "arange of bytes": (lambda: tg.arange(2, 258, dtype=np.uint8), ValueError, "arange: numbers from 2 to 257 do not"),
     "rand": (lambda: tg.rand(2, dtype=np.int64), TypeError, "rand: dtype int64; it must be a float"),
     "randn": (lambda: tg.randn(2, dtype=np.int64), TypeError, "randn: dtype int64; it must be a float"),
     "dtype": (lambda: tg.zeros(2, dtype=np.complex64), TypeError, "zeros: dtype complex64; it can be bool"),
@@ -194,6 +205,17 @@ def test_what_has_no_meaning_is_refused(name: str) -> None:
 
 
 # NumPy's names
+
+
+def test_numbers_that_just_fit_into_a_dtype_are_made() -> None:
+    assert tg.randint(0, 256, (2,), dtype=np.uint8).dtype == np.uint8
+    assert tg.randint(-(2**63), 2**63, (2,)).dtype == np.int64
+    assert tg.randint(0, 2, (2,), dtype=np.bool_).dtype == np.bool_
+    assert tg.randint(0, 300, (2,), dtype=np.float16).dtype == np.float16
+    assert sorted(tg.randperm(128, dtype=np.int8).tolist()) == list(range(128))
+    assert tg.arange(-128, 128, dtype=np.int8).tolist() == list(range(-128, 128))
+    assert tg.arange(3, 3, dtype=np.uint8).shape == (0,)
+    assert tg.full((2,), 1e300).tolist() == [np.inf, np.inf]
 
 
 NUMPY = {

@@ -8,6 +8,7 @@ import sys
 import threading
 import weakref
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -179,6 +180,14 @@ def test_every_op_leaves_a_record_of_its_value_its_inputs_and_its_line():
     assert record_of(z).line == (__file__, line + 1)
     assert record_of(z).inputs == {}  # y's own record has it
     assert record_of(y).seconds >= 0
+
+
+def test_a_file_beside_the_package_whose_name_begins_like_it_is_not_the_package():
+    file = f"{Path(tg.__file__).parent}_demo.py"
+    names = {"x": leaf(2, 3)}
+    with tg.watch():
+        exec(compile("\ny = x.exp()", file, "exec"), names)
+    assert record_of(names["y"]).line == (file, 2)
 
 
 def test_the_line_of_an_op_inside_a_network_of_the_package_is_the_network_s():

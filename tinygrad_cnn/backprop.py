@@ -42,15 +42,25 @@ def backward(
     a value that was changed in place since the forward pass. `create_graph` belongs to `grad`.
     """
     if create_graph:
-        raise RuntimeError(
-            "backward: create_graph=True would tie each leaf's grad to the graph in a reference cycle; "
-            "ask for the gradients instead: tinygrad_cnn.grad(loss, parameters, create_graph=True)"
-        )
+        raise no_graph_of_gradients("loss")
     if self.node is None:
         raise RuntimeError(
             "backward: this Tensor has no graph: nothing it was computed from requires grad, or it was computed "
             "under no_grad or detached; make a leaf with requires_grad=True and compute it again"
         )
+    accumulate([(self.node, cotangent_for(self, gradient, "backward").array)], inputs, retain_graph)
+
+
+def no_graph_of_gradients(outputs: str) -> RuntimeError:
+    """The error of a backward that is asked for create_graph."""
+    return RuntimeError(
+        "backward: create_graph=True would tie each leaf's grad to the graph in a reference cycle; "
+        f"ask for the gradients instead: tinygrad_cnn.grad({outputs}, parameters, create_graph=True)"
+    )
+
+
+def accumulate(roots: Sequence[tuple[Node, Array]], inputs: Tensor | Sequence[Tensor] | None, retain: bool) -> None:
+    """Add what reaches the inputs, by default all that keep a gradient, to their `grad`: to all or to none."""
     wanted = None
     if inputs is not None:
         wanted = {node_of(x, i, "backward") for i, x in enumerate([inputs] if isinstance(inputs, Tensor) else inputs)}
@@ -58,11 +68,6 @@ def backward(
             raise ValueError(
                 "backward: inputs is empty; name the Tensors that collect a gradient, or leave it out for all"
             )
-    accumulate([(self.node, cotangent_for(self, gradient, "backward").array)], wanted, retain_graph)
-
-
-def accumulate(roots: Sequence[tuple[Node, Array]], wanted: set[Node] | None, retain: bool) -> None:
-    """Add what reaches the Nodes, by default every one that keeps a gradient, to their `grad`: to all or to none."""
     found = backprop(roots, wanted, retain=retain)
     with memory.lock:  # two threads may run backward into the same leaves
         watches, sums = [], []

@@ -54,6 +54,18 @@ def _new(array: Any, dtype: Any, device: Any, requires_grad: bool, name: str) ->
     return found.requires_grad_() if requires_grad else found
 
 
+def _check_holds(name: str, dtype: Any, least: Any, largest: Any) -> None:
+    """Raise ValueError unless integers from `least` to `largest` keep their values in a dtype of bool or integers."""
+    if dtype is None or (kind := np.dtype(dtype)).kind not in "biu":
+        return
+    low, high = (0, 1) if kind.kind == "b" else (np.iinfo(kind).min, np.iinfo(kind).max)
+    if least < low or largest > high:
+        raise ValueError(
+            f"{name}: numbers from {least} to {largest} do not fit into {kind}, which holds {low} to {high}; "
+            "choose another dtype"
+        )
+
+
 def _shape(name: str, sizes: tuple[Any, ...], size: Any = None) -> tuple[int, ...]:
     shape = sizes_of(name, sizes, size=size)
     if not all(is_int(n) and n >= 0 for n in shape):
@@ -105,7 +117,8 @@ def full(size: Any, fill_value: Any, *, dtype: Any = None, device: Any = None, r
     if np.ndim(value) != 0:
         raise ValueError(f"full: the value has shape {np.shape(value)}; one number is needed")
     kind = default_float if isinstance(value, float) else np.asarray(value).dtype
-    array = np.full(_shape("full", (size,)), value, dtype or kind)
+    with np.errstate(all="ignore"):
+        array = np.full(_shape("full", (size,)), value, dtype or kind)
     return _new(array, dtype, device, requires_grad, "full")
 
 
@@ -130,7 +143,10 @@ def arange(
     if numbers[2] == 0 or (numbers[1] - numbers[0]) * numbers[2] < 0:
         raise ValueError(f"arange: from {numbers[0]} to {numbers[1]} in steps of {numbers[2]}; end is never reached")
     kind = np.dtype(np.int64) if all(isinstance(v, int) for v in numbers) else default_float
-    return _new(np.arange(*numbers), dtype or kind, device, requires_grad, "arange")
+    steps = np.arange(*numbers)
+    if steps.size:
+        _check_holds("arange", dtype, steps.min(), steps.max())
+    return _new(steps, dtype or kind, device, requires_grad, "arange")
 
 
 def linspace(
@@ -200,6 +216,8 @@ def randint(
         low, high, size = 0, low, high
     if size is None or not (is_int(low) and is_int(high) and low < high):
         raise ValueError(f"randint: low={low!r}, high={high!r}, size={size!r}; low < high and a size are needed")
+    _check_holds("randint", np.int64, low, high - 1)
+    _check_holds("randint", dtype, low, high - 1)
     array = source(generator).integers(low, high, _shape("randint", (size,)))
     return _new(array, dtype, device, requires_grad, "randint")
 
@@ -207,6 +225,7 @@ def randint(
 def randperm(n: int, *, generator: Generator = None, dtype: Any = None, device: Any = None) -> Tensor:
     """0 to n - 1 in random order, as int64."""
     (n,) = _shape("randperm", (n,))
+    _check_holds("randperm", dtype, 0, n - 1)
     return _new(source(generator).permutation(n), dtype, device, False, "randperm")
 
 

@@ -80,7 +80,7 @@ def _notation(array: Array) -> dict[str, Any]:
     shown = _shown(array)
     size = np.abs(shown[np.isfinite(shown) & (shown != 0)])
     if sci_mode is None:
-        sci_mode = bool(size.size) and bool(size.max() >= 1e6 or size.min() < 10.0**-precision)
+        sci_mode = bool(size.size) and bool(float(size.max()) >= 1e6 or float(size.min()) < 10.0**-precision)
     if not sci_mode:
         return {"precision": precision, "suppress_small": True}
 

@@ -25,6 +25,10 @@ class _Mode:
     _tokens: list[Token[bool]]
 
     def __new__(cls, function: Callable[..., Any] | None = None) -> Self:
+        if function is not None and not callable(function):
+            raise TypeError(
+                f"{cls.__name__}: a {type(function).__name__} was given; a function to decorate, or nothing, is needed"
+            )
         mode = super().__new__(cls)
         mode._tokens = []
         return mode if function is None else mode(function)  # type: ignore[return-value]

@@ -22,6 +22,8 @@ from typing import Any, Self
 
 import numpy as np
 
+from .devices import check_device
+
 __all__ = ["Generator", "default_generator", "manual_seed"]
 
 
@@ -31,9 +33,8 @@ class Generator(np.random.Generator):
     Until it is seeded it starts from the operating system's entropy.
     """
 
-    def __init__(self, device: str = "cpu") -> None:
-        if device != "cpu":
-            raise ValueError(f"Generator: there is no device {device!r}; tinygrad_cnn computes on the cpu")
+    def __init__(self, device: Any = "cpu") -> None:
+        check_device("Generator", device)
         super().__init__(np.random.PCG64())
 
     def manual_seed(self, seed: int) -> Self:
@@ -100,9 +101,11 @@ def drawing_from(make: Callable[[], np.random.Generator]) -> Iterator[None]:
 
 
 def source(generator: np.random.Generator | None) -> np.random.Generator:
-    """The generator to draw from: this thread's, if none is given."""
+    """The generator to draw from: this thread's, if none is given. Raises TypeError for what is no generator."""
     if generator is None:
         return default_generator()
+    if not isinstance(generator, np.random.Generator):
+        raise TypeError(f"generator: a {type(generator).__name__} was given; numpy.random.default_rng(seed) makes one")
     if notes := _notes.get():
         for draws in notes:
             draws.note(generator, by_default=generator is _streams.generator)

@@ -21,7 +21,7 @@ from .modes import recording
 from .observation import Summary, summarize
 from .watching import Watcher
 
-_PACKAGE = str(Path(__file__).parent)
+_PACKAGE = str(Path(__file__).parent / "_")[:-1]  # with what separates it from its files
 _READABLE = ("models.py", "digits_net.py")  # of the package: networks, whose lines are worth showing
 
 _NO_OUTLINE = Outline(np.empty(0))

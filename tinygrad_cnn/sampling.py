@@ -52,7 +52,7 @@ def multinomial(input: Any, num_samples: int, replacement: bool = False, *, gene
         raise ShapeError(f"multinomial: weights of shape {weights.shape}; (k) or (n, k) is needed")
     if not is_int(num_samples) or num_samples < 1:
         raise ValueError(f"multinomial: num_samples={num_samples!r}; an integer of at least 1 is needed")
-    if not (np.isfinite(weights) & (weights >= 0)).all() or not (weights.sum(-1) > 0).all():
+    if not (np.isfinite(weights) & (weights >= 0)).all() or not (weights > 0).any(-1).all():
         raise ValueError("multinomial: weights must be finite, not negative, and not all 0 in a row")
     possible = int((weights > 0).sum(-1).min(initial=weights.shape[-1]))
     if not replacement and num_samples > possible:
@@ -62,6 +62,7 @@ def multinomial(input: Any, num_samples: int, replacement: bool = False, *, gene
         )
     draw = source(generator)
     rows = np.atleast_2d(weights)
+    rows = rows / rows.max(-1, keepdims=True, initial=0.0)  # whose sum is finite
     if replacement:
         # the inverse of the cumulative distribution; rounding must not lead past the last weight above 0
         levels = rows.cumsum(-1)

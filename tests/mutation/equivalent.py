@@ -60,7 +60,6 @@ EQUIVALENT: dict[str, str] = {
     r"activation\._(between|elu_gradient): (array_of\(x\) -> x( \(2\))?|without x = array_of\(x\))": CONSTANT,
     r"hardtanh\.x: asks for x as out": "out is at a bound where x is there or beyond",
     r"(gaussian\.x|activation\._\w+_gradient): \d+\.0 -> \d+1\.0": BEYOND,
-    r"normal\._density_within: 40\.0 -> 41\.0( \(2\))?": BEYOND,
     r"divergence(_of_logs)?\.[xy]: x -> y": SIZE,
     r"pointwise_loss\._(l1|half_squared|huber|binary|logits)_gradient: x -> y": SIZE,
     r"pointwise_loss\._smooth_l1_gradient: x -> [yd] \(2\)": SIZE,

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import func as transforms
+from ..func import jacobians, transforms
 from ..graph import Tensor, wrap
 from ..modes import enable_grad, no_grad
 
@@ -22,14 +22,14 @@ def jacobian(func: Function, inputs: Any, create_graph: bool = False) -> Any:
     """d func / d inputs: `func.jacrev` of all inputs; a Tensor, or by output and by input a tuple."""
     xs, argnums = _split(inputs)
     with _mode(create_graph):
-        return transforms.jacrev(func, argnums)(*xs)
+        return jacobians.jacrev(func, argnums)(*xs)
 
 
 def hessian(func: Function, inputs: Any, create_graph: bool = False) -> Any:
     """d² func / d inputs² of a func that gives one number; a Tensor, or a tuple of tuples."""
     xs, argnums = _split(inputs)
     with _mode(create_graph):
-        return transforms.hessian(lambda *xs: _number("hessian", func(*xs)), argnums)(*xs)
+        return jacobians.hessian(lambda *xs: _number("hessian", func(*xs)), argnums)(*xs)
 
 
 def vjp(func: Function, inputs: Any, v: Any = None, create_graph: bool = False) -> tuple[Any, Any]:
@@ -53,8 +53,8 @@ def hvp(func: Function, inputs: Any, v: Any = None, create_graph: bool = False) 
     with _mode(create_graph):
         both = transforms.value_and_grad(lambda *xs: _number("hvp", func(*xs)), tuple(range(len(xs))))
         (value, _), pullback = transforms.vjp(both, *xs)
-        zero = wrap(np.zeros_like(value.array))
-        return value, _like(argnums, pullback((zero, _vectors("hvp", inputs, v))))
+        vectors = tuple(transforms.matched("hvp", "v", _vectors("hvp", inputs, v), xs, "the inputs"))
+        return value, _like(argnums, pullback((wrap(np.zeros_like(value.array)), vectors)))
 
 
 vhp = hvp

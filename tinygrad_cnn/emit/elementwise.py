@@ -1,7 +1,7 @@
 """Templates of elementwise ops, activations and rounding."""
 
 from ..basics import add, broadcast_to, cast, sum_to
-from ..ops import activation, elementary, elementwise, normal
+from ..ops import activation, elementary, elementwise
 from ..ops.convert import clone
 from ..ops.dropout import drop
 from .templates import Call, template
@@ -92,7 +92,6 @@ for _op, _forward, _gradient in (
     (activation.gaussian, "np.exp(-{x} * {x})", "{g} * -2 * {x} * {out}"),
     (activation.softsign, "{x} / (1 + np.abs({x}))", "{g} / (1 + np.abs({x})) ** 2"),
     (activation.gelu_erf, "{x} * normal_cdf({x})", "{g} * (normal_cdf({x}) + {x} * normal_pdf({x}))"),
-    (normal.normal_cdf, "normal_cdf({x})", "{g} * normal_pdf({x})"),
 ):
     template(_op, _forward, x=_gradient)
 

@@ -280,9 +280,13 @@ def check_sequences(name: str, primals: Any, tangents: Any) -> None:
 
 def matched(name: str, what: str, given: Any, wanted: Any, whose: str) -> list[Tensor]:
     """The leaves of `given`, checked against the Tensors of `wanted`: form, shape and dtype."""
+    pairs: list[tuple[Tensor, Any]] = []
+    try:
+        mapped(lambda x, g: pairs.append((x, g)), wanted, given)
+    except ValueError as error:
+        raise ValueError(f"{name}: {what} must have the form of {whose}: {error}") from None
     found: list[Tensor] = []
-
-    def check(x: Tensor, g: Any) -> None:
+    for x, g in pairs:
         g = wrap(np.asarray(g)) if isinstance(g, np.ndarray) else g
         if not isinstance(g, Tensor):
             raise TypeError(f"{name}: {what} holds {kind(g)}; a Tensor of shape {x.shape} is needed")
@@ -291,13 +295,6 @@ def matched(name: str, what: str, given: Any, wanted: Any, whose: str) -> list[T
                 f"{name}: {what} holds {kind(g)} for {kind(x)} in {whose}; shape and dtype must be the same"
             )
         found.append(g)
-
-    try:
-        mapped(check, wanted, given)
-    except ValueError as error:
-        if str(error).startswith("the trees"):
-            raise ValueError(f"{name}: {what} must have the form of {whose}: {error}") from None
-        raise
     return found
 
 

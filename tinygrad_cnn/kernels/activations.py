@@ -196,6 +196,9 @@ def _hardswish_gradient_by_numpy(g: Array, x: Array) -> Array:
     return masked_by_bits(slope, inside) if x.ndim else np.where(inside, slope, slope.dtype.type(0.0))
 
 
+# No loop may call another (compiled.py), so the lines of exp stand in each of the first four.
+
+
 @compiled.compiled
 def _gelu(x: Array, y: Array) -> None:
     for i in range(len(y)):

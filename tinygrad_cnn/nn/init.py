@@ -54,14 +54,14 @@ def uniform_(tensor: T, a: float = 0.0, b: float = 1.0, generator: Generator | N
     """Values from U(a, b)."""
     if not a <= b:
         raise ValueError(f"uniform_: a={a}, b={b}; a <= b is needed")
-    return _write(tensor, _rng(generator).uniform(a, b, _shape(tensor, "uniform_")), "uniform_")
+    return _write(tensor, source(generator).uniform(a, b, _shape(tensor, "uniform_")), "uniform_")
 
 
 def normal_(tensor: T, mean: float = 0.0, std: float = 1.0, generator: Generator | None = None) -> T:
     """Values from N(mean, std^2)."""
     if not std >= 0:
         raise ValueError(f"normal_: std={std}; it must not be negative")
-    return _write(tensor, _rng(generator).normal(mean, std, _shape(tensor, "normal_")), "normal_")
+    return _write(tensor, source(generator).normal(mean, std, _shape(tensor, "normal_")), "normal_")
 
 
 def constant_(tensor: T, val: float) -> T:
@@ -99,7 +99,7 @@ def trunc_normal_(
             f"trunc_normal_: from a={a} to b={b} there is {share:.1g} of N({mean}, {std}^2); at least 0.001 is needed, "
             "so move the bounds towards the mean, or use uniform_"
         )
-    draw, shape = _rng(generator), _shape(tensor, "trunc_normal_")
+    draw, shape = source(generator), _shape(tensor, "trunc_normal_")
     values = draw.normal(mean, std, shape).reshape(-1)
     while (outside := np.flatnonzero((values < a) | (values > b))).size:
         values[outside] = draw.normal(mean, std, outside.size)
@@ -144,7 +144,7 @@ def orthogonal_(tensor: T, gain: float = 1.0, generator: Generator | None = None
     if 0 in shape:
         return tensor
     rows, columns = shape[0], math.prod(shape[1:])
-    q, r = np.linalg.qr(_rng(generator).normal(size=(max(rows, columns), min(rows, columns))))
+    q, r = np.linalg.qr(source(generator).normal(size=(max(rows, columns), min(rows, columns))))
     q = q * np.where(np.diag(r) < 0, -1.0, 1.0)
     return _write(tensor, gain * (q.T if rows < columns else q).reshape(shape), "orthogonal_")
 
@@ -161,7 +161,7 @@ def sparse_(tensor: T, sparsity: float, std: float = 0.01, generator: Generator 
         raise ValueError(f"sparse_: sparsity={sparsity}; a share from 0 to 1 is needed")
     if not std >= 0:
         raise ValueError(f"sparse_: std={std}; it must not be negative")
-    draw = _rng(generator)
+    draw = source(generator)
     values, zeros = draw.normal(0.0, std, shape), math.ceil(sparsity * shape[0])
     for column in range(shape[1]):
         values[draw.permutation(shape[0])[:zeros], column] = 0.0
@@ -211,12 +211,6 @@ def _kaiming_std(tensor: Tensor, a: float, mode: str, nonlinearity: str) -> floa
         raise ValueError(f"kaiming: mode={mode!r}; it can be 'fan_in' or 'fan_out'")
     fan = fans(tensor)[mode == "fan_out"]
     return calculate_gain(nonlinearity, a) / math.sqrt(max(1, fan))
-
-
-def _rng(generator: Generator | None) -> Generator:
-    if generator is not None and not isinstance(generator, Generator):
-        raise TypeError(f"generator: a {type(generator).__name__} was given; numpy.random.default_rng(seed) makes one")
-    return source(generator)
 
 
 def _shape(tensor: Tensor, caller: str) -> tuple[int, ...]:

@@ -17,7 +17,6 @@ from ..shapes import ShapeError, normalize_axes
 from .elementwise import abs, array_of, clip, exp, logistic, mask, select, sigmoid, tanh
 from .index import getitem
 from .layout import concatenate, reshape
-from .normal import normal_density
 
 __all__ = [
     "celu",
@@ -415,19 +414,24 @@ softsign.flops(lambda out_shape: 3 * prod(out_shape))
 
 @op(floating=True)
 def gelu_erf(x: Any, /) -> Any:
-    """x * normal_cdf(x); see gelu."""
+    """x times the share of the standard normal distribution below x; see gelu."""
     return kernels.gelu(widened(x)).astype(x.dtype, copy=False)
 
 
 @op
 def gelu_gradient(g: Any, x: Any, /) -> Any:
-    """g * (normal_cdf(x) + x * normal_density(x)); see gelu."""
+    """g * (p + x * q), p the share of the standard normal distribution below x, q its density there; see gelu."""
     return kernels.gelu_gradient(widened(g), widened(x)).astype(x.dtype, copy=False)
+
+
+def _normal_density(x: Any) -> Any:
+    """exp(-x^2 / 2) / sqrt(2 pi)"""
+    return exp(x * x * -0.5) * (1.0 / sqrt(2.0 * pi))
 
 
 def _gelu_second_gradient(v: Any, g: Any, x: Any) -> Any:
     x = _bounded(x, 40.0)
-    return v * g * (normal_density(x) * (2.0 - x * x))
+    return v * g * (_normal_density(x) * (2.0 - x * x))
 
 
 gelu_erf.vjp(x=lambda g, x: gelu_gradient(g, x))

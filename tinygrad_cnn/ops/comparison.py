@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 
 from ..flops import one_per_input, one_per_output
-from ..graph import Tensor, method
+from ..graph import Tensor, method, wrap
 from ..primitive import op
-from ..shapes import normalize_axes
+from ..shapes import broadcast_shape, normalize_axes
 from .elementwise import array_of
 
 __all__ = [
@@ -207,13 +207,19 @@ def _(draw: Any) -> Any:
 @method
 def isclose(x: Any, other: Any, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False) -> Tensor:
     """Where |x - other| <= atol + rtol |other|, as booleans; infinities are close to themselves alone."""
-    return Tensor(np.isclose(array_of(x), array_of(other), rtol, atol, equal_nan))
+    return wrap(_close("isclose", x, other, rtol, atol, equal_nan))
 
 
 @method
 def allclose(x: Any, other: Any, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False) -> bool:
     """Whether `isclose` holds everywhere."""
-    return bool(np.allclose(array_of(x), array_of(other), rtol, atol, equal_nan))
+    return bool(_close("allclose", x, other, rtol, atol, equal_nan).all())
+
+
+def _close(name: str, x: Any, other: Any, rtol: float, atol: float, equal_nan: bool) -> Any:
+    a, b = array_of(x), array_of(other)
+    broadcast_shape(np.shape(a), np.shape(b), op=name)
+    return np.asarray(np.isclose(a, b, rtol, atol, equal_nan))
 
 
 @method

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from ..graph import Tensor, method, wrap
-from ..shapes import ShapeError, normalize_axes
+from ..shapes import ShapeError, broadcast_shape, normalize_axes
 from .elementwise import array_of
 from .index import getitem
 from .layout import broadcast_to, one_of
@@ -77,5 +77,5 @@ def masked_select(x: Any, mask: Any) -> Tensor:
     chosen = np.asarray(array_of(mask))
     if chosen.dtype != np.bool_:
         raise TypeError(f"masked_select: the mask is {chosen.dtype}; booleans are needed, as from a comparison")
-    shape = np.broadcast_shapes(tuple(x.shape), chosen.shape)
+    shape = broadcast_shape(tuple(x.shape), chosen.shape, op="masked_select")
     return getitem(broadcast_to(x, shape), np.broadcast_to(chosen, shape))

@@ -202,25 +202,25 @@ def _(draw: Any) -> Any:
 @op(method=True, numpy=np.floor)
 def floor(x: Any, /) -> Any:
     """The largest whole number that is not above x. Its gradient is 0."""
-    return x if x.dtype.kind in "biu" else np.floor(x)
+    return x.copy() if x.dtype.kind in "biu" else np.floor(x)
 
 
 @op(method=True, numpy=np.ceil)
 def ceil(x: Any, /) -> Any:
     """The smallest whole number that is not below x. Its gradient is 0."""
-    return x if x.dtype.kind in "biu" else np.ceil(x)
+    return x.copy() if x.dtype.kind in "biu" else np.ceil(x)
 
 
 @op(method=True, numpy=np.trunc)
 def trunc(x: Any, /) -> Any:
     """x without its fraction. Its gradient is 0."""
-    return x if x.dtype.kind in "biu" else np.trunc(x)
+    return x.copy() if x.dtype.kind in "biu" else np.trunc(x)
 
 
 @op(method=True, numpy=np.round)
 def round(x: Any, /, decimals: int = 0) -> Any:
     """x rounded to `decimals` digits after the point, halves to the even neighbour. Its gradient is 0."""
-    return np.round(x, decimals)
+    return x.copy() if x.dtype.kind == "b" else np.round(x, decimals)
 
 
 floor.vjp(x=lambda g: g * 0.0)
