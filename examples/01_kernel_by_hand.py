@@ -34,10 +34,17 @@ for size, f, padding, stride, wanted in ((5, 3, 0, 1, 3), (3, 3, 0, 1, 1), (5, 3
     check(f"image {size}, kernel {f}, padding {padding}, stride {stride}", result.shape[2], wanted)
 
 say("Colour: the kernel has a layer for each channel, and all layers are added up into one number.")
-rgb = np.random.default_rng(2).integers(0, 256, (1, 3, 6, 6))  # 256 values a channel: one byte
+rgb = np.random.default_rng(2).integers(0, 256, (1, 3, 6, 6))
+check("the image: red, green and blue as matrices", [plane.shape for plane in rgb[0]], [(6, 6)] * 3)
+check("values from 0 to 255 take one byte", [rgb.min() >= 0, rgb.max() < 2**8, np.uint8(255).nbytes], [1, 1, 1])
 filters = np.random.default_rng(3).integers(-1, 2, (2, 3, 3, 3))  # two filters: two channels come out
 layers = [F.conv2d(rgb[:, c : c + 1], filters[:, c : c + 1]) for c in range(3)]
 check("shape", F.conv2d(rgb, filters).shape, (1, 2, 4, 4))
+check("a stride of 2 and a padding of 1: (6 + 2 - 3) // 2 + 1", F.conv2d(rgb, filters, stride=2, padding=1).shape,
+      (1, 2, 3, 3))  # fmt: skip
+cube = rgb[0, :, 1:4, 2:5]
+column = F.conv2d(rgb, filters)[0, :, 1, 2]
+check("a depth column: both filters on one 3x3x3 piece", column, [(cube * k).sum() for k in filters])
 check("three layers, added up", F.conv2d(rgb, filters), layers[0] + layers[1] + layers[2])
 refused("an image of 4 channels", tg.ShapeError, lambda: F.conv2d(np.zeros((1, 4, 6, 6)), filters * 1.0), "4 channels")
 

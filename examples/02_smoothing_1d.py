@@ -41,6 +41,7 @@ young = [0.5, 0.3, 0.2]  # for now, one step ago, two steps ago
 position = np.arange(8.0)  # a car at constant speed
 check("sum of the weights", sum(young), 1.0)
 check("the car, 0.7 steps late", convolve(position, young)[2:8], position[2:] - 0.7, within=1e-12)
+check("before it was measured, a value weighs nothing", convolve([0, 0, 1, 0, 0], young)[:2], [0, 0])
 check("now", convolve([0, 0, 1, 0, 0], young)[2:5], young)
 
 say("Without the turn it is a cross-correlation: with this kernel, the oldest measurement would weigh most.")

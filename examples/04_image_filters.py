@@ -34,6 +34,11 @@ rgb[:, (y - 32) ** 2 + (x - 30) ** 2 < 18**2] = np.array([[250], [210], [60]])
 rgb[:, (y > 40) & ((x // 12) % 2 == 1) & (x > 34)] = np.array([[90], [60], [30]])
 grey = 0.2989 * rgb[0] + 0.5870 * rgb[1] + 0.1140 * rgb[2]
 
+say("Grey is a 1x1 convolution from three channels to one; its weights are those of the eye, and sum to 1, nearly.")
+weights = np.array([0.2989, 0.5870, 0.1140]).reshape(1, 3, 1, 1)
+check("white", F.conv2d(np.full((1, 3, 1, 1), 255.0), weights), [[[[254.9745]]]], within=1e-9)
+check("the picture", F.conv2d(rgb[None], weights)[0, 0], grey, within=1e-9)
+
 say("A kernel whose weights sum to 0 is silent where nothing changes; one that sums to 1 keeps the brightness.")
 flat = np.full((5, 5), 100.0)
 for name, kernel, level in (("K1", K1, 0), ("Laplace", LAPLACE, 0), ("K4", K4, 100), ("mean", MEAN, 100)):
@@ -56,6 +61,13 @@ edges = apply(grey, LAPLACE)
 check("the Laplace kernel gives negative numbers", edges.min() < 0, True)
 clipped = edges.clip(0, 255)
 check("clipped, its range is", [clipped.min(), clipped.max()], [0, 255])
+framed = np.zeros(grey.shape)  # Gundersen's loop leaves the border as it is, 0
+for i, j in np.ndindex(clipped.shape):
+    framed[i + 1, j + 1] = np.clip((grey[i : i + 3, j : j + 3] * LAPLACE).sum(), 0, 255)
+check("his loop, which leaves the border at 0", framed, np.pad(clipped, 1), within=1e-9)
+zeros = F.conv2d(np.full((1, 1, 5, 5), 100.0), np.array(LAPLACE, float)[None, None], padding=1)[0, 0]
+check("with zeros around, the border of grey 100 looks like an edge: corner, side, middle", zeros[[0, 0, 2], [0, 2, 2]],
+      [500, 300, 0])  # fmt: skip
 
 
 say("Scaling to 0 to 1 puts the silent 0 anywhere: with K1, above 0.6, so that the flat sky is marked as an edge.")

@@ -34,6 +34,7 @@ check("corner and centre", [valid[0, 0], valid[2, 2]], [1, 9])
 
 say('Rathi pads "same" by P = F - 1. That is the total; half of it goes on each side, as his code does.')
 x, w = np.ones((1, 1, 6, 6)), np.ones((1, 1, 3, 3))
+check("a padding of 1 makes 8x8 of 6x6", F.pad(x, (1, 1, 1, 1)).shape[2:], (8, 8))
 check("(F - 1)/2 = 1 on each side", F.conv2d(x, w, padding=1).shape[2:], (6, 6))
 check("F - 1 = 2 on each side grows the image", F.conv2d(x, w, padding=2).shape[2:], (8, 8))
 check('which is padding="full"', F.conv2d(x, w, padding=2), F.conv2d(x, w, padding="full"))
@@ -41,7 +42,7 @@ check("and reads every pixel equally often, the reason that he gives", influence
       np.full((6, 6), 9))  # fmt: skip
 
 say("(F - 1)/2 is whole for odd kernels only. An even one needs one more on one side: here below and on the right.")
-for f in (1, 2, 3, 4, 5):
+for f in (1, 2, 3, 4, 5, 7):
     even = f - 1 - (f - 1) // 2
     sides = ((f - 1) // 2, even)
     by_hand = F.conv2d(x, np.ones((1, 1, f, f)), padding=(sides, sides))
@@ -51,6 +52,9 @@ for f in (1, 2, 3, 4, 5):
 say("His code cuts the border with [f//2 : -(f//2)], which is [0:-0] for a 1x1 kernel: nothing is left.")
 row = np.arange(6)
 check("row[0:-0]", row[0:-0].size, 0)
+cut = [row[f // 2 : -(f // 2)].size for f in (2, 3, 4, 5)]
+check("for kernels 2 to 5; even ones lose a place", cut, [4, 4, 2, 2])
+check("places of kernels 2 to 5", [F.conv2d(x, np.ones((1, 1, 1, f))).shape[3] for f in (2, 3, 4, 5)], [5, 4, 3, 2])
 check("a 1x1 kernel here", F.conv2d(x, np.full((1, 1, 1, 1), 2.0)), 2 * x)
 
 say("A stride reads unequally, and may leave the last pixels out; their gradient is 0 for ever.")

@@ -43,8 +43,13 @@ found = [
 check(f"{len(sizes)} cases, tried", found, [len(places(*size)) for size in sizes])
 check("by the formula", found, [(w + 2 * p - f) // s + 1 for w, f, p, s in sizes])
 
+say("F, S and P decide how large the output is; K, the number of filters, how deep.")
+volume, layer = np.zeros((1, 3, 7, 9)), np.zeros((5, 3, 3, 3))
+check("K = 5: depth, height, width", F.conv2d(volume, layer, stride=2, padding=1).shape[1:], (5, 4, 5))
+
 say("An impossible one: W=10, F=3, P=0, S=2 gives (10 - 3)/2 + 1 = 4.5.")
 x, w = tg.zeros(1, 1, 10, 10, requires_grad=True), tg.ones(1, 1, 3, 3)
+check("(W - F + 2P)/S + 1", (10 - 3 + 2 * 0) / 2 + 1, 4.5)
 check("PyTorch's way is the floor, without a word", F.conv2d(x, w, stride=2).shape[2:], (4, 4))
 (gradient,) = tg.grad(F.conv2d(x, w, stride=2).sum(), x)
 check("the last column is never read: its gradient", gradient[0, 0, :, 9], np.zeros(10))

@@ -58,6 +58,9 @@ edge = [[[1.0, -1.0]]]
 for at in (2, 5):
     signal = (np.arange(8) >= at).astype(float)[None, None]
     check(f"step at {at}", F.conv1d(signal, np.array(edge), flip=True)[0, 0], np.eye(8)[at, 1:])
+    padded = np.concatenate([signal[:, :, :1], signal], axis=2)  # one more input neuron
+    check("    with the first input doubled, an output for each", F.conv1d(padded, np.array(edge), flip=True)[0, 0],
+          np.eye(8)[at])  # fmt: skip
 
 
 def draw(figure):

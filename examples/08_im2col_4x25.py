@@ -34,6 +34,10 @@ check("conv2d", F.conv2d(X, W, padding=1), out, within=1e-12)
 ones = [[0, 1, 3, 5, 3], [4, 10, 14, 18, 10], [12, 26, 30, 34, 18], [20, 42, 46, 50, 26], [12, 25, 27, 29, 15]]
 check("the filter of ones", out[0, 0], ones)
 
+say("Windows need not be square. His im2col tests the width with the window's height, and refuses what fits.")
+check("(W - height) % 2, (W - width) % 2 for W = 5 and a window of 2x3", [(5 - 2) % 2, (5 - 3) % 2], [1, 0])
+check("4x5 in steps of 2: 2 x 2 windows of 6", F.unfold(np.ones((1, 1, 4, 5)), (2, 3), stride=2).shape[1:], (6, 4))
+
 say("A batch: 5 images of 3x10x10, ten filters of 3x3, padding and stride 1.")
 rng = np.random.default_rng(1)
 x = tg.Tensor(rng.normal(size=(5, 3, 10, 10)), requires_grad=True)
@@ -55,6 +59,14 @@ check("db = sum of g over (0, 2, 3)", g.sum(axis=(0, 2, 3)), db, within=1e-10)
 check("dW = g (10 x 500) X_col^T (500 x 27)", (g_col @ x_col.T).reshape(10, 3, 3, 3), dw, within=1e-10)
 dx_col = (w_col.T @ g_col).reshape(27, 100, 5).transpose(2, 0, 1)
 check("dX = fold of W^T g (27 x 500)", F.fold(dx_col, 10, 3, padding=1), dx, within=1e-10)
+
+say("The same by images with the channels last, (n h w c), and filters (f f c k), as others lay them out.")
+nhwc, ffck = x.numpy().transpose(0, 2, 3, 1), w.numpy().transpose(2, 3, 1, 0)
+check("(5 10 10 3) and (3 3 3 10)", [nhwc.shape, ffck.shape], [(5, 10, 10, 3), (3, 3, 3, 10)])
+theirs = b.numpy() + sum(
+    np.pad(nhwc, ((0, 0), (1, 1), (1, 1), (0, 0)))[:, p : p + 10, q : q + 10] @ ffck[p, q] for p, q in np.ndindex(3, 3)
+)
+check("Z, moved to (n c h w)", theirs.transpose(0, 3, 1, 2), y, within=1e-10)
 
 say("fold adds: a pixel comes back as often as windows read it.")
 check("fold(unfold(1))", F.fold(F.unfold(np.ones((1, 1, 4, 4)), 2), 4, 2)[0, 0],

@@ -31,6 +31,11 @@ check(
     "a gradient has the shape of its value", [dA.shape == A.shape, dW.shape == W.shape, db.shape == b.shape], [1, 1, 1]
 )
 
+A_prev, filters = tg.Tensor(np.ones((2, 3, 6, 5)), requires_grad=True), tg.Tensor(np.ones((4, 3, 3, 2)))
+of_layer = tg.conv2d(A_prev, filters, tg.Tensor(np.zeros(4)))
+check("A layer's A_prev, W and Z", [A_prev.shape, filters.shape, of_layer.shape],
+      [(2, 3, 6, 5), (4, 3, 3, 2), (2, 4, 4, 4)])  # fmt: skip
+
 say("One weight is used at every place: W[0,1] has met A[0,1], A[0,2], A[1,1], A[1,2].")
 a, z, w = A.numpy()[0, 0], dZ.numpy()[0, 0], W.numpy()[0, 0]
 terms = [(m, n, z[m, n] * a[m, n + 1]) for m in range(2) for n in range(2)]

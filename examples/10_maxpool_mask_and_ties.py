@@ -11,6 +11,7 @@ from checks import check, refused, say
 from figures import ORANGE, cells, frame, picture
 
 import tinygrad_cnn as tg
+from tinygrad_cnn import nn
 from tinygrad_cnn.nn import functional as F
 
 
@@ -33,6 +34,20 @@ say("Windows that overlap add up.")
 peak = np.zeros((1, 1, 5, 5))
 peak[0, 0, 2, 2] = 1
 check("a peak seen by nine windows", backward(peak, lambda x: F.max_pool2d(x, 3, stride=1))[0, 0, 2, 2], 9)
+
+say("By columns: every window of a plane as a column, its maximum by argmax, and back to where it was found.")
+rng = np.random.default_rng(1)
+planes = rng.permutation(2 * 3 * 7 * 5).reshape(2, 3, 7, 5).astype(float)
+columns = F.unfold(planes.reshape(6, 1, 7, 5), 3, stride=2)  # (6 9 6): 3 x 2 windows, which overlap
+best = columns.argmax(axis=1)[:, None]
+pooled = F.max_pool2d(planes, 3, stride=2)
+check("(W - F)/S + 1, depth unchanged", pooled.shape, (2, 3, (7 - 3) // 2 + 1, (5 - 3) // 2 + 1))
+check("its numbers", np.take_along_axis(columns, best, 1).reshape(2, 3, 3, 2), pooled)
+shares = np.zeros(columns.shape)
+np.put_along_axis(shares, best, 1.0, 1)
+check("backward", F.fold(shares, (7, 5), 3, stride=2).reshape(2, 3, 7, 5),
+      backward(planes, lambda x: F.max_pool2d(x, 3, stride=2)))  # fmt: skip
+check("parameters of the layer", len(list(nn.MaxPool2d(2).parameters())), 0)
 
 say("Ties. A mask made by comparing, as in the code, gives the whole gradient to each of the four equal cells.")
 

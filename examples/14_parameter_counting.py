@@ -61,6 +61,14 @@ check("conv2: (5*5*6 + 1)*16", rows["conv2"], 2416)
 check("fc1: (400 + 1)*120", rows["fc1"], 48_120)
 check("all", parameters(net), 61_706)
 
+say("Its maps get smaller and deeper, and then there are classes. Dense layers in place of all its layers would have:")
+seen = {row.path: row for row in nn.summary(net, (1, 1, 32, 32)).rows}
+for name in rows:
+    print(f"    {name:6} {seen[name].outputs[0]!s:16} {seen[name].dense:10,}")
+check("maps", [seen[name].outputs[0] for name in ("conv1", "conv2")], [(1, 6, 28, 28), (1, 16, 10, 10)])
+check("dense conv1, 32*32 * 6*28*28", seen["conv1"].dense, 4_816_896)
+check("dense conv2, 6*14*14 * 16*10*10", seen["conv2"].dense, 1_881_600)
+
 
 def draw(figure):
     axes = figure.subplots()

@@ -66,6 +66,20 @@ model.eval()
 first = F.cross_entropy(model(tg.Tensor(train[0][:500])), train[1][:500]).item()
 check("the first loss is near ln 10 = 2.3026", abs(first - np.log(10)) < 0.4, True)
 
+say("Parts that the texts list: batch normalisation, dropout, and three rules for a step of 0.1 at slope 2.")
+z = nn.BatchNorm2d(3)(tg.Tensor(np.random.default_rng(1).normal(5, 3, (8, 3, 4, 4)).astype(np.float32))).numpy()
+check("batch normalisation: means", z.mean(axis=(0, 2, 3)), [0, 0, 0], within=1e-6)
+check("    variances", z.var(axis=(0, 2, 3)), [1, 1, 1], within=1e-4)
+kept = F.dropout(tg.ones(10_000), 0.2, generator=np.random.default_rng(2)).numpy()
+check("dropout of 0.2: a number is 0 or 1/(1 - 0.2)", np.unique(kept), [0, 1.25])
+check("    so that the mean stays", kept.mean(), 1, within=0.02)
+check("    nothing in evaluation", F.dropout(tg.ones(4), 0.2, training=False), [1, 1, 1, 1])
+for rule, wanted in ((optim.SGD, 0.2), (optim.RMSprop, 0.1 / (1 - 0.99) ** 0.5), (optim.Adam, 0.1)):
+    at = nn.Parameter(tg.tensor([3.0]))
+    (2 * at).sum().backward()
+    rule([at], lr=0.1).step()
+    check(f"{rule.__name__}: how far it moves", 3 - at.item(), wanted, within=1e-5)
+
 optimizer = optim.Adam(model.parameters(), lr=0.01 if epochs > 1 else 0.001)
 schedule = optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs)
 losses, accuracies = [], []

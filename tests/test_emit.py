@@ -91,6 +91,31 @@ def test_a_template_gives_the_result_and_the_gradients_of_its_op(name, data):
     agree(script, loss, wanted, 1e-11)
 
 
+INF, NAN = np.inf, np.nan
+
+
+@pytest.mark.parametrize(
+    ("f", "values"),
+    [
+        (lambda x: x.amax(1), [[1.0, NAN, 2.0], [3.0, 3.0, 1.0], [NAN, 0.0, NAN]]),
+        (lambda x: tg.amin(x, 1, ties="last"), [[1.0, NAN, 2.0], [1.0, 3.0, 1.0], [NAN, 0.0, NAN]]),
+        (lambda x: x.logsumexp(1), [[-INF, -INF], [0.0, INF], [NAN, 1.0], [-INF, 2.0]]),
+        (lambda x: x[:0].logsumexp(0), [[1.0, 2.0]]),
+        (lambda x: F.max_pool2d(x[None, None], 2), [[1.0, NAN], [2.0, 3.0]]),
+        (lambda x: F.softmax(x, 1), [[-INF, 1.0, 2.0]]),
+    ],
+)
+def test_a_script_gives_the_same_numbers_where_some_are_not_finite(f, values):
+    x = tg.tensor(values, requires_grad=True)
+    out = f(x)
+    loss = (out * tg.arange(1.0, out.numel() + 1).reshape(out.shape)).sum()
+    script = tg.to_numpy(loss, inputs={"x": x})
+    loss.backward()
+    value, gradients = run_here(script)
+    np.testing.assert_allclose(value, loss.numpy(), rtol=1e-6)
+    np.testing.assert_allclose(gradients["x"], x.grad.numpy(), rtol=1e-6)
+
+
 @FEW
 @given(testing.graphs())
 def test_random_programs_give_the_same_gradients(graph):

@@ -306,6 +306,54 @@ def test_a_nan_wins_every_comparison_and_ties_share_an_extremum():
     assert [len(tg.explain_grad(t.amin(), t, k).terms) for k in range(3)] == [0, 1, 0]
 
 
+KINKS = [
+    (lambda x, how: tg.maximum(x, np.array([1.0, 5.0, 2.0]), ties=how), ("first", "last", "split")),
+    (lambda x, how: tg.maximum(np.array([1.0, 5.0, 2.0]), x, ties=how), ("first", "last", "split")),
+    (lambda x, how: tg.minimum(x, np.array([1.0, 5.0, 2.0]), ties=how), ("first", "last", "split")),
+    (lambda x, how: tg.minimum(np.array([1.0, 5.0, 2.0]), x, ties=how), ("first", "last", "split")),
+    (lambda x, how: tg.amax(x, ties=how), ("first", "last", "split")),
+    (lambda x, how: tg.amin(tg.stack([x, -x]), (1, 0), ties=how), ("first", "last", "split")),
+    (lambda x, how: tg.clip(x, -1, 1.0, at_bounds=how), (0.0, 0.5, 1.0)),
+    (lambda x, how: tg.clip(x, np.array([[0.0], [1.0]]), how), (np.array([1.0, 2.0, 1.0]), None)),
+    (lambda x, how: tg.abs(x, at_zero=how), (-1.0, 0.0, 1.0)),
+]
+
+
+@pytest.mark.parametrize("values", [(1.0, -1.0, 1.0), (0.0, 1.0, 2.0), (np.nan, 0.0, np.nan), (1.0, np.nan, 1.0)])
+@pytest.mark.parametrize("kink", KINKS)
+def test_a_kink_is_explained_by_the_convention_that_it_was_recorded_with(kink, values):
+    f, choices = kink
+    for how in choices:
+        x = Tensor(np.array([values, values[::-1]]) if isinstance(how, np.ndarray) or how is None else np.array(values))
+        y = f(x.requires_grad_(), how)
+        loss = (y * Draw.seeded(1).array(*y.shape)).sum()
+        (expected,) = tg.grad(loss, x, retain_graph=True)
+        for at in np.ndindex(x.shape):
+            shown = tg.explain_grad(loss, x, at)
+            assert np.isclose(shown.total, expected.numpy()[at], rtol=1e-12, atol=1e-12, equal_nan=True)
+            assert shown.agrees
+        for at in np.ndindex(y.shape):
+            assert tg.explain(y, at).agrees
+
+
+def test_the_note_of_a_tie_names_its_convention():
+    t = Tensor([2.0, 1.0, 2.0], requires_grad=True)
+    with tg.conventions(max_ties="last"):
+        top = t.amax()
+    first, _, last = (tg.explain_grad(top, t, k) for k in range(3))
+    assert (first.total, first.note) == (0.0, "2 cells hold the extremum: ties='last'.")
+    assert (last.total, last.note, last.formula) == (1.0, "", "∂out · 1[x = out]")
+
+
+@pytest.mark.parametrize("f", [lambda x: x.clamp(-0.7, 0.7), lambda x: F.hardtanh(x, -0.7, 0.7)])
+def test_a_bound_is_rounded_as_the_op_rounds_it(f):
+    x = tg.tensor([0.7, -0.7, 0.69, 0.1], dtype=tg.float32, requires_grad=True)
+    loss = f(f(x)).sum()
+    for k in range(4):
+        shown = tg.explain_grad(loss, x, k)
+        assert shown.total == shown.value
+
+
 def test_a_choice_says_what_was_chosen_and_where_the_gradient_goes():
     x, y = Tensor([1.0, 2.0], requires_grad=True), Tensor([3.0, 4.0], requires_grad=True)
     out = tg.where(np.array([True, False]), x, y)

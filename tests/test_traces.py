@@ -2,6 +2,7 @@
 
 import doctest
 import json
+import re
 import sys
 
 import numpy as np
@@ -138,6 +139,35 @@ def test_nan_and_infinity_are_kept_and_counted_out_of_the_statistics(tmp_path):
     entry = json.loads((tmp_path / "a.json").read_text())["steps"][0]
     assert (entry["mean"], entry["low"], entry["norm"]) == (2.0, 2.0, None)
     np.testing.assert_array_equal(Trace.load(tmp_path / "a.json")["w"], [np.nan, np.inf, 2.0])
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda steps: 3, "'int' object is not iterable"),
+        (lambda steps: [3], "'int' object is not subscriptable"),
+        (lambda steps: [{k: v for k, v in steps[0].items() if k != "digest"}], "'digest'"),
+        (lambda steps: [steps[0] | {"list": "layers"}], "a list 'layers'"),
+    ],
+)
+def test_a_trace_whose_steps_are_something_else_is_refused(tmp_path, change, said):
+    one([1.0]).save(tmp_path / "a.json")
+    content = json.loads((tmp_path / "a.json").read_text())
+    (tmp_path / "a.json").write_text(json.dumps(content | {"steps": change(content["steps"])}))
+    with pytest.raises(ValueError, match=re.escape(f"load: a.json is no Trace ({said}); write one with Trace.save")):
+        Trace.load(tmp_path / "a.json")
+
+
+@pytest.mark.parametrize("part", [0, 0.5, 0.9])
+def test_damaged_arrays_are_refused(tmp_path, part):
+    one([1.0, 2.0]).save(tmp_path / "a.json")
+    arrays = tmp_path / "a.npz"
+    whole = arrays.read_bytes()
+    np.save(tmp_path / "single.npy", np.ones(2))
+    for content in (whole[: int(part * len(whole))], b"text", (tmp_path / "single.npy").read_bytes()):
+        arrays.write_bytes(content)
+        with pytest.raises(ValueError, match=r"load: a.npz is no file of arrays, or damaged; record and save again"):
+            Trace.load(tmp_path / "a.json")
 
 
 def test_files_that_are_no_trace_are_refused(tmp_path):

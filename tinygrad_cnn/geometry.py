@@ -211,6 +211,11 @@ def _kernel_too_large(
     )
 
 
+def unread_at_end(h: int, before: int, stride: int, reach: int, out: int) -> int:
+    """How many of h pixels, with `before` pixels of padding before them, lie behind the last of `out` windows."""
+    return max(h + before - ((out - 1) * stride + reach), 0)
+
+
 def _refuse_unread(
     op: str, size: Pair, kernel: Pair, stride: Pair, padding: Padding, dilation: Pair, out: Pair
 ) -> None:
@@ -218,8 +223,8 @@ def _refuse_unread(
     for i, (words, name) in enumerate((("rows", "oh"), ("columns", "ow"))):
         h, k, s, (lo, hi), d = size[i], kernel[i], stride[i], padding[i], dilation[i]
         reach = d * (k - 1) + 1
-        unread = h + lo - ((out[i] - 1) * s + reach)
-        if unread <= 0:
+        unread = unread_at_end(h, lo, s, reach, out[i])
+        if not unread:
             continue
 
         def drops(p: int, step: int, h: int = h, reach: int = reach) -> bool:

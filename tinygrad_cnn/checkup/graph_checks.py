@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..geometry import conv2d_geometry, pool2d_geometry
+from ..geometry import conv2d_geometry, pool2d_geometry, unread_at_end
 from ..graph import Tensor
 from ..shapes import shown
 from .evidence import Evidence
@@ -137,5 +137,5 @@ def _unread(step: Step) -> tuple[int, int]:
         geometry.size, geometry.kernel, geometry.stride, geometry.padding, geometry.dilation, geometry.out, strict=True
     ):
         reach = d * (k - 1) + 1
-        found.append(max(h + lo - ((o - 1) * s + reach), 0) if reach >= s else 0)
+        found.append(unread_at_end(h, lo, s, reach, o) if reach >= s else 0)
     return found[0], found[1]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ..geometry import checked_integer
+from ..geometry import checked_integer, unread_at_end
 
 __all__ = ["Window", "solve_conv"]
 
@@ -58,7 +58,7 @@ def solve_conv(
                 for padding in range(most + 1):
                     span = size + 2 * padding - reach
                     if span >= 0 and span // stride + 1 == out:
-                        unread = max(size + padding - ((out - 1) * stride + reach), 0)
+                        unread = unread_at_end(size, padding, stride, reach, out)
                         if not (strict and unread):
                             found.append(Window(kernel, stride, padding, dilation, unread))
     return sorted(found, key=lambda w: (w.unread > 0, w.dilation, w.stride, w.padding, w.kernel_size))

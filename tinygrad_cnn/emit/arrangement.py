@@ -123,8 +123,7 @@ for _op, _name in ((reduce.amax, "max"), (reduce.amin, "min")):
         _op,
         lambda call, name=_name: f"{call['x']}.{name}({_over(call)})",
         x=lambda call: (
-            f"{_kept(call, 'g')} * share_of_winners({call['x']} == {_kept(call, 'out')}, {call['axes']}, "
-            f"{call['ties']}).astype({call['x']}.dtype)"
+            f"{_kept(call, 'g')} * share_of_winners({call['x']}, {_kept(call, 'out')}, {call['axes']}, {call['ties']})"
         ),
     )
 template(

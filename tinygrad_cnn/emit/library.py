@@ -134,8 +134,9 @@ def winners(cells: Any, ties: Any) -> Any:
     return hit & (np.cumsum(hit[order], axis=0)[order] == 1)
 
 
-def share_of_winners(hit: Any, axes: Any, ties: Any) -> Any:
-    """What each of the equal extrema over some axes gets: even shares, or all of it to the first or the last."""
+def share_of_winners(x: Any, best: Any, axes: Any, ties: Any) -> Any:
+    """What each x that is the extremum over some axes gets: even shares, or all of it to the first or the last."""
+    hit = (x == best) | np.isnan(x)
     if ties != "split":
         order = tuple(i for i in range(hit.ndim) if i not in axes) + axes
         rows = hit.transpose(order).reshape(hit.size // max(1, math.prod(hit.shape[i] for i in axes)), -1)
@@ -143,7 +144,7 @@ def share_of_winners(hit: Any, axes: Any, ties: Any) -> Any:
         rows = rows & (np.cumsum(rows, 1) == 1)
         rows = rows if ties == "first" else rows[:, ::-1]
         hit = rows.reshape([hit.shape[i] for i in order]).transpose(np.argsort(order))
-    return hit / hit.sum(axis=axes, keepdims=True)
+    return (hit / hit.sum(axis=axes, keepdims=True)).astype(x.dtype)
 
 
 def adaptive_bounds(length: Any, n: Any) -> Any:
@@ -235,7 +236,8 @@ def products_of_others(x: Any) -> Any:
 
 def logsumexp(x: Any, axes: Any, keepdims: Any) -> Any:
     """log(sum(exp(x))), shifted by the maximum."""
-    top = x.max(axis=axes, keepdims=True)
+    top = x.max(axis=axes, keepdims=True, initial=-np.inf)
+    top = np.where(np.isfinite(top), top, x.dtype.type(0))
     y = np.log(np.exp(x - top).sum(axis=axes, keepdims=True)) + top
     return y if keepdims else y.squeeze(axes)
 

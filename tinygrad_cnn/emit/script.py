@@ -2,7 +2,6 @@
 
 import inspect
 import io
-import math
 import re
 from collections.abc import Callable, Mapping
 from functools import cache
@@ -15,7 +14,7 @@ from ..graph import Node, Tensor
 from ..interchange.atomic import replace_file
 from . import library
 from .names import Names
-from .templates import Call, bare, templates
+from .templates import Call, bare, number, templates
 from .values import Values, forward, key_of_constant
 
 __all__ = ["Script", "to_numpy"]
@@ -165,14 +164,7 @@ class _Writer:
 
     def _constant(self, node: Node, i: int, constant: Any) -> str:
         if isinstance(constant, (bool, int, float)):
-            text = (
-                repr(constant)
-                if math.isfinite(constant)
-                else f"np.{abs(constant)!r}"
-                if not constant < 0
-                else "-np.inf"
-            )
-            return f"({text})" if text.startswith("-") else text
+            return number(constant)
         key = key_of_constant(constant), node.dtype
         if key[0] is not None and key in self.known:
             return self.known[key]

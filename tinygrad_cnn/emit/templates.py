@@ -7,6 +7,7 @@ gradient of the result (`{g}`), a parameter as a literal, or `{axes}`, the param
 What a text cannot say, a function from the Call to a text does.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -126,14 +127,7 @@ class Call:
         if value is Ellipsis:
             return "..."
         if isinstance(value, (int, float)):
-            text = (
-                repr(value)
-                if np.isfinite(value)
-                else f"np.{abs(value)!r}"
-                if value > 0 or value != value
-                else "-np.inf"
-            )
-            return f"({text})" if text.startswith("-") else text
+            return number(value)
         if isinstance(value, slice):
             return f"slice({', '.join(self.literal(name, part) for part in (value.start, value.stop, value.step))})"
         if isinstance(value, (tuple, list)):
@@ -169,6 +163,12 @@ class Call:
     def text(self, template: Any) -> str:
         """A template's text with the fields filled in."""
         return template(self) if callable(template) else str(template).format_map(self)
+
+
+def number(value: float) -> str:
+    """A number as Python code, a negative one in parentheses."""
+    text = repr(value) if math.isfinite(value) else f"np.{abs(value)!r}" if not value < 0 else "-np.inf"
+    return f"({text})" if text.startswith("-") else text
 
 
 def bare(text: str) -> str:

@@ -1,5 +1,6 @@
 """Templates of convolutions, pools, patches and normalizations. Sizes and paddings are written out as numbers."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,61 +14,45 @@ from .templates import Call, template
 # Convolution
 
 
-def _conv(call: Call) -> tuple[Any, str]:
-    """The geometry, and the arguments that all three functions of a convolution end in."""
+def _convolution(call: Call) -> Any:
     p = call.params
-    at = conv2d_geometry(call.shape("x"), call.shape("w"), p["stride"], p["padding"], p["dilation"], p["groups"])
-    return at, f"stride={at.stride}, padding={at.padding}, dilation={at.dilation}, groups={at.groups}"
+    return conv2d_geometry(call.shape("x"), call.shape("w"), p["stride"], p["padding"], p["dilation"], p["groups"])
 
 
-def _transposed(call: Call) -> tuple[Any, str]:
+def _transposed(call: Call) -> Any:
     p = call.params
-    at = conv_transpose2d_geometry(
+    return conv_transpose2d_geometry(
         call.shape("x"), call.shape("w"), p["stride"], p["padding"], p["output_padding"], p["groups"], p["dilation"]
     )
-    return at, f"stride={at.stride}, padding={at.padding}, dilation={at.dilation}, groups={at.groups}"
 
 
-def _bias(call: Call) -> str:
-    return f" + {call['b']}[:, None, None]" if call.given("b") else ""
+def _sum_of(function: str, a: str, b: str, lengths: str, geometry: Callable[[Call], Any]) -> Callable[[Call], str]:
+    """The call of one of the three functions of convolutions; `lengths` of the geometry are those of its result."""
+
+    def text(call: Call) -> str:
+        at = geometry(call)
+        windows = f"stride={at.stride}, padding={at.padding}, dilation={at.dilation}, groups={at.groups}"
+        return f"{function}({call[a]}, {call[b]}, {getattr(at, lengths)}, {windows})"
+
+    return text
 
 
-def _conv_forward(call: Call) -> str:
-    at, params = _conv(call)
-    return f"conv2d({call['x']}, {call['w']}, {at.out}, {params}){_bias(call)}"
+def _biased(forward: Callable[[Call], str]) -> Callable[[Call], str]:
+    return lambda call: forward(call) + (f" + {call['b']}[:, None, None]" if call.given("b") else "")
 
 
-def _conv_input(call: Call) -> str:
-    at, params = _conv(call)
-    return f"conv2d_input_gradient({call['g']}, {call['w']}, {at.size}, {params})"
-
-
-def _conv_weight(call: Call) -> str:
-    at, params = _conv(call)
-    return f"conv2d_weight_gradient({call['x']}, {call['g']}, {at.kernel}, {params})"
-
-
-def _transposed_forward(call: Call) -> str:
-    at, params = _transposed(call)
-    return f"conv2d_input_gradient({call['x']}, {call['w']}, {at.out}, {params}){_bias(call)}"
-
-
-def _transposed_input(call: Call) -> str:
-    at, params = _transposed(call)
-    return f"conv2d({call['g']}, {call['w']}, {at.size}, {params})"
-
-
-def _transposed_weight(call: Call) -> str:
-    at, params = _transposed(call)
-    return f"conv2d_weight_gradient({call['g']}, {call['x']}, {at.kernel}, {params})"
-
-
-template(conv.conv2d, _conv_forward, x=_conv_input, w=_conv_weight, b="{g}.sum(axis=(0, 2, 3))")
+template(
+    conv.conv2d,
+    _biased(_sum_of("conv2d", "x", "w", "out", _convolution)),
+    x=_sum_of("conv2d_input_gradient", "g", "w", "size", _convolution),
+    w=_sum_of("conv2d_weight_gradient", "x", "g", "kernel", _convolution),
+    b="{g}.sum(axis=(0, 2, 3))",
+)
 template(
     conv.conv_transpose2d,
-    _transposed_forward,
-    x=_transposed_input,
-    w=_transposed_weight,
+    _biased(_sum_of("conv2d_input_gradient", "x", "w", "out", _transposed)),
+    x=_sum_of("conv2d", "g", "w", "size", _transposed),
+    w=_sum_of("conv2d_weight_gradient", "g", "x", "kernel", _transposed),
     b="{g}.sum(axis=(0, 2, 3))",
 )
 

@@ -112,8 +112,13 @@ class Values:
 
 def _is_dropped(node: Node) -> bool:
     """Whether a backward has left only the outline of a parameter that was an array."""
-    parts = [part for value in node.params.values() for part in (value if type(value) is tuple else (value,))]
-    return node.saved is None and any(isinstance(part, str) and _OUTLINE.fullmatch(part) for part in parts)
+    return node.saved is None and any(map(_outline_in, node.params.values()))
+
+
+def _outline_in(value: Any) -> str | None:
+    """The outline in a parameter that held an array, as an index can among others; None where there is none."""
+    parts = value if type(value) is tuple else (value,)
+    return next((part for part in parts if isinstance(part, str) and _OUTLINE.fullmatch(part)), None)
 
 
 def _computed(node: Node, inputs: dict[int, Any]) -> Array | None:
@@ -207,14 +212,23 @@ class Call:
         )
 
     def array_param(self, name: str) -> Any:
-        """A parameter that holds an array. Raises UnknownValue once a backward has dropped it."""
-        value = self.params[name]
-        if isinstance(value, str):
+        """A parameter that may hold an array. Raises UnknownValue once a backward has dropped it."""
+        if (outline := _outline_in(self.params[name])) is not None:
             raise UnknownValue(
-                f"explain: {self.name}: its parameter {name!r} ({value}) was dropped by a backward; explain before "
+                f"explain: {self.name}: its parameter {name!r} ({outline}) was dropped by a backward; explain before "
                 "backward, or pass retain_graph=True to it"
             )
-        return value
+        return self.params[name]
+
+    def param_at(self, name: str, out: Index) -> Any:
+        """A parameter; of an array, the number that broadcasting puts at the output's index.
+
+        A float is rounded as the op does: in float32 a value at the bound 0.7 is 0.69999999, and so is the bound.
+        """
+        value = self.array_param(name)
+        if isinstance(value, np.ndarray):
+            value = value[unstretched(value.shape, out)]
+        return self.node.dtype.type(value) if isinstance(value, float) else value
 
     def kept(self, want: str) -> Any:
         """What the op's rules keep under the name `want`. Raises UnknownValue once a backward has freed it."""

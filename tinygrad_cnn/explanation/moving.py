@@ -1,11 +1,9 @@
 """Ops that only move numbers: which cell of an input each output cell is, read off by moving the cells' own numbers."""
 
-from typing import Any
-
 import numpy as np
 
 from ..graph import Array
-from .calls import Call, UnknownValue, Upstream
+from .calls import Call, Upstream
 from .rules import BACKWARD, FORWARD
 from .table import Factor, Index, Shown, constant, place, product
 
@@ -23,24 +21,11 @@ def _numbered(call: Call) -> Array:
         n = int(np.prod(shape))
         ids.append(np.arange(first, first + n, dtype=np.float64).reshape(shape))
         first += n
-    params: dict[str, Any] = {}
-    for name, value in call.params.items():
-        params[name] = _whole(call, name, value)
+    params = {name: call.array_param(name) for name in call.params}
     if "value" in params:
         params["value"] = 0.0
     moved: Array = call.op.forward(*ids, **params)
     return moved
-
-
-def _whole(call: Call, name: str, value: Any) -> Any:
-    """A parameter, refused if a backward has left only its outline."""
-    parts = value if type(value) is tuple else (value,)
-    if any(isinstance(part, str) for part in parts):
-        raise UnknownValue(
-            f"explain: {call.name}: its parameter {name!r} was dropped by a backward; explain before backward, or pass "
-            "retain_graph=True to it"
-        )
-    return value
 
 
 def source(call: Call, out: Index) -> tuple[int, Index] | None:

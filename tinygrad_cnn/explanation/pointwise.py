@@ -60,12 +60,16 @@ def _mish_slope(x: float) -> Any:
     return w + x * _sigmoid(x) * (1.0 - w * w)
 
 
-def _share(x: float, y: float) -> float:
-    return 1.0 if x > y else 0.5 if x == y else 0.0
+_AT_TIES = {"split": 0.5, "first": 1.0, "last": 0.0}  # what the first of two equal values gets
 
 
-def _inside(x: float, min: Any, max: Any) -> float:
-    return float((min is None or x >= min) and (max is None or x <= max))
+def _share(x: float, y: float, at_ties: float) -> float:
+    return 1.0 if x > y else at_ties if x == y else 0.0
+
+
+def _inside(x: float, min: Any, max: Any, at_bounds: float) -> float:
+    within = (min is None or x >= min) and (max is None or x <= max)
+    return float(within) * (at_bounds if x in (min, max) else 1.0)
 
 
 def _clip(x: float, min: Any, max: Any) -> Any:
@@ -97,11 +101,13 @@ FORMULAS: dict[str, Formula] = {
     "sin": _one("sin({x})", np.sin, "cos(x)", np.cos),
     "cos": _one("cos({x})", np.cos, "-sin(x)", lambda x: -np.sin(x)),
     "sign": _one("sign({x})", np.sign, "0", lambda x: 0.0),
-    "abs": _one("|{x}|", np.abs, "sign(x)", np.sign),
+    "abs": _one("|{x}|", np.abs, "sign(x)", lambda x, at_zero: np.sign(x) if x else at_zero),
     "maximum": Formula("max({x}, {y})", np.maximum, {
-        "x": Slope("1[x > y]", _share), "y": Slope("1[y > x]", lambda x, y: _share(y, x))}),
+        "x": Slope("1[x > y]", lambda x, y, ties: _share(x, y, _AT_TIES[ties])),
+        "y": Slope("1[y > x]", lambda x, y, ties: _share(y, x, 1.0 - _AT_TIES[ties]))}),
     "minimum": Formula("min({x}, {y})", np.minimum, {
-        "x": Slope("1[x < y]", lambda x, y: _share(y, x)), "y": Slope("1[y < x]", _share)}),
+        "x": Slope("1[x < y]", lambda x, y, ties: _share(y, x, _AT_TIES[ties])),
+        "y": Slope("1[y < x]", lambda x, y, ties: _share(x, y, 1.0 - _AT_TIES[ties]))}),
     "clip": _one("clip({x})", _clip, "1[min ≤ x ≤ max]", _inside),
     "sigmoid": _one("1 / (1 + exp(-{x}))", _sigmoid, "out·(1-out)", lambda x: _sigmoid(x) * _sigmoid(-x)),
     "tanh": _one("tanh({x})", np.tanh, "1-out²", lambda x: 1.0 - np.tanh(x) ** 2),
@@ -163,14 +169,15 @@ FORMULAS: dict[str, Formula] = {
 }  # fmt: skip
 
 
-def _asks(function: Callable[..., Any], call: Call, inputs: dict[str, Factor]) -> Any:
-    """The function on those inputs and parameters that it names; a ufunc takes the inputs in order."""
+def _asks(function: Callable[..., Any], call: Call, out: Index) -> Any:
+    """The function on those inputs and parameters at an output that it names; a ufunc takes the inputs in order."""
+    inputs = _inputs(call, out)
     values = {name: np.float64(factor.value) for name, factor in inputs.items()}
     with np.errstate(all="ignore"):
         if isinstance(function, np.ufunc):
             return function(*list(values.values())[: function.nin])
         named = inspect.signature(function).parameters
-        return function(**{name: values.get(name, call.params.get(name)) for name in named})
+        return function(**{name: values[name] if name in values else call.param_at(name, out) for name in named})
 
 
 def _inputs(call: Call, out: Index) -> dict[str, Factor]:
@@ -178,11 +185,11 @@ def _inputs(call: Call, out: Index) -> dict[str, Factor]:
 
 
 def _pointwise(call: Call, out: Index) -> Shown:
-    formula, inputs = FORMULAS[call.name], _inputs(call, out)
-    value = _asks(formula.of, call, inputs)
+    formula = FORMULAS[call.name]
+    value = _asks(formula.of, call, out)
     words = {name: name for name in call.op.inputs}
     params = [f"{name} = {given!r}" for name, given in call.params.items() if isinstance(given, (int, float))]
-    term = worked(formula.text, value, **inputs)
+    term = worked(formula.text, value, **_inputs(call, out))
     return Shown(formula.text.format(**words), [term], note=", ".join(params) and f"With {', '.join(params)}.")
 
 
@@ -190,7 +197,7 @@ def _pointwise_gradient(name: str, call: Call, cell: Index, g: Upstream) -> Show
     slope, i = FORMULAS[call.name].slopes[name], call.op.inputs.index(name)
     terms = []
     for out in readers(call.shape(i), cell, call.out_shape):
-        value = float(_asks(slope.of, call, _inputs(call, out)))
+        value = float(_asks(slope.of, call, out))
         terms.append(masked(g.at(out), constant(value, slope.text)))
     return Shown(f"∂out · {slope.text}", terms)
 

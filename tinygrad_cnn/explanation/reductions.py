@@ -151,10 +151,15 @@ def extremum_gradient(call: Call, cell: Index, g: Upstream) -> Shown:
     """The gradient where the cell holds the extremum, shared with those that hold it too; else nothing."""
     out = _out_of(call, cell)
     cells = _group(call, out)
-    best, own = _best(call, cells).value, call.cell(0, cell)
-    if own.value != best:
+    best, own, ties = _best(call, cells).value, call.cell(0, cell), call.params["ties"]
+    winners = [c.index for c in cells if c.value == best or c.value != c.value]
+    if cell not in winners:
         return Shown("∂out · 1[x = out] / ties", [], note=f"{own.text} is not the extremum.")
-    return Shown("∂out · 1[x = out] / ties", [product(g.at(out), _fraction(sum(c.value == best for c in cells)))])
+    if ties == "split":
+        return Shown("∂out · 1[x = out] / ties", [product(g.at(out), _fraction(len(winners)))])
+    if cell != winners[0 if ties == "first" else -1]:
+        return Shown("∂out · 1[x = out]", [], note=f"{len(winners)} cells hold the extremum: ties={ties!r}.")
+    return Shown("∂out · 1[x = out]", [product(g.at(out))])
 
 
 @shows_gradient("x", "logsumexp")

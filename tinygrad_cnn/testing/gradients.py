@@ -177,6 +177,13 @@ class Problem:
         taken = [(p - m) / (2 * STEP) for p, m in zip(after, before, strict=True)]
         return [(p - m) / (2 * STEP) for p, m in zip(self.at(after), self.at(before), strict=True)], taken
 
+    def unit(self, *places: tuple[int, tuple[int, ...]]) -> list[Array]:
+        """A direction that is 1 at the given entries, (of which array, where), and 0 elsewhere."""
+        u = [np.zeros(a.shape) for a in self.arrays]
+        for i, at in places:
+            u[i][at] = 1.0
+        return u
+
     def tolerance(self, cotangents: Sequence[Array]) -> float:
         pairs = zip(cotangents, self.values, strict=True)
         scale = sum(float((np.abs(c) * np.abs(value)).sum()) for c, value in pairs)
@@ -285,9 +292,7 @@ def _jacobian(problem: Problem, i: int, moved: dict[int, Array] | None = None) -
     here = [(moved or {}).get(k, a) for k, a in enumerate(problem.arrays)]
     jacobian = np.empty((*problem.values[0].shape, *here[i].shape))
     for at in np.ndindex(here[i].shape):
-        u = [np.zeros(a.shape) for a in here]
-        u[i][at] = 1.0
-        differences, taken = problem.difference(u, here)
+        differences, taken = problem.difference(problem.unit((i, at)), here)
         jacobian[(..., *at)] = differences[0] / taken[i][at]
     return jacobian
 
@@ -295,9 +300,7 @@ def _jacobian(problem: Problem, i: int, moved: dict[int, Array] | None = None) -
 def _worst_entry(problem: Problem, cotangents: Sequence[Array], gradients: Sequence[Array], i: int, name: str) -> str:
     found = (-1.0, "")
     for at in list(np.ndindex(problem.arrays[i].shape))[:_MOST_ENTRIES]:
-        u = [np.zeros(a.shape) for a in problem.arrays]
-        u[i][at] = 1.0
-        rule, numeric = problem.both(cotangents, gradients, u)
+        rule, numeric = problem.both(cotangents, gradients, problem.unit((i, at)))
         gap = abs(rule - numeric)
         if not gap <= found[0]:
             found = (
@@ -314,9 +317,7 @@ def _check_jacobian(name: str, problem: Problem, names: list[str]) -> None:
     for i, x in enumerate(problem.arrays):
         columns.append([])
         for at in np.ndindex(x.shape):
-            u = [np.zeros(a.shape) for a in problem.arrays]
-            u[i][at] = 1.0
-            differences, taken = problem.difference(u)
+            differences, taken = problem.difference(problem.unit((i, at)))
             columns[i].append([d / taken[i][at] for d in differences])
     for k, value in enumerate(problem.values):
         for at in np.ndindex(value.shape):
@@ -327,9 +328,7 @@ def _check_jacobian(name: str, problem: Problem, names: list[str]) -> None:
                 for j, (rule, entry) in enumerate(zip(g.ravel(), np.ndindex(g.shape), strict=True)):
                     numeric = columns[i][j][k][at]
                     if not abs(rule - numeric) <= tolerance:
-                        u = [np.zeros(a.shape) for a in problem.arrays]
-                        u[i][entry] = 1.0
-                        kink = has_kink(problem, cotangents, u, STEP)
+                        kink = has_kink(problem, cotangents, problem.unit((i, entry)), STEP)
                         outside, smooth = outside_the_subdifferential(problem, names, STEP) if kink else ("", True)
                         if kink and not outside:
                             return

@@ -58,7 +58,7 @@ def outside_the_subdifferential(problem: "Problem", names: Sequence[str], step: 
     right, left = (np.empty((out.size, len(places))) for _ in range(2))
     short = np.empty((out.size, len(places)))
     for k, place in enumerate(places):
-        u = _unit(problem, [place])
+        u = problem.unit(place)
         right[:, k], left[:, k] = (side[0].ravel() for side in _one_sided(problem, u, step))
         ahead, behind = _one_sided(problem, u, step / _SHORTER)
         short[:, k] = (ahead[0] - behind[0]).ravel()
@@ -106,7 +106,7 @@ def _tied(
             if low - allowed <= rule <= high + allowed:
                 continue
             pair = [places[bent[a]], places[bent[b]]]
-            sides = [float(side[0].ravel()[o]) for side in _one_sided(problem, _unit(problem, pair), step)]
+            sides = [float(side[0].ravel()[o]) for side in _one_sided(problem, problem.unit(*pair), step)]
             low, high = min(low, *sides), max(high, *sides)
             if low - allowed <= rule <= high + allowed:
                 continue
@@ -146,7 +146,7 @@ def _derivatives_near_by(
         here = [a + _SHORTER * step * rng.uniform(-1.0, 1.0, a.shape) for a in problem.arrays]
         columns = []
         for k in bent:
-            u = _unit(problem, [places[k]])
+            u = problem.unit(places[k])
             ahead, behind = (problem.at([a + h * p for a, p in zip(here, u, strict=True)]) for h in (step, -step))
             columns.append(((ahead[0] - behind[0]) / (2 * step)).ravel())
         found.append(np.stack(columns, 1))
@@ -165,13 +165,6 @@ def _one_hot(out: Array, at: tuple[int, ...]) -> Array:
     c = np.zeros(out.shape)
     c[at] = 1.0
     return c
-
-
-def _unit(problem: "Problem", places: Sequence[tuple[int, tuple[int, ...]]]) -> list[Array]:
-    u = [np.zeros(a.shape) for a in problem.arrays]
-    for i, at in places:
-        u[i][at] = 1.0
-    return u
 
 
 def _at(out: Array, o: int) -> list[int]:

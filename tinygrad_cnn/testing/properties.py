@@ -22,7 +22,7 @@ Array = NDArray[Any]
 
 
 def nothing_is_written_to(case: Case) -> None:
-    """H150: no input, no parameter and no cotangent changes in a forward or a backward."""
+    """No input, no parameter and no cotangent changes in a forward or a backward."""
     if case.free:
         case.vjp(case.present(), case.cotangent())
     case.unchanged()
@@ -156,7 +156,7 @@ def gradient_is_linear_in_the_cotangent(case: Case) -> None:
 
 
 def gradients_share_no_memory(case: Case) -> None:
-    """H149: a gradient aliases no input, no output, no cotangent and no other gradient."""
+    """A gradient aliases no input, no output, no cotangent and no other gradient."""
     xs, c = case.present(), case.cotangent()
     tensors, leaves = case.leaves(xs)
     out = case.call(tensors)
@@ -178,7 +178,7 @@ def gradients_share_no_memory(case: Case) -> None:
 
 
 def layout_does_not_matter(case: Case) -> None:
-    """H32: strided, reversed, Fortran, unaligned, read-only and 0-stride arrays give what contiguous copies give."""
+    """Strided, reversed, Fortran, unaligned, read-only and 0-stride arrays give what contiguous copies give."""
     for name, layout in _LAYOUTS.items():
         xs = [layout(x) for x in case.present()]
         copies = [np.array(x, order="C") for x in xs]

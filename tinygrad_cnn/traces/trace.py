@@ -9,6 +9,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -24,6 +25,8 @@ from .torch_side import torch_steps
 __all__ = ["Step", "Trace", "record"]
 
 _VERSION = 1
+_LISTS = ("steps", "modules")
+_KEYS = ("list", "kind", "name", "path", "op", "digest")
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,27 +127,16 @@ class Trace:
     def load(cls, path: Any) -> Self:
         """Read what `save` wrote. Raises ValueError for a file that is no Trace, or whose arrays are others."""
         target = _checked(path, "load")
-        try:
-            content = json.loads(target.read_text(encoding="utf-8"))
-            entries, version = content["steps"], content["version"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"load: {target.name} is no Trace ({error}); write one with Trace.save") from None
-        if version != _VERSION:
-            raise ValueError(f"load: {target.name} has version {version}; this package reads {_VERSION}")
-        lists: dict[str, list[Step]] = {"steps": [], "modules": []}
-        with np.load(target.with_suffix(".npz"), allow_pickle=False) as arrays:
-            for entry in entries:
-                if entry["digest"] not in arrays.files:
-                    raise ValueError(
-                        f"load: the arrays beside {target.name} lack {entry['name']!r}; they are of another save"
-                    )
-                step = Step(entry["kind"], entry["name"], entry["path"], entry["op"], arrays[entry["digest"]])
-                if step.digest != entry["digest"]:
-                    raise ValueError(
-                        f"load: the array of {entry['name']!r} is not the one that was saved; record it again"
-                    )
-                lists[entry["list"]].append(step)
-        return cls(lists["steps"], lists["modules"])
+        entries, arrays = _entries(target), _arrays(target.with_suffix(".npz"))
+        lists: dict[str, list[Step]] = {where: [] for where in _LISTS}
+        for where, kind, name, place, op, digest in entries:
+            if digest not in arrays:
+                raise ValueError(f"load: the arrays beside {target.name} lack {name!r}; they are of another save")
+            step = Step(kind, name, place, op, arrays[digest])
+            if step.digest != digest:
+                raise ValueError(f"load: the array of {name!r} is not the one that was saved; record it again")
+            lists[where].append(step)
+        return cls(*lists.values())
 
     @classmethod
     def from_torch(cls, model: Any, *inputs: Any, loss: Callable[[Any], Any] | None = None) -> Self:
@@ -161,6 +153,30 @@ def _checked(path: Any, caller: str) -> Path:
     if target.suffix != ".json":
         raise ValueError(f"{caller}: the file is {target.name!r}; a name that ends in .json is needed")
     return target
+
+
+def _entries(target: Path) -> list[tuple[str, ...]]:
+    """(list, kind, name, path, op, digest) of every step in a file that `save` wrote."""
+    try:
+        content = json.loads(target.read_text(encoding="utf-8"))
+        version = content["version"]
+        rows = [tuple(str(step[key]) for key in _KEYS) for step in content["steps"]] if version == _VERSION else []
+        if strange := [row[0] for row in rows if row[0] not in _LISTS]:
+            raise ValueError(f"a list {strange[0]!r}")
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"load: {target.name} is no Trace ({error}); write one with Trace.save") from None
+    if version != _VERSION:
+        raise ValueError(f"load: {target.name} has version {version}; this package reads {_VERSION}")
+    return rows
+
+
+def _arrays(target: Path) -> dict[str, Any]:
+    """The arrays beside it, by their digests."""
+    try:
+        with target.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+    except (BadZipFile, EOFError, ValueError, TypeError):  # the last of a single array
+        raise ValueError(f"load: {target.name} is no file of arrays, or damaged; record and save again") from None
 
 
 def _some(names: Iterable[str]) -> str:
