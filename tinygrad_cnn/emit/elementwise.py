@@ -28,7 +28,7 @@ for _op, _forward, _gradient in (
     (elementwise.square, "{x} * {x}", "{g} * 2 * {x}"),
     (elementwise.sin, "np.sin({x})", "{g} * np.cos({x})"),
     (elementwise.cos, "np.cos({x})", "-{g} * np.sin({x})"),
-    (elementwise.sign, "np.sign({x})", "{g} * 0"),
+    (elementwise.sign, "np.sign({x})", "np.zeros_like({g})"),
     (elementwise.mask, "masked({x}, {keep})", "masked({g}, {keep})"),
     (elementwise.mask_positive, "masked({x}, {where} > 0)", "masked({g}, {where} > 0)"),
     (elementwise.sigmoid, "sigmoid({x})", "{g} * {out} * (1 - {out})"),
@@ -47,10 +47,10 @@ for _op, _forward, _gradient in (
     (elementary.atan, "np.arctan({x})", "{g} / ({x} * {x} + 1)"),
     (elementary.sinh, "np.sinh({x})", "{g} * np.cosh({x})"),
     (elementary.cosh, "np.cosh({x})", "{g} * np.sinh({x})"),
-    (elementary.floor, "np.floor({x})", "{g} * 0"),
-    (elementary.ceil, "np.ceil({x})", "{g} * 0"),
-    (elementary.trunc, "np.trunc({x})", "{g} * 0"),
-    (elementary.round, "np.round({x}, {decimals})", "{g} * 0"),
+    (elementary.floor, "np.floor({x})", "np.zeros_like({g})"),
+    (elementary.ceil, "np.ceil({x})", "np.zeros_like({g})"),
+    (elementary.trunc, "np.trunc({x})", "np.zeros_like({g})"),
+    (elementary.round, "np.round({x}, {decimals})", "np.zeros_like({g})"),
     (
         activation.leaky_relu,
         "np.maximum({x}, 0) + np.minimum({x}, 0) * {negative_slope}",
@@ -152,7 +152,7 @@ template(
     x="masked({g}, {condition})",
     y="masked({g}, ~{condition})",
 )
-template(elementary.floor_divide, "np.floor_divide({x}, {y})", x="{g} * 0", y="{g} * 0")
+template(elementary.floor_divide, "np.floor_divide({x}, {y})", x="np.zeros_like({g})", y="np.zeros_like({g})")
 template(elementary.remainder, "np.remainder({x}, {y})", x="{g}", y="-{g} * np.floor_divide({x}, {y})")
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from ..flops import one_per_output
 from ..primitive import op
-from .elementwise import sqrt
+from .elementwise import mask, sqrt
 
 __all__ = [
     "acos",
@@ -223,10 +223,10 @@ def round(x: Any, /, decimals: int = 0) -> Any:
     return x.copy() if x.dtype.kind == "b" else np.round(x, decimals)
 
 
-floor.vjp(x=lambda g: g * 0.0)
-ceil.vjp(x=lambda g: g * 0.0)
-trunc.vjp(x=lambda g: g * 0.0)
-round.vjp(x=lambda g: g * 0.0)
+floor.vjp(x=lambda g: mask(g, False))
+ceil.vjp(x=lambda g: mask(g, False))
+trunc.vjp(x=lambda g: mask(g, False))
+round.vjp(x=lambda g: mask(g, False))
 for _rounding in (floor, ceil, trunc, round):
     _rounding.formula(x="0")
     _rounding.flops(one_per_output)
@@ -239,7 +239,7 @@ def floor_divide(x: Any, y: Any, /) -> Any:
     return np.floor_divide(x, y)
 
 
-floor_divide.vjp(x=lambda g: g * 0.0, y=lambda g: g * 0.0)
+floor_divide.vjp(x=lambda g: mask(g, False), y=lambda g: mask(g, False))
 floor_divide.formula(x="0", y="0")
 floor_divide.flops(one_per_output)
 
