@@ -681,7 +681,7 @@ def test_slices_and_sums_of_a_container_that_fills_itself_hold_what_was_asked_fo
     assert [type(part) for part in model[1:]] == [Tanh]
     assert [type(part) for part in model + model] == [ReLU, Tanh, ReLU, Tanh]
     assert type(model[1:]) is type(model + model) is Sequential
-    assert type(Shouting(ReLU())[:1]) is type(Shouting() + [ReLU()]) is Shouting
+    assert type(Shouting(ReLU())[:1]) is type(Shouting() + model) is Shouting
 
 
 @pytest.mark.parametrize(
@@ -693,7 +693,7 @@ def test_an_update_that_fails_leaves_a_dict_as_it_was(held, part):
         held.update({"a": part, "b": part, "x": 3})
     with pytest.raises(ValueError, match="Dict has an attribute 'keys' already; choose another name"):
         held.update({"a": part, "b": part, "keys": part})
-    with pytest.raises(ValueError, match="Dict: the name is 'b.c'; it must not be empty or contain a dot"):
+    with pytest.raises(ValueError, match=r"Dict: the name is 'b\.c'; it must not be empty or contain a dot"):
         held.update({"a": part, "b.c": part})
     assert dict(held.items()) == before
     assert held["a"] is before["a"]

@@ -92,6 +92,7 @@ class ParameterDict(Named[Parameter]):
         return ParameterDict(dict.fromkeys(names, default))
 
     def extra_repr(self) -> str:
+        """A line for each Parameter."""
         return "\n".join(f"({name}): {_line(p)}" for name, p in self._parts().items())
 
 
