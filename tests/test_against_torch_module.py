@@ -213,3 +213,10 @@ def test_a_layer_takes_the_same_arguments_in_the_same_order(name):
     wanted = [p for p in yours.values() if p.name not in OTHERWISE and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
     assert [p for p in mine if p in {w.name for w in wanted}] == [p.name for p in wanted]
     assert [mine[p.name].default for p in wanted] == [p.default for p in wanted]
+
+
+def test_a_layer_is_a_kind_of_another_layer_only_where_pytorchs_is():
+    layers = [name for name in nn.__all__ if all(inspect.isclass(getattr(m, name, None)) for m in BOTH)]
+    assert len(layers) > 90
+    ours, theirs = ({(a, b) for a in layers for b in layers if issubclass(vars(m)[a], vars(m)[b])} for m in BOTH)
+    assert ours == theirs

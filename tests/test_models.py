@@ -68,9 +68,21 @@ def test_H153_a_seed_decides_the_initial_weights(name):
     assert state(make(rng(1))) != state(make(rng(2)))
 
 
+WIDE = {"vgg11_wide": (lambda g: vgg11(generator=g), 3)}
+
+
+@pytest.mark.parametrize("name", [*MODELS, *WIDE])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_the_first_loss_is_that_of_a_guess(name, seed):
+    make, channels = {**MODELS, **WIDE}[name]
+    with no_grad():
+        loss = F.cross_entropy(make(rng(seed))(images(20, channels, seed)), np.arange(20) % 10)
+    assert abs(float(loss.array) - np.log(10)) < 0.5
+
+
 @pytest.mark.parametrize(
     ("name", "lr", "steps"),
-    [("lenet5", 0.1, 16), ("vgg11_bn", 0.02, 8), ("resnet20_A", 0.05, 5), ("mobilenet", 0.05, 8)],
+    [("lenet5", 0.1, 16), ("vgg11", 0.05, 24), ("vgg11_bn", 0.05, 8), ("resnet20_A", 0.05, 5), ("mobilenet", 0.05, 8)],
 )
 def test_a_few_steps_on_four_images_lower_the_loss(name, lr, steps):
     make, channels = MODELS[name]
@@ -124,6 +136,17 @@ def test_vgg11_with_batch_norm_has_torchvisions_keys():
         keys += [f"features.{i}.{part}" for part in norms[:2]] + [f"features.{i + 1}.{part}" for part in norms]
     keys += [f"classifier.{i}.{part}" for i in (0, 3, 6) for part in norms[:2]]
     assert list(vgg11(batch_norm=True).state_dict()) == keys
+
+
+def test_the_convolutions_of_a_vgg_start_by_fan_out_and_its_linear_layers_as_linear_does():
+    for layer in vgg11(width=64, generator=rng()).modules():
+        if isinstance(layer, Conv2d):
+            assert layer.weight.array.std() == pytest.approx(np.sqrt(2 / (9 * layer.out_channels)), rel=0.05)
+            assert not layer.bias.array.any()
+        elif isinstance(layer, Linear):
+            for p in layer.parameters():
+                assert np.abs(p.array).max() <= 1 / np.sqrt(layer.in_features)
+            assert layer.weight.array.std() == pytest.approx(1 / np.sqrt(3 * layer.in_features), rel=0.05)
 
 
 def test_vgg11_has_configuration_as_proportions():

@@ -666,6 +666,39 @@ def test_a_sequential_gives_its_parts_by_name_and_keeps_names_of_their_own():
     assert len(model) == 2
 
 
+class Filled(Sequential):
+    def __init__(self):
+        super().__init__(ReLU(), Tanh())
+
+
+class Shouting(Sequential):
+    def forward(self, x):
+        return -super().forward(x)
+
+
+def test_slices_and_sums_of_a_container_that_fills_itself_hold_what_was_asked_for():
+    model = Filled()
+    assert [type(part) for part in model[1:]] == [Tanh]
+    assert [type(part) for part in model + model] == [ReLU, Tanh, ReLU, Tanh]
+    assert type(model[1:]) is type(model + model) is Sequential
+    assert type(Shouting(ReLU())[:1]) is type(Shouting() + model) is Shouting
+
+
+@pytest.mark.parametrize(
+    ("held", "part"), [(ModuleDict({"a": ReLU()}), Tanh()), (ParameterDict({"a": Tensor([1.0])}), Tensor([2.0]))]
+)
+def test_an_update_that_fails_leaves_a_dict_as_it_was(held, part):
+    before = dict(held.items())
+    with pytest.raises(TypeError, match="'x' is a int; a "):
+        held.update({"a": part, "b": part, "x": 3})
+    with pytest.raises(ValueError, match="Dict has an attribute 'keys' already; choose another name"):
+        held.update({"a": part, "b": part, "keys": part})
+    with pytest.raises(ValueError, match=r"Dict: the name is 'b\.c'; it must not be empty or contain a dot"):
+        held.update({"a": part, "b.c": part})
+    assert dict(held.items()) == before
+    assert held["a"] is before["a"]
+
+
 def test_a_module_dict_holds_modules_by_name():
     held = ModuleDict({"a": Linear(2, 3), "b": ReLU()})
     assert list(held) == list(held.keys()) == ["a", "b"]

@@ -61,21 +61,23 @@ class PReLU(Layer):
         return f"num_parameters={self.num_parameters}"
 
 
-class ELU(_Inplace):
-    """x where x > 0, else alpha * (exp(x) - 1)."""
-
+class _Alpha(_Inplace):
     def __init__(self, alpha: float = 1.0, inplace: bool = False) -> None:
         super().__init__(inplace)
         self.alpha = alpha
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.elu(x, self.alpha, self.inplace)
 
     def extra_repr(self) -> str:
         return f"alpha={self.alpha}" + (", inplace=True" if self.inplace else "")
 
 
-class CELU(ELU):
+class ELU(_Alpha):
+    """x where x > 0, else alpha * (exp(x) - 1)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.elu(x, self.alpha, self.inplace)
+
+
+class CELU(_Alpha):
     """x where x > 0, else alpha * (exp(x / alpha) - 1)."""
 
     def forward(self, x: Tensor) -> Tensor:
@@ -228,21 +230,23 @@ class Threshold(_Inplace):
         return f"threshold={self.threshold}, value={self.value}" + (", inplace=True" if self.inplace else "")
 
 
-class Hardshrink(Layer):
-    """x where |x| > lambd, else 0."""
-
+class _Shrink(Layer):
     def __init__(self, lambd: float = 0.5) -> None:
         super().__init__()
         self.lambd = lambd
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.hardshrink(x, self.lambd)
 
     def extra_repr(self) -> str:
         return f"{self.lambd}"
 
 
-class Softshrink(Hardshrink):
+class Hardshrink(_Shrink):
+    """x where |x| > lambd, else 0."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.hardshrink(x, self.lambd)
+
+
+class Softshrink(_Shrink):
     """x moved towards 0 by lambd, to 0 at most."""
 
     def forward(self, x: Tensor) -> Tensor:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Self
+from typing import Any, Generic, Self, TypeVar
 
 from ..graph import Tensor
 from ..shapes import is_int
 from .module import Layer, Module
 
+Part = TypeVar("Part")
 
-class Numbered(Module):
-    """Modules or Parameters in order, under the names "0", "1", ... or their own."""
+
+class _Container(Module):
+    """Attributes of one kind, modules unless a class says otherwise, by name."""
 
     _kind: type = Module
 
@@ -20,6 +22,26 @@ class Numbered(Module):
 
     def _put(self, name: str, part: Any) -> None:
         self.add_module(name, part)
+
+    def _known(self, name: str) -> str:
+        """The name of a part. Raises KeyError if there is none."""
+        if name not in (parts := self._parts()):
+            raise KeyError(
+                f"{type(self).__name__}: there is no {name!r}; there is {', '.join(map(repr, parts)) or 'nothing'}"
+            )
+        return name
+
+    def __len__(self) -> int:
+        return len(self._parts())
+
+
+class Numbered(_Container):
+    """Modules or Parameters in order, under the names "0", "1", ... or their own."""
+
+    def _empty(self) -> Any:
+        """A container of this class, or of the one in front of Numbered where an __init__ of its own may fill it."""
+        kinds = [kind for kind in type(self).__mro__ if issubclass(kind, Numbered)]
+        return (kinds[0] if kinds[0].__init__ is kinds[-2].__init__ else kinds[-2])()
 
     def _arrange(self, parts: Iterable[tuple[str, Any]]) -> None:
         """Hold these parts, in this order: numbers as names follow the order, other names stay."""
@@ -39,9 +61,7 @@ class Numbered(Module):
         """The name of the part at an index, or the name itself."""
         parts, kind = self._parts(), type(self).__name__
         if isinstance(index, str):
-            if index not in parts:
-                raise KeyError(f"{kind}: there is no {index!r}; there is {', '.join(map(repr, parts)) or 'nothing'}")
-            return index
+            return self._known(index)
         if not is_int(index):
             raise TypeError(f"{kind}: the index is a {type(index).__name__}; an integer, a slice or a name is needed")
         if not -len(parts) <= index < len(parts):
@@ -50,9 +70,6 @@ class Numbered(Module):
         names = list(parts)
         return names[int(index)]
 
-    def __len__(self) -> int:
-        return len(self._parts())
-
     def __iter__(self) -> Iterator[Any]:
         return iter(self._parts().values())
 
@@ -60,10 +77,13 @@ class Numbered(Module):
         return any(part is own for own in self)
 
     def __getitem__(self, index: int | str | slice) -> Any:
-        """The part at an index or under a name, or those of a slice as a container of the same kind, sharing them."""
+        """The part at an index or under a name, or those of a slice as a container of the same kind, sharing them.
+
+        The slice of a class with an __init__ of its own is a plain Sequential, ModuleList or ParameterList.
+        """
         if not isinstance(index, slice):
             return vars(self)[self._name(index)]
-        found = type(self)()
+        found = self._empty()
         for name, part in list(self._parts().items())[index]:
             found._put(name if isinstance(self, Sequential) else str(len(found)), part)
         return found
@@ -109,10 +129,11 @@ class Numbered(Module):
         return self.extend(parts)
 
     def __add__(self, parts: Iterable[Any]) -> Self:
-        """Both one after the other, as a new container that shares them, numbered from 0."""
+        """Both one after the other, as a new container that shares them, numbered from 0; its class as for a slice."""
         if not isinstance(parts, Iterable):
             return NotImplemented
-        return type(self)().extend(self).extend(parts)
+        both: Self = self._empty().extend(self).extend(parts)
+        return both
 
 
 class Sequential(Numbered, Layer):
@@ -141,35 +162,24 @@ class ModuleList(Numbered):
         self.extend(() if modules is None else modules)
 
 
-class ModuleDict(Module):
-    """Modules by name that parameters() and state_dict() look into; it has no forward of its own.
+class Named(_Container, Generic[Part]):
+    """Modules or Parameters by name."""
 
-    A name is a string without dots that is no method of this class.
-    """
+    def _checked(self, name: str, part: Any) -> Any:
+        """A part as it is held. Raises TypeError for what cannot be one."""
+        if not isinstance(part, Module):
+            raise TypeError(f"{type(self).__name__}: {name!r} is a {type(part).__name__}; a Module is needed")
+        return part
 
-    def __init__(self, modules: Mapping[str, Module] | Iterable[tuple[str, Module]] | None = None) -> None:
-        super().__init__()
-        self.update({} if modules is None else modules)
+    def __getitem__(self, name: str) -> Part:
+        part: Part = self._parts()[self._known(name)]
+        return part
 
-    def _parts(self) -> dict[str, Module]:
-        return {name: value for name, value in vars(self).items() if isinstance(value, Module)}
-
-    def __getitem__(self, name: str) -> Module:
-        parts = self._parts()
-        if name not in parts:
-            raise KeyError(f"ModuleDict: there is no {name!r}; there is {', '.join(map(repr, parts)) or 'nothing'}")
-        return parts[name]
-
-    def __setitem__(self, name: str, module: Module) -> None:
-        if not isinstance(module, Module):
-            raise TypeError(f"ModuleDict: {name!r} is a {type(module).__name__}; a Module is needed")
-        self.add_module(name, module)
+    def __setitem__(self, name: str, part: Any) -> None:
+        self._put(name, self._checked(name, part))
 
     def __delitem__(self, name: str) -> None:
         self.pop(name)
-
-    def __len__(self) -> int:
-        return len(self._parts())
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._parts())
@@ -181,29 +191,43 @@ class ModuleDict(Module):
         """The names."""
         return self._parts().keys()
 
-    def values(self) -> Iterable[Module]:
-        """The modules."""
+    def values(self) -> Iterable[Part]:
+        """The parts."""
         return self._parts().values()
 
-    def items(self) -> Iterable[tuple[str, Module]]:
-        """(name, module), ..."""
+    def items(self) -> Iterable[tuple[str, Part]]:
+        """(name, part), ..."""
         return self._parts().items()
 
-    def pop(self, name: str) -> Module:
-        """Take a module out and return it."""
-        module = self[name]
+    def pop(self, name: str) -> Part:
+        """Take a part out and return it."""
+        part = self[name]
         delattr(self, name)
-        return module
+        return part
 
     def clear(self) -> None:
-        """Take all modules out."""
+        """Take all parts out."""
         for name in self._parts():
             delattr(self, name)
 
-    def update(self, modules: Mapping[str, Module] | Iterable[tuple[str, Module]]) -> None:
-        """Add modules, or put them in the place of those of the same names."""
-        for name, module in dict(modules).items():
-            self[name] = module
+    def update(self, parts: Mapping[str, Any] | Iterable[tuple[str, Any]]) -> None:
+        """Add parts, or put them in the place of those of the same names: all or none."""
+        new = {name: self._checked(name, part) for name, part in dict(parts).items()}
+        for name in new:
+            self._check_free(name, type(self).__name__)
+        for name, part in new.items():
+            self._put(name, part)
+
+
+class ModuleDict(Named[Module]):
+    """Modules by name that parameters() and state_dict() look into; it has no forward of its own.
+
+    A name is a string without dots that is no method of this class.
+    """
+
+    def __init__(self, modules: Mapping[str, Module] | Iterable[tuple[str, Module]] | None = None) -> None:
+        super().__init__()
+        self.update({} if modules is None else modules)
 
 
 class Identity(Layer):

@@ -120,15 +120,7 @@ class _Conv(Layer):
         return ", ".join(filter(None, parts))
 
 
-class Conv2d(_Conv):
-    """Cross-correlate images with learned filters: (n in h w) -> (n out oh ow), or without n.
-
-    padding: an int, (height, width), ((top, bottom), (left, right)), 'valid', 'same', 'same_lower' or 'full'.
-    padding_mode: 'zeros', 'reflect', 'replicate' or 'circular'. strict: refuse sizes that leave pixels unread.
-
-    weight (out in/groups kh kw) and bias (out) start as U(-b, b), b = 1/sqrt(in/groups * kh * kw).
-    """
-
+class _Convolution(_Conv):
     def __init__(
         self,
         in_channels: int,
@@ -150,12 +142,22 @@ class Conv2d(_Conv):
         super().__init__(channels, *sizes, groups, bias, padding_mode, device, dtype, generator)
         self.strict = strict
 
+
+class Conv2d(_Convolution):
+    """Cross-correlate images with learned filters: (n in h w) -> (n out oh ow), or without n.
+
+    padding: an int, (height, width), ((top, bottom), (left, right)), 'valid', 'same', 'same_lower' or 'full'.
+    padding_mode: 'zeros', 'reflect', 'replicate' or 'circular'. strict: refuse sizes that leave pixels unread.
+
+    weight (out in/groups kh kw) and bias (out) start as U(-b, b), b = 1/sqrt(in/groups * kh * kw).
+    """
+
     def forward(self, x: Tensor) -> Tensor:
         x, padding = self.padded(x)
         return F.conv2d(x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups, strict=self.strict)
 
 
-class Conv1d(_Conv):
+class Conv1d(_Convolution):
     """Cross-correlate lines with learned filters: (n in l) -> (n out ol), or without n.
 
     padding: an int, (p,), ((left, right),), 'valid', 'same', 'same_lower' or 'full'. Else as Conv2d;
@@ -165,38 +167,12 @@ class Conv1d(_Conv):
     axes = 1
     output_padding = (0,)
 
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: Any,
-        stride: Any = 1,
-        padding: Any = 0,
-        dilation: Any = 1,
-        groups: int = 1,
-        bias: bool = True,
-        padding_mode: str = "zeros",
-        device: Any = None,
-        dtype: Any = None,
-        *,
-        strict: bool = False,
-        generator: Generator | None = None,
-    ) -> None:
-        channels, sizes = (in_channels, out_channels), (kernel_size, stride, padding, dilation)
-        super().__init__(channels, *sizes, groups, bias, padding_mode, device, dtype, generator)
-        self.strict = strict
-
     def forward(self, x: Tensor) -> Tensor:
         x, padding = self.padded(x)
         return F.conv1d(x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups, strict=self.strict)
 
 
-class ConvTranspose2d(_Conv):
-    """The transpose of Conv2d(out, in, ...): (n in h w) -> (n out oh ow), or without n.
-
-    oh = (h - 1)*stride - 2*padding + dilation*(kh - 1) + output_padding + 1; weight (in out/groups kh kw).
-    """
-
+class _Transpose(_Conv):
     transposed = True
 
     def __init__(
@@ -220,13 +196,20 @@ class ConvTranspose2d(_Conv):
         super().__init__(channels, *sizes, groups, bias, padding_mode, device, dtype, generator)
         self.output_padding = self.sizes("output_padding", output_padding, 0)
 
+
+class ConvTranspose2d(_Transpose):
+    """The transpose of Conv2d(out, in, ...): (n in h w) -> (n out oh ow), or without n.
+
+    oh = (h - 1)*stride - 2*padding + dilation*(kh - 1) + output_padding + 1; weight (in out/groups kh kw).
+    """
+
     def forward(self, x: Tensor) -> Tensor:
         return F.conv_transpose2d(
             x, self.weight, self.bias, self.stride, self.padding, self.output_padding, self.groups, self.dilation
         )
 
 
-class ConvTranspose1d(ConvTranspose2d):
+class ConvTranspose1d(_Transpose):
     """The transpose of Conv1d(out, in, ...): (n in l) -> (n out ol), or without n.
 
     ol = (l - 1)*stride - 2*padding + dilation*(k - 1) + output_padding + 1; weight (in out/groups k).

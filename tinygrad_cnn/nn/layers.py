@@ -1,4 +1,4 @@
-"""Linear layers and batch norm, under PyTorch's names, with its arguments, defaults and state_dict keys.
+"""The linear layer, under PyTorch's name, with its arguments, defaults and state_dict keys.
 
 `generator` is a numpy.random.Generator for the initial weights; without one the package's default generator is used.
 """

@@ -129,13 +129,13 @@ class Ledger(Watcher):
     ) -> None:
         """Note an op under the module that runs."""
         shapes = [None if a is None else np.shape(a) for a in scope]
-        macs = 0
+        macs, flops = 0, op.flops.count(shapes, result.shape, params)
         if op.name in _CONTRACTIONS:
             without_bias = [None if name == "b" else s for name, s in zip(op.inputs, shapes, strict=True)]
             macs = (op.flops.count(without_bias, result.shape, params) or 0) // 2
         elif op.name == "contraction" and set(params["kept"]) != {i for term in params["terms"] for i in term}:
             n = len(params["terms"])  # of the flops, n - 1 of n are products and the last is the sum
-            macs = (op.flops.count(shapes, result.shape, params) or 0) * (n - 1) // n
+            macs = (flops or 0) * (n - 1) // n
         arrays = [getattr(a, "array", a) for a in args]
         sights = self._after(op, shapes, arrays, params, result.shape)
         self._know(result.array, sights)
@@ -150,7 +150,7 @@ class Ledger(Watcher):
                 result.shape,
                 result.node,
                 macs,
-                op.flops.count(shapes, result.shape, params),
+                flops,
                 0 if id(memory.owner(result.array)) in owners else result.array.nbytes,
                 dense,
                 sights,
@@ -159,11 +159,12 @@ class Ledger(Watcher):
 
     def _after(self, op: Any, shapes: Sequence[Any], arrays: Sequence[Any], params: Any, out: Any) -> Sights:
         inputs = [self._sights(a) if isinstance(a, np.ndarray) else [None, None] for a in arrays]
+        known = [sights for sights in inputs if sights is not None]
+        if len(known) < len(inputs):
+            return None
         found: list[Sight | None] = []
         for axis in (0, 1):
-            along = [None if sights is None else sights[axis] for sights in inputs]
-            if None in inputs:
-                return None
+            along = [sights[axis] for sights in known]
             if self._lines and of_channels(op, shapes[0], along[0]):
                 self._channels.add(axis)
             try:

@@ -61,8 +61,8 @@ class VGG(Layer):
     channels: the filters of each convolution, "M" for a pooling; five poolings leave one pixel.
     hidden: the units of the two hidden layers of the classifier. batch_norm: normalise after each convolution.
 
-    Keys as torchvision's: features.0.weight, ..., classifier.0, classifier.3, classifier.6. Weights start as
-    N(0, 2/fan_out), biases as 0.
+    Keys as torchvision's: features.0.weight, ..., classifier.0, classifier.3, classifier.6. The weights of convolutions
+    start as N(0, 2/fan_out) and their biases as 0; the linear layers start as Linear does.
     Source: Simonyan & Zisserman, Very deep convolutional networks for large-scale image recognition (2015), table 1.
     """
 
@@ -101,7 +101,7 @@ class VGG(Layer):
             Linear(hidden, num_classes, generator=generator),
         )
         for layer in self.modules():
-            if isinstance(layer, (Conv2d, Linear)):
+            if isinstance(layer, Conv2d):
                 init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu", generator=generator)
                 if layer.bias is not None:
                     init.zeros_(layer.bias)

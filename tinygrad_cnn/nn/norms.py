@@ -10,7 +10,7 @@ from .. import memory
 from ..geometry import checked_integer
 from ..graph import Tensor
 from ..modes import replaying
-from ..shapes import ShapeError, is_int
+from ..shapes import ShapeError, is_int, wrong_kind
 from . import functional as F
 from . import init
 from .module import Layer, trainable_dtype
@@ -318,5 +318,9 @@ class LocalResponseNorm(Layer):
 
 def _lengths(name: str, normalized_shape: Any) -> tuple[int, ...]:
     """The lengths of the axes that share a mean."""
-    lengths = (normalized_shape,) if is_int(normalized_shape) else tuple(normalized_shape)
+    lengths = (normalized_shape,) if is_int(normalized_shape) else normalized_shape
+    if not isinstance(lengths, (tuple, list)):
+        raise wrong_kind(name, "normalized_shape", lengths, "an int or several, the lengths of the last axes")
+    if not lengths:
+        raise ShapeError(f"{name}: normalized_shape is (), needs at least one length; (1,) leaves single values")
     return tuple(checked_integer(name, "normalized_shape", n, 1) for n in lengths)

@@ -41,9 +41,7 @@ class _Pad(Layer):
         return str(self.padding)
 
 
-class ConstantPad2d(_Pad):
-    """`value` around images: (n c h w) -> (n c top+h+bottom left+w+right), or without n."""
-
+class _ConstantPad(_Pad):
     def __init__(self, padding: Any, value: float) -> None:
         super().__init__(padding)
         self.value = value
@@ -52,20 +50,32 @@ class ConstantPad2d(_Pad):
         return f"padding={self.padding}, value={self.value}"
 
 
-class ConstantPad1d(ConstantPad2d):
+class ConstantPad2d(_ConstantPad):
+    """`value` around images: (n c h w) -> (n c top+h+bottom left+w+right), or without n."""
+
+
+class ConstantPad1d(_ConstantPad):
     """`value` around lines: (n c l) -> (n c left+l+right), or without n."""
 
     axes = 1
 
 
-class ZeroPad2d(_Pad):
+class ZeroPad2d(ConstantPad2d):
     """Zeros around images: (n c h w) -> (n c top+h+bottom left+w+right), or without n."""
 
+    def __init__(self, padding: Any) -> None:
+        super().__init__(padding, 0.0)
 
-class ZeroPad1d(ZeroPad2d):
+    extra_repr = _Pad.extra_repr
+
+
+class ZeroPad1d(ConstantPad1d):
     """Zeros around lines: (n c l) -> (n c left+l+right), or without n."""
 
-    axes = 1
+    def __init__(self, padding: Any) -> None:
+        super().__init__(padding, 0.0)
+
+    extra_repr = _Pad.extra_repr
 
 
 class ReflectionPad2d(_Pad):
@@ -74,10 +84,11 @@ class ReflectionPad2d(_Pad):
     mode = "reflect"
 
 
-class ReflectionPad1d(ReflectionPad2d):
+class ReflectionPad1d(_Pad):
     """Lines continued by their mirror image, the cell at the edge once: fewer cells than there are."""
 
     axes = 1
+    mode = "reflect"
 
 
 class ReplicationPad2d(_Pad):
@@ -86,10 +97,11 @@ class ReplicationPad2d(_Pad):
     mode = "replicate"
 
 
-class ReplicationPad1d(ReplicationPad2d):
+class ReplicationPad1d(_Pad):
     """Lines continued by the cells at their ends."""
 
     axes = 1
+    mode = "replicate"
 
 
 class CircularPad2d(_Pad):
@@ -98,7 +110,8 @@ class CircularPad2d(_Pad):
     mode = "circular"
 
 
-class CircularPad1d(CircularPad2d):
+class CircularPad1d(_Pad):
     """Lines continued from their other end: at most as many cells as there are."""
 
     axes = 1
+    mode = "circular"

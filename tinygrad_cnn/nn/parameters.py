@@ -6,8 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ..graph import Tensor
-from .containers import Numbered
-from .module import Module
+from .containers import Named, Numbered
 from .parameter import Parameter
 
 
@@ -42,58 +41,30 @@ class ParameterList(Numbered):
         return "\n".join(f"({name}): {_line(p)}" for name, p in self._parts().items())
 
 
-class ParameterDict(Module):
+class ParameterDict(Named[Parameter]):
     """Parameters by name that parameters() and state_dict() look into; Tensors become Parameters.
 
     A name is a string without dots that is no method of this class.
     """
 
+    _kind = Parameter
+
     def __init__(self, parameters: Mapping[str, Tensor] | Iterable[tuple[str, Tensor]] = ()) -> None:
         super().__init__()
         self.update(parameters)
 
-    def _parts(self) -> dict[str, Parameter]:
-        return {name: value for name, value in vars(self).items() if isinstance(value, Parameter)}
+    def _put(self, name: str, part: Any) -> None:
+        self.register_parameter(name, part)
 
-    def __getitem__(self, name: str) -> Parameter:
-        parts = self._parts()
-        if name not in parts:
-            raise KeyError(f"ParameterDict: there is no {name!r}; there is {', '.join(map(repr, parts)) or 'nothing'}")
-        return parts[name]
-
-    def __setitem__(self, name: str, value: Tensor) -> None:
-        self.register_parameter(name, _parameter("ParameterDict", name, value))
-
-    def __delitem__(self, name: str) -> None:
-        self.pop(name)
-
-    def __len__(self) -> int:
-        return len(self._parts())
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._parts())
+    def _checked(self, name: str, part: Any) -> Parameter:
+        return _parameter("ParameterDict", name, part)
 
     def __reversed__(self) -> Iterator[str]:
         return reversed(self._parts())
 
-    def __contains__(self, name: object) -> bool:
-        return name in self._parts()
-
     def __or__(self, other: Any) -> ParameterDict:
         """Both, as a new ParameterDict that shares the Parameters; `other` has the last word."""
         return ParameterDict({**self._parts(), **dict(other)}) if isinstance(other, ParameterDict) else NotImplemented
-
-    def keys(self) -> Iterable[str]:
-        """The names."""
-        return self._parts().keys()
-
-    def values(self) -> Iterable[Parameter]:
-        """The Parameters."""
-        return self._parts().values()
-
-    def items(self) -> Iterable[tuple[str, Parameter]]:
-        """(name, Parameter), ..."""
-        return self._parts().items()
 
     def get(self, name: str, default: Any = None) -> Any:
         """The Parameter of a name, or `default`."""
@@ -104,12 +75,6 @@ class ParameterDict(Module):
         if name not in self:
             self[name] = default
         return self[name]
-
-    def pop(self, name: str) -> Parameter:
-        """Take a Parameter out and return it."""
-        parameter = self[name]
-        delattr(self, name)
-        return parameter
 
     def popitem(self) -> tuple[str, Parameter]:
         """Take the last Parameter out and return (name, Parameter)."""
@@ -126,17 +91,8 @@ class ParameterDict(Module):
         """Another ParameterDict with `default` under each name."""
         return ParameterDict(dict.fromkeys(names, default))
 
-    def clear(self) -> None:
-        """Take all Parameters out."""
-        for name in self._parts():
-            delattr(self, name)
-
-    def update(self, parameters: Mapping[str, Tensor] | Iterable[tuple[str, Tensor]]) -> None:
-        """Add Parameters, or put them in the place of those of the same names."""
-        for name, value in dict(parameters).items():
-            self[name] = value
-
     def extra_repr(self) -> str:
+        """A line for each Parameter."""
         return "\n".join(f"({name}): {_line(p)}" for name, p in self._parts().items())
 
 

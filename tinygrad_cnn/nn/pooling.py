@@ -26,13 +26,7 @@ class _Windows(Layer):
         return ", ".join(f"{name}={getattr(self, name)}" for name in self.shown)
 
 
-class MaxPool2d(_Windows):
-    """The maximum of each window: (n c h w) -> (n c oh ow).
-
-    With return_indices the call gives (maxima, indices), as MaxUnpool2d takes them.
-    """
-
-    function: Any = staticmethod(F.max_pool2d)
+class _MaxPool(_Windows):
     shown = ("kernel_size", "stride", "padding", "dilation", "ceil_mode")
 
     def __init__(
@@ -57,20 +51,23 @@ class MaxPool2d(_Windows):
         return y
 
 
-class MaxPool1d(MaxPool2d):
+class MaxPool2d(_MaxPool):
+    """The maximum of each window: (n c h w) -> (n c oh ow).
+
+    With return_indices the call gives (maxima, indices), as MaxUnpool2d takes them.
+    """
+
+    function = staticmethod(F.max_pool2d)
+
+
+class MaxPool1d(_MaxPool):
     """The maximum of each window: (n c l) -> (n c ol); (maxima, indices) with return_indices."""
 
     function = staticmethod(F.max_pool1d)
 
 
-class MaxUnpool2d(_Windows):
-    """Zeros with every value at the cell that `indices` names: (n c h w), (n c h w) -> (n c oh ow).
-
-    oh = (h - 1)*stride - 2*padding + kernel_size, or as output_size says in the call.
-    """
-
-    function = staticmethod(F.max_unpool2d)
-    axes = 2
+class _MaxUnpool(_Windows):
+    axes: int
 
     def __init__(self, kernel_size: Any, stride: Any = None, padding: Any = 0) -> None:
         kernel_size, padding = (
@@ -85,7 +82,17 @@ class MaxUnpool2d(_Windows):
         return y
 
 
-class MaxUnpool1d(MaxUnpool2d):
+class MaxUnpool2d(_MaxUnpool):
+    """Zeros with every value at the cell that `indices` names: (n c h w), (n c h w) -> (n c oh ow).
+
+    oh = (h - 1)*stride - 2*padding + kernel_size, or as output_size says in the call.
+    """
+
+    function = staticmethod(F.max_unpool2d)
+    axes = 2
+
+
+class MaxUnpool1d(_MaxUnpool):
     """Zeros with every value at the place that `indices` names: (n c l), (n c l) -> (n c ol)."""
 
     function = staticmethod(F.max_unpool1d)
@@ -140,11 +147,7 @@ class AvgPool1d(_Windows):
         return F.avg_pool1d(x, *args, strict=self.strict)
 
 
-class SumPool2d(_Windows):
-    """The sum of each window: (n c h w) -> (n c oh ow)."""
-
-    function = staticmethod(F.sum_pool2d)
-
+class _SumPool(_Windows):
     def __init__(
         self,
         kernel_size: Any,
@@ -164,16 +167,20 @@ class SumPool2d(_Windows):
         return y
 
 
-class SumPool1d(SumPool2d):
+class SumPool2d(_SumPool):
+    """The sum of each window: (n c h w) -> (n c oh ow)."""
+
+    function = staticmethod(F.sum_pool2d)
+
+
+class SumPool1d(_SumPool):
     """The sum of each window: (n c l) -> (n c ol)."""
 
     function = staticmethod(F.sum_pool1d)
 
 
-class LPPool2d(Layer):
-    """(sum x^p)^(1/p) of each window, p = norm_type: (n c h w) -> (n c oh ow). Signs as in functional.lp_pool2d."""
-
-    function = staticmethod(F.lp_pool2d)
+class _LPPool(Layer):
+    function: Any
 
     def __init__(self, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False) -> None:
         super().__init__()
@@ -188,46 +195,51 @@ class LPPool2d(Layer):
         return ", ".join(f"{name}={getattr(self, name)}" for name in names)
 
 
-class LPPool1d(LPPool2d):
+class LPPool2d(_LPPool):
+    """(sum x^p)^(1/p) of each window, p = norm_type: (n c h w) -> (n c oh ow). Signs as in functional.lp_pool2d."""
+
+    function = staticmethod(F.lp_pool2d)
+
+
+class LPPool1d(_LPPool):
     """(sum x^p)^(1/p) of each window, p = norm_type: (n c l) -> (n c ol). Signs as in functional.lp_pool2d."""
 
     function = staticmethod(F.lp_pool1d)
 
 
-class AdaptiveAvgPool2d(Layer):
-    """The mean of each of oh by ow windows that cover the image: (n c h w) -> (n c oh ow).
-
-    output_size: an int or (oh, ow); None keeps the image's.
-    """
-
-    function: Any = staticmethod(F.adaptive_avg_pool2d)
+class _Adaptive(Layer):
+    function: Any
 
     def __init__(self, output_size: Any) -> None:
         super().__init__()
         self.output_size = output_size
 
-    def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.function(x, self.output_size)
-        return y
-
     def extra_repr(self) -> str:
         return f"output_size={self.output_size}"
 
 
-class AdaptiveAvgPool1d(AdaptiveAvgPool2d):
+class _AdaptiveAvg(_Adaptive):
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.function(x, self.output_size)
+        return y
+
+
+class AdaptiveAvgPool2d(_AdaptiveAvg):
+    """The mean of each of oh by ow windows that cover the image: (n c h w) -> (n c oh ow).
+
+    output_size: an int or (oh, ow); None keeps the image's.
+    """
+
+    function = staticmethod(F.adaptive_avg_pool2d)
+
+
+class AdaptiveAvgPool1d(_AdaptiveAvg):
     """The mean of each of `output_size` windows that cover the line: (n c l) -> (n c ol)."""
 
     function = staticmethod(F.adaptive_avg_pool1d)
 
 
-class AdaptiveMaxPool2d(AdaptiveAvgPool2d):
-    """The maximum of each of oh by ow windows that cover the image: (n c h w) -> (n c oh ow).
-
-    output_size: an int or (oh, ow); None keeps the image's. With return_indices the call gives (maxima, indices).
-    """
-
-    function: Any = staticmethod(F.adaptive_max_pool2d)
-
+class _AdaptiveMax(_Adaptive):
     def __init__(self, output_size: Any, return_indices: bool = False) -> None:
         super().__init__(output_size)
         self.return_indices = return_indices
@@ -237,7 +249,16 @@ class AdaptiveMaxPool2d(AdaptiveAvgPool2d):
         return y
 
 
-class AdaptiveMaxPool1d(AdaptiveMaxPool2d):
+class AdaptiveMaxPool2d(_AdaptiveMax):
+    """The maximum of each of oh by ow windows that cover the image: (n c h w) -> (n c oh ow).
+
+    output_size: an int or (oh, ow); None keeps the image's. With return_indices the call gives (maxima, indices).
+    """
+
+    function = staticmethod(F.adaptive_max_pool2d)
+
+
+class AdaptiveMaxPool1d(_AdaptiveMax):
     """The maximum of each of `output_size` windows that cover the line: (n c l) -> (n c ol), indices as in 2d."""
 
     function = staticmethod(F.adaptive_max_pool1d)

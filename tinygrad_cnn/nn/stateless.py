@@ -39,28 +39,30 @@ class Tanh(Layer):
         return F.tanh(x)
 
 
-class Softmax(Layer):
-    """exp(x) / sum(exp(x)) along `dim`, or `axis`."""
-
+class _Along(Layer):
     def __init__(self, dim: int | None = None, *, axis: int | None = None) -> None:
         super().__init__()
         self.dim = F.one_axis(type(self).__name__, dim, axis)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.softmax(x, self.dim)
 
     def extra_repr(self) -> str:
         return f"dim={self.dim}"
 
 
-class LogSoftmax(Softmax):
+class Softmax(_Along):
+    """exp(x) / sum(exp(x)) along `dim`, or `axis`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.softmax(x, self.dim)
+
+
+class LogSoftmax(_Along):
     """log(softmax(x)) along `dim`, or `axis`."""
 
     def forward(self, x: Tensor) -> Tensor:
         return F.log_softmax(x, self.dim)
 
 
-class Softmin(Softmax):
+class Softmin(_Along):
     """softmax(-x) along `dim`, or `axis`."""
 
     def forward(self, x: Tensor) -> Tensor:
