@@ -252,3 +252,12 @@ def test_a_layer_of_lines_learns_a_kernel():
         F.mse_loss(layer(x), wanted).backward()
         optimizer.step()
     np.testing.assert_allclose(layer.weight.numpy(), [[[1, -2, 0.5]]], atol=1e-3)
+
+
+def test_a_layer_keeps_its_padding_when_the_list_that_it_was_given_changes():
+    widths = [[np.int64(1), 2], [0, 1]]
+    layer, line = nn.Conv2d(1, 1, 3, padding=widths), nn.Conv1d(1, 1, 3, padding=[np.int64(1)])
+    widths[0][0] = 7
+    assert (layer.padding, line.padding) == (((1, 2), (0, 1)), (1,))
+    assert "padding=((1, 2), (0, 1))" in repr(layer)
+    assert repr(nn.Conv2d(1, 1, 3, padding=np.int64(1))) == repr(nn.Conv2d(1, 1, 3, padding=1))

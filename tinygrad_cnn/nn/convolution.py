@@ -20,7 +20,7 @@ from ..geometry import (
 )
 from ..graph import Tensor
 from ..ops.lines import named
-from ..shapes import ShapeError
+from ..shapes import ShapeError, is_int
 from . import functional as F
 from . import init
 from .module import Layer, trainable_dtype
@@ -28,6 +28,13 @@ from .parameter import Parameter
 
 Generator = np.random.Generator
 _MODES = ("zeros", "reflect", "replicate", "circular")
+
+
+def _fixed(padding: Any) -> Any:
+    """A padding as tuples of Python's ints, which nobody changes later; a name as it is."""
+    if isinstance(padding, (tuple, list)):
+        return tuple(map(_fixed, padding))
+    return padding if isinstance(padding, str) else int(padding)
 
 
 class _Conv(Layer):
@@ -62,7 +69,7 @@ class _Conv(Layer):
         self.dilation = self.sizes("dilation", dilation, 1)
         self.groups = checked_integer(name, "groups", groups, 1)
         (checked_padding_1d if self.axes == 1 else checked_padding)(name, padding, not transposed)
-        self.padding = (padding,) * self.axes if isinstance(padding, (int, np.integer)) else padding
+        self.padding = (int(padding),) * self.axes if is_int(padding) else _fixed(padding)
         if self.in_channels % self.groups or self.out_channels % self.groups:
             raise ShapeError(
                 f"{name}: groups={groups} does not divide in_channels={self.in_channels} "
