@@ -30,6 +30,7 @@ EQUIVALENT: dict[str, str] = {
     r"elementwise\._pow_base_gradient: g -> x \(2\)": "all of it is masked; g and x have the dtype and shape",
     r"elementwise\._pow_(base|exponent)_gradient: array_of\([xy]\) -> [xy]": CONSTANT,
     r"elementwise\._pow_(base|exponent)_gradient: 1\.0 -> 2\.0": HOLE,
+    r"elementwise\._flat: return mask.* -> return -mask.*": "-0 is 0",
     r"elementwise\._share: np\.result_type\(x, y\).*": DTYPE,
     r"elementwise\._share: (x -> y|y -> x|[xy] -> at_ties) \(2\)": DTYPE,
     r"elementwise\._share: dtype\((1\.0 - )?at_ties\) -> .*": DTYPE,
