@@ -119,7 +119,7 @@ def test_a_large_tensor_is_cut_in_a_notebook_too():
     assert "[0, :, :]" in page.text
     assert (len(page.rows), {len(row) for row in page.rows}) == (10, {12})
     assert (page.rows[0][0], page.rows[0][-1], page.rows[-1][-1], page.rows[5][0]) == ("0.", "39.", "1199.", "…")
-    assert "max 2399" in page.text.replace("e+03", "") or "max 2399" in page.text
+    assert "max 2399" in page.text
 
 
 @pytest.mark.parametrize("array", [np.zeros((0, 3)), np.array(2.5), np.array([True, False]), np.arange(3)])
