@@ -8,6 +8,7 @@
 import os
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -24,3 +25,24 @@ settings.register_profile("thorough", untimed, max_examples=2000)
 
 in_ci = os.environ.get("CI", "").lower() not in ("", "0", "false")
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if in_ci else "dev"))
+
+
+@pytest.fixture
+def made():
+    """Make an op of a function and its rules; it is forgotten after the test."""
+    from tinygrad_cnn.declaration import registry
+    from tinygrad_cnn.primitive import op
+
+    before = set(registry)
+
+    def make(forward, sample=None, **rules):
+        registry.pop(forward.__name__, None)
+        created = op(forward)
+        created.vjp(**rules)
+        if sample:
+            created.sample(sample)
+        return created
+
+    yield make
+    for name in set(registry) - before:
+        del registry[name]

@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as hnp
 torch = pytest.importorskip("torch", reason="PyTorch is not installed; it is the reference of this file")
 
 import torch_problems as problems  # noqa: E402
-from torch_problems import OURS, THEIRS, agree, compare, grid, modules_agree, seeds, values  # noqa: E402
+from torch_problems import OURS, THEIRS, agree, agree_on_running_statistics, compare, grid, modules_agree, seeds, values  # noqa: E402
 
 import tinygrad_cnn as tg  # noqa: E402
 
@@ -383,16 +383,13 @@ def _normalisations(draw: Any) -> Any:
 @given(problem=_normalisations(), momentum=st.sampled_from([0.1, 0.7, 1.0]), affine=st.booleans())
 def test_batch_norm_in_training_moves_the_running_statistics_too(problem: Any, momentum: float, affine: bool) -> None:
     x, w, b, mean, var = problem
-    running = []
-
-    def norm(m: Any, x: Any, *weights: Any) -> Any:
-        stats = m.constant(mean), m.constant(var)
-        y = m.F.batch_norm(x, *stats, *weights, training=True, momentum=momentum, eps=0.01)
-        running.append([values(s) for s in stats])
-        return y
-
-    agree(norm, x, *([w, b] if affine else []), float32=False, tolerance=1e-9)
-    compare(running[1], running[0], 1e-12)
+    agree_on_running_statistics(
+        lambda m, x, *rest: m.F.batch_norm(x, *rest, training=True, momentum=momentum, eps=0.01),
+        x,
+        mean,
+        var,
+        *([w, b] if affine else []),
+    )
     agree(
         lambda m, x, w: m.F.batch_norm(x, None, None, w, training=True),
         x * 4,

@@ -9,7 +9,7 @@ from tinygrad_cnn import data
 from tinygrad_cnn.data.transforms import Pad, Resize
 from tinygrad_cnn.data.transforms.rotation import rotated
 
-torch = pytest.importorskip("torch")
+torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 torch_data = torch.utils.data
 
 

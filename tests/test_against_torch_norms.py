@@ -10,7 +10,17 @@ from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed; it is the reference of this file")
 
-from torch_problems import OURS, THEIRS, agree, compare, fails, grid, modules_agree, seeds, values  # noqa: E402
+from torch_problems import (  # noqa: E402
+    OURS,
+    THEIRS,
+    agree,
+    agree_on_running_statistics,
+    fails,
+    grid,
+    modules_agree,
+    seeds,
+    values,
+)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -71,16 +81,13 @@ def test_instance_norm_moves_the_running_statistics_too(
     problem: Any, momentum: float, by_sample: bool, affine: bool
 ) -> None:
     x, w, b, mean, var = problem
-    running = []
-
-    def norm(m: Any, x: Any, *weights: Any) -> Any:
-        stats = m.constant(mean), m.constant(var)
-        y = m.F.instance_norm(x, *stats, *weights, use_input_stats=by_sample, momentum=momentum, eps=0.01)
-        running.append([values(s) for s in stats])
-        return y
-
-    agree(norm, x, *([w, b] if affine else []), float32=False, tolerance=1e-9)
-    compare(running[1], running[0], 1e-12)
+    agree_on_running_statistics(
+        lambda m, x, *rest: m.F.instance_norm(x, *rest, use_input_stats=by_sample, momentum=momentum, eps=0.01),
+        x,
+        mean,
+        var,
+        *([w, b] if affine else []),
+    )
     agree(lambda m, x: m.F.instance_norm(x, eps=0.01), x, order=1, tolerance=1e-9)
 
 

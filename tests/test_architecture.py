@@ -381,6 +381,12 @@ def test_every_unit_in_a_layer_exists_and_stands_in_one():
     assert set(declared) == {m.unit for m in MODULES}
 
 
+def test_contributing_md_lists_the_layers():
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").partition("## Layers\n")[2].partition("\n`tests/")[0]
+    listed = [tuple(re.findall(r"`(\w+)`", item)) or ("",) for item in text.split("\n- ")[1:]]
+    assert listed == LAYERS
+
+
 def test_every_exception_is_still_needed():
     lazy = {(i.module.name, i.target) for i in all_imports(MODULES) if i.ours and i.in_function}
     assert set(LAZY) <= lazy

@@ -59,7 +59,7 @@ def test_a_preset_gives_the_gradients_of_its_framework(preset, case):
 
 @pytest.mark.parametrize("case", CASES)
 def test_the_column_of_pytorch_is_what_pytorch_does(case):
-    torch = pytest.importorskip("torch")
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
     theirs = {
         "max_pool2d of equal cells": lambda x: torch.nn.functional.max_pool2d(x, 2),
         "maximum(a, a)": torch.maximum,

@@ -455,7 +455,7 @@ def small_mnist(folder, mirrors):
 
 
 def test_a_download_takes_the_first_mirror_that_has_the_file_and_happens_once(tmp_path):
-    pytest.importorskip("pooch")
+    pytest.importorskip("pooch", reason="pooch is not installed (the extra data)")
     images, _ = write_mnist(tmp_path, "web", compressed=True)
     source, root = tmp_path / "web" / "raw", tmp_path / "root"
     with server(source) as address:
@@ -470,7 +470,7 @@ def test_a_download_takes_the_first_mirror_that_has_the_file_and_happens_once(tm
 
 
 def test_a_download_with_another_checksum_is_refused_and_nothing_is_kept(tmp_path):
-    pytest.importorskip("pooch")
+    pytest.importorskip("pooch", reason="pooch is not installed (the extra data)")
     write_mnist(tmp_path, "web", compressed=True)
     source, root = tmp_path / "web" / "raw", tmp_path / "root"
     kind = small_mnist(source, [])
@@ -488,7 +488,7 @@ def test_a_download_with_another_checksum_is_refused_and_nothing_is_kept(tmp_pat
 
 
 def test_without_a_network_a_download_says_what_to_do(tmp_path):
-    pytest.importorskip("pooch")
+    pytest.importorskip("pooch", reason="pooch is not installed (the extra data)")
     with server(tmp_path) as address:
         pass  # nobody listens there any more
     kind = type("MNIST", (MNIST,), {"mirrors": (address,)})
@@ -506,7 +506,7 @@ def test_without_pooch_a_download_names_the_extra(tmp_path, monkeypatch):
 
 
 def test_cifar_is_downloaded_and_unpacked_as_a_whole_or_not_at_all(tmp_path):
-    pytest.importorskip("pooch")
+    pytest.importorskip("pooch", reason="pooch is not installed (the extra data)")
     web, root = tmp_path / "web", tmp_path / "root"
     web.mkdir()
     write_cifar(web)
@@ -566,7 +566,7 @@ def test_our_formats_are_read_as_they_were_written(tmp_path, picture, comment):
 @shared
 @given(picture=pictures)
 def test_pillow_s_formats_and_colours_are_pillow_s(tmp_path, picture):
-    image = pytest.importorskip("PIL.Image")
+    image = pytest.importorskip("PIL.Image", reason="Pillow is not installed (the extra data)")
     saved = image.fromarray(picture[0] if len(picture) == 1 else np.moveaxis(picture, 0, -1))
     for name in ("a.png", "a.bmp", "a.ppm"):
         saved.save(tmp_path / name)
@@ -577,7 +577,7 @@ def test_pillow_s_formats_and_colours_are_pillow_s(tmp_path, picture):
 
 
 def test_palettes_are_resolved_and_transparency_is_dropped(tmp_path):
-    image = pytest.importorskip("PIL.Image")
+    image = pytest.importorskip("PIL.Image", reason="Pillow is not installed (the extra data)")
     colours = np.zeros((4, 5, 4), np.uint8)
     colours[..., 0], colours[..., 3] = 200, 9
     image.fromarray(colours).save(tmp_path / "a.png")
@@ -591,7 +591,7 @@ def test_palettes_are_resolved_and_transparency_is_dropped(tmp_path):
 
 
 def png_bytes():
-    image = pytest.importorskip("PIL.Image")
+    image = pytest.importorskip("PIL.Image", reason="Pillow is not installed (the extra data)")
     stream = io.BytesIO()
     image.fromarray(np.arange(48, dtype=np.uint8).reshape(4, 4, 3)).save(stream, "png")
     return stream.getvalue()
@@ -655,7 +655,7 @@ def test_arrays_that_are_no_pictures_are_named(tmp_path):
 def test_what_pillow_cannot_read_is_named(tmp_path):
     path = tmp_path / "a.png"
     path.write_bytes(b"no picture")
-    pytest.importorskip("PIL")
+    pytest.importorskip("PIL", reason="Pillow is not installed (the extra data)")
     with pytest.raises(DatasetError, match=re.escape(f"read_image: {path}: ") + ".*it needs a picture that Pillow"):
         read_image(path)
 

@@ -86,24 +86,6 @@ def test_the_adjoint_identity_holds_to_the_last_bit(name):
         )
 
 
-@pytest.fixture
-def made():
-    """Make an op of a function and its rules; it is forgotten after the test."""
-    before = set(registry)
-
-    def make(forward, sample=None, **rules):
-        registry.pop(forward.__name__, None)
-        created = op(forward)
-        created.vjp(**rules)
-        if sample:
-            created.sample(sample)
-        return created
-
-    yield make
-    for name in set(registry) - before:
-        del registry[name]
-
-
 X = np.array([[1, -2, 3], [4, 5, -6]])
 IMAGE, KERNEL = np.arange(12).reshape(1, 1, 3, 4), np.array([[[[1, -2], [3, 5]]]])
 

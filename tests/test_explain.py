@@ -443,7 +443,7 @@ def test_an_explanation_writes_itself_as_markdown_html_and_latex():
 
 @pytest.mark.parametrize("name", sorted(FORWARD))
 def test_latex_is_read_by_a_reader_of_latex(name):
-    mathtext = pytest.importorskip("matplotlib.mathtext")
+    mathtext = pytest.importorskip("matplotlib.mathtext", reason="matplotlib is not installed (the extra plot)")
     _, out, at = scene(name, Draw.seeded(1))
     lines = tg.explain(out, at, max_terms=100).latex().splitlines()
     assert (lines[0], lines[-1]) == (r"\begin{aligned}", r"\end{aligned}")

@@ -549,8 +549,9 @@ def test_create_graph_keeps_the_graph_and_retain_graph_false_is_overruled():
     x = leaf(3)
     y = (x * x).sum()
     grad(y, x, create_graph=True)
-    grad(y, x, create_graph=True)
+    grad(y, x, retain_graph=False, create_graph=True)
     y.backward()
+    np.testing.assert_array_equal(x.grad.array, 2 * x.array)
 
 
 def test_backward_refuses_create_graph_and_prints_the_call_to_make():

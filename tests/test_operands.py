@@ -1,5 +1,6 @@
 """What may stand beside a Tensor, what a conversion does to the graph, and what a leaf's gradient is made of."""
 
+import os
 import subprocess
 import sys
 from fractions import Fraction
@@ -164,7 +165,11 @@ def test_longdouble_is_no_dtype_of_a_tensor():
 
 @pytest.mark.parametrize("setting", ["always", "default", "error"])
 def test_H15_no_warning_leaks_into_a_user_s_test_suite(tmp_path: Path, setting):
-    (tmp_path / "test_user.py").write_text(
+    (tmp_path / "conftest.py").write_text("raise AssertionError('a folder above, which all runs share, was read')\n")
+    suite = tmp_path / "user"
+    suite.mkdir()
+    (suite / "pytest.ini").write_text("[pytest]\n")
+    (suite / "test_user.py").write_text(
         "import warnings\nimport numpy as np\nimport tinygrad_cnn as tg\nfrom tinygrad_cnn.nn import functional as F\n"
         "def test_log():\n"
         f"    warnings.simplefilter({setting!r})\n"
@@ -172,11 +177,14 @@ def test_H15_no_warning_leaks_into_a_user_s_test_suite(tmp_path: Path, setting):
         "    assert (tg.Tensor([1.0]) / 0.0).item() == float('inf')\n"
         "    F.pad(tg.Tensor(np.ones((2, 2), np.float16)), (1, 1), value=1e300)\n"
     )
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", "/dev/null", str(tmp_path)]
-    run = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=120)
-    assert run.returncode == 0, run.stdout
-    assert "1 passed" in run.stdout
-    assert "warning" not in run.stdout.lower()
+    # the ini file makes `suite` the root: without it pytest lists every folder from / down, while others change them
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    environment["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", "pytest.ini"]
+    run = subprocess.run(command, capture_output=True, text=True, cwd=suite, env=environment)
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert "1 passed" in run.stdout, run.stdout
+    assert "warning" not in run.stdout.lower(), run.stdout
 
 
 @pytest.mark.parametrize("private", [True, False])

@@ -200,7 +200,7 @@ def test_to_tensor_takes_grey_pictures_and_keeps_floats():
 
 
 def test_to_tensor_takes_pictures_of_pillow():
-    image = pytest.importorskip("PIL.Image")
+    image = pytest.importorskip("PIL.Image", reason="Pillow is not installed (the extra data)")
     pixels = np.arange(3 * 3 * 3, dtype=np.uint8).reshape(3, 3, 3)  # by its shape either layout
     assert np.array_equal(ToTensor()(image.fromarray(pixels)).numpy() * np.float32(255), np.moveaxis(pixels, -1, 0))
     assert ToTensor()(image.fromarray(pixels[..., 0])).shape == (1, 3, 3)

@@ -104,6 +104,21 @@ def agree(f: Callable[..., Any], *arrays: Any, order: int = 2, tolerance: float 
         compare(ours, theirs[: len(ours)], 3e-5, dtypes=False)
 
 
+def agree_on_running_statistics(normalise: Callable[..., Any], x: Any, mean: Any, var: Any, *weights: Any) -> None:
+    """`agree` of normalise(m, x, mean, var, *weights), and that both leave the same running statistics."""
+    running = []
+
+    def f(m: Library, x: Any, *weights: Any) -> Any:
+        stats = m.constant(mean), m.constant(var)
+        y = normalise(m, x, *stats, *weights)
+        running.append([values(s) for s in stats])
+        return y
+
+    agree(f, x, *weights, float32=False, tolerance=1e-9)
+    theirs, ours = running
+    compare(ours, theirs, 1e-12)
+
+
 def modules_agree(make: Callable[[Library], Any], x: Any, order: int = 2, tolerance: float = 1e-10) -> tuple[Any, Any]:
     """Assert that our module with PyTorch's state_dict does what PyTorch's does, to x, its parameters and its buffers.
 

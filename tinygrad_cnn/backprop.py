@@ -116,7 +116,7 @@ def grad(
     """d(sum of <grad_outputs, outputs>)/d(inputs), one Tensor per input, leaving every `.grad` alone.
 
     create_graph: the results can be differentiated again; records even inside `no_grad`.
-    retain_graph: keep the graph; as `create_graph` unless given.
+    retain_graph: keep the graph; with `create_graph` it is always kept.
     allow_unused: None for an input that the outputs do not depend on, instead of a RuntimeError.
     """
     outs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
@@ -138,12 +138,11 @@ def grad(
         given = cotangent_for(out, g, "grad")
         roots.append((node, given if create_graph else given.array))
     nodes = [node_of(x, i, "grad") for i, x in enumerate(ins)]
-    retain = create_graph if retain_graph is None else retain_graph
     if create_graph:
         with enable_grad():
             found = backprop(roots, set(nodes), retain=True, create=True)
     else:
-        found = backprop(roots, set(nodes), retain=retain)
+        found = backprop(roots, set(nodes), retain=bool(retain_graph))
     if not allow_unused and (unused := [i for i, node in enumerate(nodes) if node not in found]):
         raise RuntimeError(
             f"grad: the outputs do not depend on inputs {unused} (of {len(nodes)}); "
