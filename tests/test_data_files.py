@@ -748,7 +748,7 @@ def test_the_digits_are_a_dataset_too():
     [
         (lambda: Digits(transform=3), TypeError, "Digits: transform=3; it needs a function"),
         (lambda: Digits()[898], IndexError, "Digits: index 898 of 898 items; it needs -898 to 897"),
-        (lambda: Digits()[0.5], TypeError, "Digits: index 0.5; it needs a whole number"),
+        (lambda: Digits()[0.5], TypeError, "Digits: index 0.5 is of type float; it needs a whole number"),
         (
             lambda: VisionDataset().picture(0),
             NotImplementedError,
