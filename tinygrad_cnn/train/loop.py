@@ -16,7 +16,7 @@ from ..optim import Optimizer
 from ..optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from .callbacks import Progress, Run, StopTraining, tell
 from .checkpoint import Generators, load_checkpoint, save_checkpoint
-from .checks import batches, check_logs, check_run, monitored, steps_by_batch
+from .checks import batches, check_run, monitored, plain, steps_by_batch
 from .figures import Figures, Metrics
 from .history import History, Logs
 from .step import Step
@@ -96,8 +96,7 @@ def fit(
             logs: Logs = {"epoch": epoch, **figures.compute()}
             if valid is not None:
                 logs |= _measure("fit: valid", "valid_", model, valid, loss, metrics)
-            logs |= {"lr": lr, "seconds": perf_counter() - began}
-            check_logs(logs)
+            logs = plain({**logs, "lr": lr, "seconds": perf_counter() - began})
             if isinstance(scheduler, ReduceLROnPlateau):
                 scheduler.step(logs[monitor])
             elif scheduler is not None and not by_batch:
