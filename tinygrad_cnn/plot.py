@@ -362,11 +362,12 @@ def _figure(width: float, height: float) -> Figure:
         raise ImportError("tinygrad_cnn.plot: matplotlib is not installed; pip install 'tinygrad_cnn[plot]'") from error
     figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
-    vars(figure)["_repr_png_"] = lambda: _bytes(figure, "png")  # what IPython asks a result for
+    vars(figure)["_repr_png_"] = lambda: file_of(figure, "png")  # what IPython asks a result for
     return figure
 
 
-def _bytes(figure: Figure, form: str) -> bytes:
+def file_of(figure: Figure, form: str) -> bytes:
+    """The bytes of a figure's file."""
     content = io.BytesIO()
     figure.savefig(content, format=form, dpi=150)
     return content.getvalue()
@@ -378,7 +379,7 @@ def _done(figure: Figure, save: Path_ | None) -> Figure:
         form = Path(save).suffix.removeprefix(".").lower()
         if form not in (known := sorted(figure.canvas.get_supported_filetypes())):
             raise ValueError(f"plot: save={os.fspath(save)!r}; the name must end in one of {', '.join(known)}")
-        replace_file(save, _bytes(figure, form))
+        replace_file(save, file_of(figure, form))
     return figure
 
 

@@ -206,7 +206,7 @@ class Progress:
     def on_fit_begin(self, run: Run) -> None:
         """Look whether there is a terminal and a tqdm."""
         self._epochs, self._loader = run.epochs, run.loader
-        self._tqdm = _tqdm() if sys.stderr.isatty() else None
+        self._tqdm = bar()
 
     def on_epoch_begin(self, epoch: int) -> None:
         """Start a bar."""
@@ -239,8 +239,10 @@ class Progress:
             self._bar = None
 
 
-def _tqdm() -> Any:
-    """tqdm's bar, None where it is not installed."""
+def bar() -> Any:
+    """tqdm's bar, None where stderr is no terminal or tqdm is not installed."""
+    if not sys.stderr.isatty():
+        return None
     try:
         from tqdm import tqdm
     except ImportError:
