@@ -9,8 +9,8 @@ from time import perf_counter
 from typing import Any, Literal
 
 from ..graph import Tensor
-from ..modes import no_grad
 from ..nn import Module
+from ..nn.module import evaluating
 from ..ops.elementwise import array_of
 from ..optim import Optimizer
 from ..optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
@@ -133,16 +133,10 @@ def evaluate(
     return _measure("evaluate: loader", "", model, loader, loss, metrics)
 
 
-@no_grad()
 def _measure(name: str, prefix: str, model: Module, loader: Any, loss: Any, metrics: Metrics) -> dict[str, Any]:
     figures = Figures(name.partition(":")[0], prefix, metrics)
-    modes = [(module, module.training) for module in model.modules()]
-    try:
-        model.eval()
+    with evaluating(model):
         for _, (inputs, targets) in batches(name, loader):
             outputs = model(*inputs)
             figures.update(None if loss is None else loss(outputs, targets), outputs, targets)
-    finally:
-        for module, training in modes:
-            module.training = training
-    return figures.compute()
+        return figures.compute()
