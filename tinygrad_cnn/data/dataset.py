@@ -62,6 +62,10 @@ class TensorDataset:
 
     def __getitem__(self, index: Any) -> tuple[Tensor, ...]:
         """The entries at an integer, a slice or an array of integers, copied."""
+        if isinstance(index, (bool, np.bool_)):  # NumPy would take it for a new axis
+            raise TypeError(
+                f"TensorDataset: index {index!r} is of type {type(index).__name__}; it needs a whole number"
+            )
         return tuple(Tensor(array[index]) for array in self.arrays)
 
     def __repr__(self) -> str:
