@@ -75,7 +75,18 @@ def test_arrays_are_stored_under_their_paths(tmp_path):
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("value", [object(), {1, 2}, b"bytes", 1j, np.array([1j]), np.array(["a"]), abs])
+def test_arrays_of_the_other_byte_order_come_back_in_that_of_this_machine(tmp_path):
+    wanted = np.arange(6, dtype=np.int16).reshape(2, 3)
+    save_tree({"a": wanted.astype(">i2"), "b": wanted.astype("<i2").T}, tmp_path / "x", "test")
+    assert same({"a": wanted, "b": wanted.T}, load_tree(tmp_path / "x", "test"))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [object(), {1, 2}, b"bytes", 1j, np.array([1j]), np.array(["a"]), abs, np.array([None]), np.complex64(1),
+     pytest.param(np.longdouble(1), marks=pytest.mark.skipif(np.longdouble(1).itemsize == 8, reason="it is a float64")),
+     ],
+)  # fmt: skip
 def test_what_a_tree_cannot_hold_is_refused_and_the_old_file_stays(tmp_path, value):
     (tmp_path / "x").write_bytes(b"old")
     with pytest.raises(TypeError, match=r"save: (state.1 is a \w+; numbers, texts, arrays|'state.1' is )"):
@@ -355,6 +366,16 @@ def test_objects_of_other_kinds_are_refused(tmp_path, arguments, options, messag
     with pytest.raises(TypeError, match=message):
         save_checkpoint(tmp_path / "x", *arguments, **options)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_checkpoint_without_its_epoch_changes_nothing(tmp_path):
+    model = nn.Linear(2, 3)
+    before = {name: value.numpy().copy() for name, value in model.state_dict().items()}
+    save_tree({"model": {name: value * 0 for name, value in before.items()}, "random": {}, "run": {}},
+              tmp_path / "x", "tinygrad_cnn checkpoint 1")  # fmt: skip
+    with pytest.raises(CheckpointError, match=r"x: its run does not fit, nothing was changed: KeyError: 'epoch'"):
+        load_checkpoint(tmp_path / "x", model)
+    assert same(before, dict(model.state_dict()))
 
 
 def test_an_interrupt_while_loading_changes_nothing(tmp_path):

@@ -652,6 +652,32 @@ def test_arrays_that_are_no_pictures_are_named(tmp_path):
     assert canary == []
 
 
+@pytest.mark.parametrize("shape", [(4, 6, 3), (3, 5, 4), (1, 5, 1)])
+def test_an_array_whose_channels_could_be_first_or_last_is_refused(shape, tmp_path):
+    path = tmp_path / "a.npy"
+    np.save(path, np.zeros(shape, np.uint8))
+    message = f"read_image: {path} holds uint8 {shape}, which can be (h, w, c) and (c, h, w); save it as .ppm or .png"
+    with pytest.raises(DatasetError, match=re.escape(message)):
+        read_image(path)
+    np.save(path, np.zeros(shape[:2], np.uint8))
+    assert read_image(path).shape == (1, *shape[:2])
+
+
+@pytest.mark.parametrize(
+    ("pixels", "ending", "mode"),
+    [(np.arange(6, dtype=np.uint16) * 9000, "png", "I;16"), (np.arange(6, dtype=np.int32), "tiff", "I"),
+     (np.arange(6, dtype=np.float32) / 6, "tiff", "F")],
+)  # fmt: skip
+@pytest.mark.parametrize("wanted", ["UNCHANGED", "GRAY", "RGB"])
+def test_pixels_that_no_byte_holds_are_refused(pixels, ending, mode, wanted, tmp_path):
+    """Pillow would cut them off at 0 and 255."""
+    image = pytest.importorskip("PIL.Image")
+    path = tmp_path / f"a.{ending}"
+    image.fromarray(pixels.reshape(2, 3)).save(path)
+    with pytest.raises(DatasetError, match=re.escape(f"{path}: its pixels of mode {mode} do not fit into bytes; ")):
+        read_image(path, wanted)
+
+
 def test_what_pillow_cannot_read_is_named(tmp_path):
     path = tmp_path / "a.png"
     path.write_bytes(b"no picture")
@@ -748,7 +774,7 @@ def test_the_digits_are_a_dataset_too():
     [
         (lambda: Digits(transform=3), TypeError, "Digits: transform=3; it needs a function"),
         (lambda: Digits()[898], IndexError, "Digits: index 898 of 898 items; it needs -898 to 897"),
-        (lambda: Digits()[0.5], TypeError, "Digits: index 0.5; it needs a whole number"),
+        (lambda: Digits()[0.5], TypeError, "Digits: index 0.5 is of type float; it needs a whole number"),
         (
             lambda: VisionDataset().picture(0),
             NotImplementedError,

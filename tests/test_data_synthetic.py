@@ -85,6 +85,12 @@ def test_drawn_images_are_a_dataset():
     assert repr(dataset) == "SyntheticImages(40 images (1, 16, 16) of uint8)"
 
 
+def test_numbers_of_numpy_s_small_types_are_numbers():
+    given = {"n": np.uint8(200), "size": np.uint8(20), "channels": np.int8(2), "classes": np.int8(36)}
+    for found, wanted in zip(synthetic(**given), synthetic(200, 20, 2, 36), strict=True):
+        assert np.array_equal(found, wanted)
+
+
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [

@@ -223,6 +223,17 @@ def test_a_figure_is_saved_in_the_form_of_its_name(tmp_path, form, head):
         (lambda: plot.filters(["a"]), TypeError, "filters: values of <U1; numbers are needed"),
         (lambda: plot.filters(np.ones((1, 1, 1, 1)), limit=0), ValueError, "filters: limit=0; a whole number >= 1"),
         (lambda: plot.feature_maps(np.ones((2, 3, 4, 4)), 2), IndexError, "feature_maps: index=2 of 2 images"),
+        (lambda: plot.feature_maps(np.ones((2, 3, 4, 4)), 0.5), TypeError, "feature_maps: index=0.5; a whole number"),
+        (
+            lambda: plot.images(np.ones((2, 1, 4, 4)), [0, -1], class_names=["a", "b"]),
+            ValueError,
+            "images: labels hold -1, class_names are 2; whole numbers from 0 to 1 are needed",
+        ),
+        (
+            lambda: plot.images(np.ones((2, 1, 4, 4)), [0, 1], np.array([1, 2]), class_names=["a", "b"]),
+            ValueError,
+            "images: predictions hold 2, class_names are 2; whole numbers from 0 to 1 are needed",
+        ),
         (lambda: plot.feature_maps(np.ones(3)), ValueError, r"feature_maps: x has shape \(3,\); \(n, c, h, w\) or"),
         (lambda: plot.images(np.ones((1, 2, 4, 4))), ValueError, r"images: x has shape \(1, 2, 4, 4\); \(n, 1, h, w\)"),
         (

@@ -113,6 +113,8 @@ def test_history_gives_figures_by_name_and_the_best_epoch():
     assert history.best()["epoch"] == 2
     assert history.best(mode="max")["epoch"] == 1
     assert repr(history) == "History(4 epochs, last: valid_loss 1.0000  lr 0.1  2.0 s)"
+    with pytest.raises(ValueError, match=r"History.best: mode='minimum'; 'min' or 'max' is needed"):
+        history.best(mode="minimum")
     with pytest.raises(KeyError, match="'valid_acc' was not measured; there are epoch, valid_loss"):
         history["valid_acc"]
     history.logs = history.logs[2:3]
@@ -364,6 +366,22 @@ def test_logs_are_written_line_by_line(tmp_path):
             assert entry[name] == (None if math.isnan(value) else value)
     run(epochs=1, callbacks=[CSVLog(tmp_path / "log.csv")])  # begins anew
     assert len((tmp_path / "log.csv").read_text().splitlines()) == 2
+
+
+@pytest.mark.parametrize("value", [np.float32(1.5), np.int64(3), tg.Tensor(2.0), np.array(0.1), np.bool_(True), 4])
+def test_every_figure_of_an_epoch_becomes_a_number_of_python(tmp_path, value):
+    class Figure:
+        reset = update = lambda self, *_: None
+
+        def compute(self):
+            return value
+
+    history = run(epochs=1, metrics={"figure": Figure()}, callbacks=[JSONLines(tmp_path / "x"), CSVLog(tmp_path / "y")])
+    assert {type(figure) for figure in history.logs[0].values()} == {int, float}
+    assert history["train_figure"] == [float(value)]
+    assert json.loads((tmp_path / "x").read_text()) == history.logs[0]
+    with (tmp_path / "y").open(newline="") as file:
+        assert [float(row["train_figure"]) for row in csv.DictReader(file)] == [float(value)]
 
 
 def test_a_csv_file_has_the_columns_of_its_first_line(tmp_path):

@@ -4,10 +4,8 @@ Half of the 1797 UCI digits (the first 898) train, the other half (899) test, in
 support-vector machine (scikit-learn's example, gamma = 0.001) reaches 0.969 on it.
 """
 
-import io
 import json
 import math
-import sys
 import tempfile
 import textwrap
 import time
@@ -28,7 +26,9 @@ from .interchange.atomic import replace_file
 from .modes import no_grad
 from .nn import functional as F
 from .ops.layout import flatten
+from .plot import file_of, learning_curves
 from .records import watch
+from .train.callbacks import bar
 
 SVM_ACCURACY = 0.969
 
@@ -163,21 +163,12 @@ def evaluate(model: nn.Module, images: Tensor, labels: Tensor) -> tuple[float, f
 def _progress(epochs: int) -> Iterator[Iterable[int]]:
     """The numbers from 1 to `epochs`, with a bar on a terminal where tqdm is installed."""
     numbers = range(1, epochs + 1)
-    tqdm = _tqdm() if sys.stderr.isatty() else None
+    tqdm = bar()
     if tqdm is None:
         yield numbers
     else:
-        with tqdm(numbers, desc="training", unit="epoch", leave=False, dynamic_ncols=True) as bar:
-            yield bar
-
-
-def _tqdm() -> Any:
-    """tqdm's bar, None where it is not installed."""
-    try:
-        from tqdm import tqdm
-    except ImportError:
-        return None
-    return tqdm
+        with tqdm(numbers, desc="training", unit="epoch", leave=False, dynamic_ncols=True) as counted:
+            yield counted
 
 
 def _write(out: Path, model: nn.Module, metrics: dict[str, Any], report: Callable[[str], None]) -> None:
@@ -213,31 +204,19 @@ def _draw(model: nn.Module) -> Picture:
 
 def _plot(metrics: dict[str, Any], path: Path, report: Callable[[str], None]) -> list[str]:
     """Loss and accuracy per epoch as a picture."""
+    history = metrics["history"]
     try:
-        from matplotlib.figure import Figure
+        figure = learning_curves(history, labels={"train": "train (shifted, smoothed labels)"})
     except ImportError:
         report("no curves.png: matplotlib is missing (pip install 'tinygrad_cnn[plot]')")
         return []
-    figure = Figure(figsize=(9, 4), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    history, epochs = metrics["history"], range(1, metrics["epochs"] + 1)
-    marker = "." if len(epochs) <= 20 else ""  # one epoch alone is no line
-    for axes, title, name in ((left, "cross-entropy", "loss"), (right, "accuracy", "accuracy")):
-        train_values, test_values = history[f"train_{name}"], history[f"test_{name}"]
-        axes.plot(epochs, train_values, "--", color="#00619A", marker=marker, label="train (shifted, smoothed labels)")
-        axes.plot(epochs, test_values, color="#B34700", marker=marker, label="test")
-        axes.set_xlim(0.5, len(epochs) + 0.5)
-        axes.set_xlabel("epoch")
-        axes.xaxis.get_major_locator().set_params(integer=True)
-        axes.set_title(title)
-        axes.grid(alpha=0.3)
+    left, right = figure.axes
+    left.set_title("cross-entropy")
     left.set_ylim(bottom=0)
     right.axhline(SVM_ACCURACY, color="#6B6B6B", linewidth=1, label=f"support-vector machine, {SVM_ACCURACY}")
     right.set_ylim(top=1.005)
-    if len(epochs) > 20:  # the first epochs, far below, would flatten the others
+    if metrics["epochs"] > 20:  # the first epochs, far below, would flatten the others
         right.set_ylim(bottom=min(0.85, history["train_accuracy"][-1] - 0.05, history["test_accuracy"][-1] - 0.05))
-    figure.legend(*right.get_legend_handles_labels(), loc="outside lower center", ncols=3)
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=120)
-    replace_file(path, picture.getvalue())
+    right.legend(frameon=False)
+    replace_file(path, file_of(figure, "png"))
     return [path.name]

@@ -130,6 +130,8 @@ def feature_maps(
     """
     maps = _finite("feature_maps", x)
     if maps.ndim == 4:
+        if isinstance(index, bool) or not hasattr(index, "__index__"):
+            raise TypeError(f"feature_maps: index={index!r}; a whole number is needed")
         if not -len(maps) <= index < len(maps):
             raise IndexError(f"feature_maps: index={index} of {len(maps)} images")
         maps = maps[index]
@@ -158,8 +160,8 @@ def images(
 ) -> Figure:
     """Images with their labels; a wrong prediction stands in orange, as "8 / not 3".
 
-    (n c h w) or (c h w), with one channel grey, with three in colour; labels and predictions (n). Values in 0 to 1, or
-    whole numbers in 0 to 255, are shown as they are; others are scaled together, which the title says.
+    (n c h w) or (c h w), with one channel grey, with three in colour; labels and predictions (n). Values in 0 to 1, and
+    bytes (uint8) in 0 to 255, are shown as they are; others are scaled together, which the title says.
     limit: how many images are shown at most.
     """
     given = _finite("images", x)
@@ -265,7 +267,7 @@ def _captions(n: int, labels: Any, predictions: Any, class_names: Sequence[str] 
         if len(lists[name]) != n:
             raise ValueError(f"images: {len(lists[name])} {name} for {n} images; give one for each")
         if class_names is not None:
-            lists[name] = [class_names[int(value)] for value in lists[name]]
+            lists[name] = [_class_name(name, value, class_names) for value in lists[name]]
     truth, guesses = lists.get("labels"), lists.get("predictions")
     if truth is None or guesses is None:
         return (truth or guesses or [""] * n), ["black"] * n
@@ -274,6 +276,15 @@ def _captions(n: int, labels: Any, predictions: Any, class_names: Sequence[str] 
         [guess if guess == right else f"{guess}\nnot {right}" for guess, right in pairs],
         ["black" if guess == right else ORANGE for guess, right in pairs],
     )
+
+
+def _class_name(what: str, value: str, class_names: Sequence[str]) -> str:
+    if not value.isdecimal() or int(value) >= len(class_names):
+        raise ValueError(
+            f"images: {what} hold {value}, class_names are {len(class_names)}; "
+            f"whole numbers from 0 to {len(class_names) - 1} are needed"
+        )
+    return str(class_names[int(value)])
 
 
 def _mosaic(
@@ -351,11 +362,12 @@ def _figure(width: float, height: float) -> Figure:
         raise ImportError("tinygrad_cnn.plot: matplotlib is not installed; pip install 'tinygrad_cnn[plot]'") from error
     figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
-    vars(figure)["_repr_png_"] = lambda: _bytes(figure, "png")  # what IPython asks a result for
+    vars(figure)["_repr_png_"] = lambda: file_of(figure, "png")  # what IPython asks a result for
     return figure
 
 
-def _bytes(figure: Figure, form: str) -> bytes:
+def file_of(figure: Figure, form: str) -> bytes:
+    """The bytes of a figure's file."""
     content = io.BytesIO()
     figure.savefig(content, format=form, dpi=150)
     return content.getvalue()
@@ -367,7 +379,7 @@ def _done(figure: Figure, save: Path_ | None) -> Figure:
         form = Path(save).suffix.removeprefix(".").lower()
         if form not in (known := sorted(figure.canvas.get_supported_filetypes())):
             raise ValueError(f"plot: save={os.fspath(save)!r}; the name must end in one of {', '.join(known)}")
-        replace_file(save, _bytes(figure, form))
+        replace_file(save, file_of(figure, form))
     return figure
 
 

@@ -18,8 +18,8 @@ import numpy as np
 
 from ..digits_net import DigitsNet
 from ..graph import Tensor
-from ..modes import no_grad
 from ..nn import Module, models
+from ..nn.module import evaluating
 from ..random import manual_seed
 from .frame import CommandError, one_line
 from .options import positive, shape
@@ -142,19 +142,13 @@ def check_name(parser: argparse.ArgumentParser, argument: str, name: str) -> Non
         )
 
 
-@no_grad()
 def run_once(name: str, model: Any, size: tuple[int, ...]) -> tuple[int, ...]:
     """The shape of what the model makes of zeros of shape `size`, in eval mode; lazy layers count their inputs by it.
 
     Raises CommandError if the forward fails.
     """
-    modes = [(module, module.training) for module in model.modules()]
-    try:
-        model.eval()
+    with evaluating(model):
         return forward(name, model, Tensor(np.zeros(size, np.float32))).shape
-    finally:
-        for module, training in modes:
-            module.training = training
 
 
 def forward(name: str, model: Any, x: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ..graph import Tensor
 from ..random import source
+from .arguments import check_generator, whole
 
 __all__ = ["ConcatDataset", "Dataset", "Subset", "TensorDataset", "random_split"]
 
@@ -61,6 +62,10 @@ class TensorDataset:
 
     def __getitem__(self, index: Any) -> tuple[Tensor, ...]:
         """The entries at an integer, a slice or an array of integers, copied."""
+        if isinstance(index, (bool, np.bool_)):  # NumPy would take it for a new axis
+            raise TypeError(
+                f"TensorDataset: index {index!r} is of type {type(index).__name__}; it needs a whole number"
+            )
         return tuple(Tensor(array[index]) for array in self.arrays)
 
     def __repr__(self) -> str:
@@ -85,7 +90,7 @@ class Subset:
     def __init__(self, dataset: Dataset[Any], indices: Iterable[Any]) -> None:
         self.dataset = sized("Subset", dataset)
         n = len(dataset)
-        self.indices: NDArray[np.int64] = np.array([_row(index, n, "Subset") for index in indices], np.int64)
+        self.indices: NDArray[np.int64] = np.array([row_of(index, n, "Subset") for index in indices], np.int64)
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -94,7 +99,7 @@ class Subset:
         """Item `index` of the part; a slice or an array of integers gives a smaller Subset."""
         if isinstance(index, (slice, list, np.ndarray)):
             return Subset(self.dataset, self.indices[index])
-        return self.dataset[int(self.indices[_row(index, len(self), "Subset")])]
+        return self.dataset[int(self.indices[row_of(index, len(self), "Subset")])]
 
     def __repr__(self) -> str:
         return f"Subset({len(self)} items of {self.dataset!r})"
@@ -114,7 +119,7 @@ class ConcatDataset:
 
     def __getitem__(self, index: int, /) -> Any:
         """Item `index`, counted over all datasets."""
-        row = _row(index, len(self), "ConcatDataset")
+        row = row_of(index, len(self), "ConcatDataset")
         which = bisect_right(self.cumulative_sizes, row)
         return self.datasets[which][row - (self.cumulative_sizes[which - 1] if which else 0)]
 
@@ -139,14 +144,10 @@ def random_split(
     n = len(sized("random_split", dataset))
     if generator is not None and seed is not None:
         raise ValueError("random_split: both seed and generator; either one decides the parts; leave one out")
-    if generator is not None and not isinstance(generator, np.random.Generator):
-        raise TypeError(
-            f"random_split: generator is of type {type(generator).__name__}; it needs a numpy.random.Generator; "
-            "give numpy.random.default_rng(seed), or seed="
-        )
+    check_generator("random_split", generator, ", or seed=")
     counts = _counts(lengths, n)
     if seed is not None:
-        generator = np.random.default_rng(seed)
+        generator = np.random.default_rng(whole("random_split", "seed", seed))
     order = source(generator).permutation(n)
     return [Subset(dataset, order[first:last]) for first, last in pairwise(accumulate(counts, initial=0))]
 
@@ -184,7 +185,7 @@ def sized(name: str, dataset: Any) -> Dataset[Any]:
     return dataset
 
 
-def _row(index: Any, n: int, name: str) -> int:
+def row_of(index: Any, n: int, name: str) -> int:
     """`index` as a number from 0 to n - 1; one below 0 counts from the end."""
     if isinstance(index, (bool, np.bool_)) or not hasattr(index, "__index__"):
         raise TypeError(f"{name}: index {index!r} is of type {type(index).__name__}; it needs a whole number")

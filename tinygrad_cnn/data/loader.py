@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ..graph import from_numpy
 from ..random import drawing_from, source
+from .arguments import check_generator, whole
 from .collate import default_collate
 from .dataset import Dataset, Subset, TensorDataset, sized
 from .prefetch import ahead
@@ -63,26 +64,24 @@ class DataLoader:
         seed: int | None = None,
     ) -> None:
         self.dataset = sized("DataLoader", dataset)
-        self.batch_size = _whole_number("batch_size", batch_size, least=1)
+        self.batch_size = whole("DataLoader", "batch_size", batch_size, 1)
         self.shuffle = _truth("shuffle", shuffle)
         self.drop_last = _truth("drop_last", drop_last)
-        self.num_workers = _whole_number("num_workers", num_workers, least=0)
+        self.num_workers = whole("DataLoader", "num_workers", num_workers)
         if prefetch_factor is not None and self.num_workers == 0:
             raise ValueError(
                 f"DataLoader: prefetch_factor={prefetch_factor} with num_workers=0; only workers make batches ahead; "
                 "give num_workers=1 or more, or leave it out"
             )
-        self.prefetch_factor = 2 if prefetch_factor is None else _whole_number("prefetch_factor", prefetch_factor, 1)
+        self.prefetch_factor = whole(
+            "DataLoader", "prefetch_factor", 2 if prefetch_factor is None else prefetch_factor, 1
+        )
         self.pin_memory = _truth("pin_memory", pin_memory)
         self.persistent_workers = _truth("persistent_workers", persistent_workers)
         if seed is not None and generator is not None:
             raise ValueError("DataLoader: both seed and generator; either one decides the order; leave one out")
-        if generator is not None and not isinstance(generator, np.random.Generator):
-            raise TypeError(
-                f"DataLoader: generator is of type {type(generator).__name__}; it needs a numpy.random.Generator; "
-                "give numpy.random.default_rng(seed), or seed="
-            )
-        self.seed = None if seed is None else _whole_number("seed", seed, least=0)
+        check_generator("DataLoader", generator, ", or seed=")
+        self.seed = None if seed is None else whole("DataLoader", "seed", seed)
         self.generator = generator
         if collate_fn is not None and not callable(collate_fn):
             raise TypeError(f"DataLoader: collate_fn={collate_fn!r}; it needs a function of a list of items")
@@ -247,15 +246,6 @@ def _whole_numbers(name: str, rows: Iterable[Any], n: int) -> NDArray[np.int64]:
         if not -n <= operator.index(row) < n:
             raise IndexError(f"DataLoader: the {name} gave {row}; the dataset has {n} items, 0 to {n - 1}")
     return np.array([operator.index(row) for row in given], np.int64)
-
-
-def _whole_number(name: str, value: Any, least: int) -> int:
-    if isinstance(value, (bool, np.bool_)) or not hasattr(value, "__index__"):
-        raise TypeError(f"DataLoader: {name}={value!r}; it needs a whole number, {least} or more")
-    number = operator.index(value)
-    if number < least:
-        raise ValueError(f"DataLoader: {name}={number}; it needs {least} or more")
-    return number
 
 
 def _truth(name: str, value: Any) -> bool:

@@ -18,6 +18,7 @@ __all__ = ["EXTENSIONS", "read_image"]
 
 OURS = (".npy", ".pgm", ".pnm", ".ppm")
 EXTENSIONS = (*OURS, ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+CHANNELS = (1, 3, 4)
 MODES = ("UNCHANGED", "GRAY", "RGB")
 # "P5" or "P6", then width, height and greatest value as decimal numbers, comments from # to the end of the line
 HEADER = re.compile(rb"P([56])(?:\s|#[^\n]*\n)+(\d+)(?:\s|#[^\n]*\n)+(\d+)(?:\s|#[^\n]*\n)+(\d+)\s")
@@ -32,7 +33,8 @@ def read_image(path: str | os.PathLike[str], mode: str = "UNCHANGED") -> Bytes:
         "UNCHANGED" has those of the file, a palette resolved
 
     Transparency is dropped, except by "UNCHANGED". .npy files hold uint8 (h w), (h w c) or (c h w), c 1, 3 or 4.
-    Raises DatasetError for a file that is no such picture, ImportError where it takes Pillow and that is not installed.
+    Raises DatasetError for a file that is no such picture, has values that no byte holds, or could be read as (h w c)
+    and as (c h w); ImportError where it takes Pillow and that is not installed.
     """
     if mode not in MODES:
         raise ValueError(f"read_image: mode={mode!r}; it can be {', '.join(map(repr, MODES))}")
@@ -71,10 +73,14 @@ def _npy(path: Path) -> Bytes:
     found = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
     if isinstance(array, np.ndarray) and array.dtype == np.uint8 and array.ndim in (2, 3) and array.size:
         picture: Bytes = array[None] if array.ndim == 2 else array
-        if len(picture) not in (1, 3, 4):
-            picture = np.moveaxis(picture, -1, 0)
-        if len(picture) in (1, 3, 4):
-            return np.ascontiguousarray(picture)
+        first, last = (length in CHANNELS for length in (len(picture), picture.shape[-1]))
+        if array.ndim == 3 and first and last:
+            raise DatasetError(
+                f"read_image: {path} holds {found}, which can be (h, w, c) and (c, h, w); save it as .ppm or .png, "
+                "or a grey one as (h, w)"
+            )
+        if first or last:
+            return np.ascontiguousarray(picture if first else np.moveaxis(picture, -1, 0))
     raise DatasetError(f"read_image: {path} holds {found}; it needs uint8 (h, w), (h, w, c) or (c, h, w)")
 
 
@@ -113,6 +119,8 @@ def _by_pillow(path: Path) -> Bytes:
     content = path.read_bytes()
     try:
         with Image.open(io.BytesIO(content)) as image:
+            if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+                raise ValueError(f"its pixels of mode {image.mode} do not fit into bytes")
             bands = "RGBA" if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info else "RGB"
             mode = "L" if image.mode in ("1", "L") and bands == "RGB" else bands
             pixels = np.asarray(image.convert(mode))

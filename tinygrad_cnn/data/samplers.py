@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..random import source
+from .arguments import check_generator, whole
 from .dataset import Dataset, sized
 
 __all__ = ["BatchSampler", "RandomSampler", "Sampler", "SequentialSampler", "WeightedRandomSampler"]
@@ -58,10 +58,12 @@ class RandomSampler(Sampler):
     ) -> None:
         self.data_source = sized("RandomSampler", data_source)
         self.replacement = replacement
-        self.num_samples = len(data_source) if num_samples is None else _count("RandomSampler", num_samples)
-        self.generator = generator
         if len(data_source) == 0:
             raise ValueError("RandomSampler: the dataset is empty; it needs at least one item")
+        count = len(data_source) if num_samples is None else num_samples
+        self.num_samples = whole("RandomSampler", "num_samples", count, 1)
+        check_generator("RandomSampler", generator)
+        self.generator = generator
 
     def __iter__(self) -> Iterator[int]:
         n, generator = len(self.data_source), source(self.generator)
@@ -90,8 +92,9 @@ class WeightedRandomSampler(Sampler):
         generator: np.random.Generator | None = None,
     ) -> None:
         self.weights = np.asarray(weights, np.float64)
-        self.num_samples = _count("WeightedRandomSampler", num_samples)
+        self.num_samples = whole("WeightedRandomSampler", "num_samples", num_samples, 1)
         self.replacement = replacement
+        check_generator("WeightedRandomSampler", generator)
         self.generator = generator
         if self.weights.ndim != 1:
             raise ValueError(
@@ -120,7 +123,7 @@ class BatchSampler(Sampler):
 
     def __init__(self, sampler: Iterable[int], batch_size: int, drop_last: bool = False) -> None:
         self.sampler = sampler
-        self.batch_size = _count("BatchSampler", batch_size, "batch_size")
+        self.batch_size = whole("BatchSampler", "batch_size", batch_size, 1)
         self.drop_last = drop_last
 
     def __iter__(self) -> Iterator[list[int]]:
@@ -133,11 +136,3 @@ class BatchSampler(Sampler):
     def __len__(self) -> int:
         n = len(self.sampler)  # type: ignore[arg-type]
         return n // self.batch_size if self.drop_last else -(-n // self.batch_size)
-
-
-def _count(name: str, value: Any, argument: str = "num_samples") -> int:
-    if isinstance(value, (bool, np.bool_)) or not hasattr(value, "__index__"):
-        raise TypeError(f"{name}: {argument}={value!r}; it needs a whole number, 1 or more")
-    if (number := operator.index(value)) < 1:
-        raise ValueError(f"{name}: {argument}={number}; it needs 1 or more")
-    return number

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import operator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .arguments import whole
 from .glyphs import NAMES, segments
 from .vision import Change, ImageArrays
 
@@ -59,21 +59,16 @@ class SyntheticImages(ImageArrays):
 
 
 def _drawn(n: int, size: int, channels: int, classes: int, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    ranges = {"n": (n, 0, None), "size": (size, 12, None), "channels": (channels, 1, None),
-              "classes": (classes, 2, len(NAMES)), "seed": (seed, 0, None)}  # fmt: skip
-    for name, (value, least, most) in ranges.items():
-        if isinstance(value, (bool, np.bool_)) or not hasattr(value, "__index__"):
-            raise TypeError(f"synthetic: {name}={value!r}; it needs a whole number")
-        if value < least or (most is not None and value > most):
-            raise ValueError(
-                f"synthetic: {name}={value}; it needs {least}{' or more' if most is None else f' to {most}'}"
-            )
+    n, size = whole("synthetic", "n", n), whole("synthetic", "size", size, 12)
+    channels, seed = whole("synthetic", "channels", channels, 1), whole("synthetic", "seed", seed)
+    if not 2 <= (classes := whole("synthetic", "classes", classes)) <= len(NAMES):
+        raise ValueError(f"synthetic: classes={classes}; it needs 2 to {len(NAMES)}")
     images = np.empty((n, channels, size, size), np.uint8)
     labels = np.empty(n, np.int64)
-    glyphs = segments(operator.index(classes))
+    glyphs = segments(classes)
     pixels = channels * size * size
     noise = -(-pixels // 4)  # 16 bits for each pixel
-    source = np.random.PCG64(operator.index(seed))
+    source = np.random.PCG64(seed)
     step = max(1, AT_ONCE // (size * size))
     for first in range(0, n, step):
         some = slice(first, min(n, first + step))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import operator
 import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
+
+from .dataset import row_of
 
 __all__ = ["ImageArrays", "VisionDataset", "folder", "missing"]
 
@@ -39,14 +39,9 @@ class VisionDataset:
 
     def __getitem__(self, index: int, /) -> tuple[Any, Any]:
         """(image, label)"""
-        n = len(self)
-        if isinstance(index, (bool, np.bool_)) or not hasattr(index, "__index__"):
-            raise TypeError(f"{type(self).__name__}: index {index!r}; it needs a whole number")
-        row = operator.index(index)
-        if not -n <= row < n:
-            raise IndexError(f"{type(self).__name__}: index {row} of {n} items; it needs {-n} to {n - 1}")
-        image: Any = self.picture(row % n)
-        label: Any = int(self.targets[row % n])
+        row = row_of(index, len(self), type(self).__name__)
+        image: Any = self.picture(row)
+        label: Any = int(self.targets[row])
         if self.transform is not None:
             image = self.transform(image)
         if self.target_transform is not None:

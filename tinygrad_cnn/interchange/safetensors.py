@@ -62,7 +62,7 @@ def load(path: str | os.PathLike[str]) -> dict[str, Tensor]:
 
 def encoded(state_dict: Mapping[str, Any], metadata: dict[str, str] | None = None) -> bytes:
     """The bytes of a safetensors file."""
-    content: bytes = safetensors_numpy.save(_contiguous(state_dict), metadata)
+    content: bytes = safetensors_numpy.save(storable(state_dict), metadata)
     return content
 
 
@@ -96,7 +96,7 @@ def decoded(content: bytes, path: str | os.PathLike[str]) -> dict[str, Tensor]:
     return dict(sorted(state.items()))
 
 
-def _contiguous(state_dict: Any) -> dict[str, Array]:
+def storable(state_dict: Any) -> dict[str, Array]:
     """Arrays as the format stores them: row-major, native byte order (the library swaps where that is big-endian)."""
     if not isinstance(state_dict, Mapping):
         remedy = "; pass its state_dict()" if hasattr(state_dict, "state_dict") else ""

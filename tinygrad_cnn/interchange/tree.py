@@ -19,7 +19,7 @@ import numpy as np
 
 from ..graph import Array, Tensor
 from .atomic import replace_file
-from .safetensors import CheckpointError, decoded, encoded, metadata_of
+from .safetensors import CheckpointError, decoded, encoded, metadata_of, storable
 
 __all__ = ["load_tree", "save_tree"]
 
@@ -32,6 +32,7 @@ def save_tree(tree: dict[str, Any], path: str | os.PathLike[str], kind: str) -> 
     """
     arrays: dict[str, Array] = {}
     text = json.dumps(_flat(tree, "", arrays), allow_nan=False)
+    arrays = storable(arrays)  # the checksum is that of what will be read
     metadata = {"kind": kind, "tree": text, "crc32": _checksum(text, arrays)}
     replace_file(path, encoded(arrays, metadata))
 
@@ -81,7 +82,7 @@ def _flat(value: Any, path: str, arrays: dict[str, Array]) -> Any:
             name += "'"
         arrays[name] = value.array if isinstance(value, Tensor) else value
         return {"$array": name}
-    if isinstance(value, np.generic) and value.dtype.kind in "biuf":
+    if isinstance(value, np.generic) and value.dtype.kind in "biuf" and value.itemsize <= 8:
         return {"$number": [value.dtype.str, _flat(value.item(), path, arrays)]}
     if isinstance(value, int):
         return value

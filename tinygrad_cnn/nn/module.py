@@ -10,6 +10,7 @@ import operator
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from contextvars import ContextVar
 from itertools import islice, pairwise, repeat
 from types import FrameType
@@ -21,6 +22,7 @@ from .. import memory
 from ..devices import check_device
 from ..dtypes import default_float, float16, float32, float64
 from ..graph import Tensor, wrap
+from ..modes import no_grad
 from ..ops.convert import wanted_dtype
 from ..scopes import Scope, scope_of
 from ..scopes import current as _scope
@@ -550,6 +552,19 @@ def _note_path(module: Module, error: Exception, passed: Iterable[_Passed], args
         error.layers, error.edits = layers, edits_for(module, path, given, layers)
         error.add_note(derivation(layers, path, kind, given, error.edits))
     error.add_note(f"in {path} ({kind})" if path else f"in {kind}")
+
+
+@contextmanager
+def evaluating(model: Module) -> Iterator[None]:
+    """A block in eval mode that records no graph; afterwards the mode of every module is what it was."""
+    modes = [(module, module.training) for module in model.modules()]
+    try:
+        model.eval()
+        with no_grad():
+            yield
+    finally:
+        for module, training in modes:
+            module.training = training
 
 
 _CALL = Module.__call__.__code__

@@ -29,7 +29,7 @@ from ..interchange import CheckpointError, load, save
 from ..interchange.atomic import replace_file
 from ..nn import Module
 from ..optim import Optimizer
-from .history import History, Logs, is_better, line_of
+from .history import History, Logs, check_mode, is_better, line_of
 
 __all__ = ["BestModel", "CSVLog", "EarlyStopping", "JSONLines", "Progress", "Run", "StopTraining"]
 
@@ -63,7 +63,7 @@ class EarlyStopping:
     def __init__(
         self, monitor: str = "valid_loss", patience: int = 5, mode: Mode = "min", min_delta: float = 0.0
     ) -> None:
-        _check_mode("EarlyStopping", mode)
+        check_mode("EarlyStopping", mode)
         if isinstance(patience, bool) or not isinstance(patience, int) or patience < 1:
             raise ValueError(f"EarlyStopping: patience={patience!r}; a whole number >= 1 is needed")
         if not min_delta >= 0:
@@ -111,7 +111,7 @@ class BestModel:
     def __init__(
         self, path: str | os.PathLike[str], monitor: str = "valid_loss", mode: Mode = "min", restore: bool = False
     ) -> None:
-        _check_mode("BestModel", mode)
+        check_mode("BestModel", mode)
         self.path, self.monitor, self.mode, self.restore = Path(path), monitor, mode, restore
         self.best, self.best_epoch = _worst(mode), 0
 
@@ -206,7 +206,7 @@ class Progress:
     def on_fit_begin(self, run: Run) -> None:
         """Look whether there is a terminal and a tqdm."""
         self._epochs, self._loader = run.epochs, run.loader
-        self._tqdm = _tqdm() if sys.stderr.isatty() else None
+        self._tqdm = bar()
 
     def on_epoch_begin(self, epoch: int) -> None:
         """Start a bar."""
@@ -239,8 +239,10 @@ class Progress:
             self._bar = None
 
 
-def _tqdm() -> Any:
-    """tqdm's bar, None where it is not installed."""
+def bar() -> Any:
+    """tqdm's bar, None where stderr is no terminal or tqdm is not installed."""
+    if not sys.stderr.isatty():
+        return None
     try:
         from tqdm import tqdm
     except ImportError:
@@ -263,11 +265,6 @@ def tell(callbacks: Iterable[Any], hook: str, *values: Any) -> None:
                 stop = stop or reason
     if stop is not None:
         raise stop
-
-
-def _check_mode(name: str, mode: Any) -> None:
-    if mode not in ("min", "max"):
-        raise ValueError(f"{name}: mode={mode!r}; 'min' or 'max' is needed")
 
 
 def _worst(mode: str) -> float:

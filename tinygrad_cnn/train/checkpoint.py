@@ -93,7 +93,7 @@ def load_checkpoint(
             f"{path}: it holds {', '.join(tree)}, but no {', '.join(missing)}; nothing was changed: "
             "leave out what was not saved"
         )
-    about, history = tree["run"], History()
+    about, history, name = tree["run"], History(), "run"
     undo: list[tuple[Callable[[Any], Any], Any]] = []
     # The model is the last: its own loading is all or nothing, and a lazy one has no state yet to return to.
     names = [name for name in holders if name != "model"] + ["model"]

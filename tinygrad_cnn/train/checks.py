@@ -168,12 +168,15 @@ def one_number(what: str, value: Any) -> float:
     return float(array.reshape(()))
 
 
-def check_logs(logs: Logs) -> None:
-    """Refuse figures of an epoch that are no numbers, and a loss that is not finite."""
+def plain(logs: Logs) -> Logs:
+    """The figures of an epoch as Python's int and float; refuses what is none, and a loss that is not finite."""
+    found: Logs = {}
     for name, value in logs.items():
         if np.ndim(array_of(value)) or not hasattr(value, "__float__"):
             raise TypeError(f"fit: {name} is a {type(value).__name__}; a metric of fit gives one number per epoch")
+        found[name] = value if type(value) is int else float(value)
     if not math.isfinite(loss := logs.get("valid_loss", 0.0)):
         raise FloatingPointError(
             f"fit: valid_loss is {loss} after epoch {logs['epoch']} (lr={logs['lr']:g}); try a smaller lr"
         )
+    return found

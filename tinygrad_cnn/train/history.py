@@ -29,6 +29,7 @@ class History:
 
         Raises KeyError for an unknown name and ValueError if no epoch has a number there.
         """
+        check_mode("History.best", mode)
         best: Logs | None = None
         for logs, value in zip(self.logs, self[monitor], strict=True):
             if not math.isnan(value) and (best is None or is_better(value, best[monitor], mode)):
@@ -61,6 +62,12 @@ class History:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take the logs of `state_dict`, copied."""
         self.logs, self.stopped = [dict(logs) for logs in state["logs"]], state["stopped"]
+
+
+def check_mode(name: str, mode: Any) -> None:
+    """Raises ValueError for what is no mode."""
+    if mode not in ("min", "max"):
+        raise ValueError(f"{name}: mode={mode!r}; 'min' or 'max' is needed")
 
 
 def is_better(value: float, best: float, mode: str, min_delta: float = 0.0) -> bool:

@@ -9,14 +9,14 @@ from time import perf_counter
 from typing import Any, Literal
 
 from ..graph import Tensor
-from ..modes import no_grad
 from ..nn import Module
+from ..nn.module import evaluating
 from ..ops.elementwise import array_of
 from ..optim import Optimizer
 from ..optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from .callbacks import Progress, Run, StopTraining, tell
 from .checkpoint import Generators, load_checkpoint, save_checkpoint
-from .checks import batches, check_logs, check_run, monitored, steps_by_batch
+from .checks import batches, check_run, monitored, plain, steps_by_batch
 from .figures import Figures, Metrics
 from .history import History, Logs
 from .step import Step
@@ -96,8 +96,7 @@ def fit(
             logs: Logs = {"epoch": epoch, **figures.compute()}
             if valid is not None:
                 logs |= _measure("fit: valid", "valid_", model, valid, loss, metrics)
-            logs |= {"lr": lr, "seconds": perf_counter() - began}
-            check_logs(logs)
+            logs = plain({**logs, "lr": lr, "seconds": perf_counter() - began})
             if isinstance(scheduler, ReduceLROnPlateau):
                 scheduler.step(logs[monitor])
             elif scheduler is not None and not by_batch:
@@ -134,16 +133,10 @@ def evaluate(
     return _measure("evaluate: loader", "", model, loader, loss, metrics)
 
 
-@no_grad()
 def _measure(name: str, prefix: str, model: Module, loader: Any, loss: Any, metrics: Metrics) -> dict[str, Any]:
     figures = Figures(name.partition(":")[0], prefix, metrics)
-    modes = [(module, module.training) for module in model.modules()]
-    try:
-        model.eval()
+    with evaluating(model):
         for _, (inputs, targets) in batches(name, loader):
             outputs = model(*inputs)
             figures.update(None if loss is None else loss(outputs, targets), outputs, targets)
-    finally:
-        for module, training in modes:
-            module.training = training
-    return figures.compute()
+        return figures.compute()

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ...graph import Tensor, from_numpy
 from ...random import source
+from ..arguments import check_generator
 
 __all__ = ["Compose", "Lambda", "RandomTransform", "Transform"]
 
@@ -77,11 +78,7 @@ class RandomTransform(Transform):
     """
 
     def __init__(self, generator: np.random.Generator | None = None) -> None:
-        if generator is not None and not isinstance(generator, np.random.Generator):
-            raise TypeError(
-                f"{type(self).__name__}: generator is of type {type(generator).__name__}; "
-                "it needs a numpy.random.Generator; give numpy.random.default_rng(seed)"
-            )
+        check_generator(type(self).__name__, generator)
         self.generator = generator
 
     def apply(self, images: Array) -> Array:

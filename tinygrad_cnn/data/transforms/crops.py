@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .arguments import held, number, pair, whole
+from ..arguments import held, number, pair, whole
 from .base import RandomTransform, Transform
 
 __all__ = ["CenterCrop", "Pad", "RandomCrop", "windows"]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .arguments import held, number, probability, span, whole
+from ..arguments import held, number, probability, span, whole
 from .base import RandomTransform
 
 __all__ = ["Cutout", "RandomErasing"]

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .arguments import probability
+from ..arguments import probability
 from .base import RandomTransform
 
 __all__ = ["RandomHorizontalFlip", "RandomVerticalFlip"]

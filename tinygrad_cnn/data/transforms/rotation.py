@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .arguments import held, number, span
+from ..arguments import held, number, span
 from .base import RandomTransform
 
 __all__ = ["RandomRotation", "rotated"]

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .arguments import whole
+from ..arguments import whole
 from .base import RandomTransform
 from .crops import windows
 

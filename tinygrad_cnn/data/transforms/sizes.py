@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ...graph import Tensor, from_numpy
 from ...ops.resize import interpolate
-from .arguments import pair, whole
+from ..arguments import pair, whole
 from .base import Transform
 
 __all__ = ["Resize"]

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...graph import Tensor, from_numpy
-from .arguments import number
+from ..arguments import number
 from .base import CHANNELS, Transform
 
 __all__ = ["Normalize", "ToTensor"]

@@ -1,4 +1,4 @@
-"""What transforms are given, as numbers in their ranges, or an error that names it."""
+"""What datasets, loaders and transforms are given, as numbers in their ranges, or an error that names it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["held", "number", "pair", "probability", "span", "whole"]
+__all__ = ["check_generator", "held", "number", "pair", "probability", "span", "whole"]
 
 
 def whole(name: str, argument: str, value: Any, least: int = 0) -> int:
@@ -19,6 +19,15 @@ def whole(name: str, argument: str, value: Any, least: int = 0) -> int:
     if (found := operator.index(value)) < least:
         raise ValueError(f"{name}: {argument}={found}; it needs {least} or more")
     return found
+
+
+def check_generator(name: str, generator: Any, remedy: str = "") -> None:
+    """Raises TypeError for what is neither None nor a NumPy generator; `remedy` is what else can be given."""
+    if generator is not None and not isinstance(generator, np.random.Generator):
+        raise TypeError(
+            f"{name}: generator is of type {type(generator).__name__}; it needs a numpy.random.Generator; "
+            f"give numpy.random.default_rng(seed){remedy}"
+        )
 
 
 def number(name: str, argument: str, value: Any) -> float:
