@@ -128,7 +128,7 @@ class Nothing(Dataset):
         (lambda: Subset([1, 2], [2]), IndexError, "Subset: index 2 of 2 items; it needs -2 to 1"),
         (lambda: Subset([1, 2], [0.5]), TypeError, "Subset: index 0.5 is of type float; it needs a whole number"),
         (lambda: Subset([1, 2], [True]), TypeError, "Subset: index True is of type bool; it needs a whole number"),
-        (lambda: TensorDataset(np.zeros((3, 2)))[True], TypeError, "TensorDataset: index True is of type bool; it needs"),
+        (lambda: TensorDataset(np.zeros((3, 2)))[True], TypeError, "TensorDataset: index True is of type bool"),
         (lambda: TensorDataset(np.zeros((3, 2)))[np.False_], TypeError, "TensorDataset: index np.False_ is of type"),
         (lambda: Subset([1, 2], [0])[1], IndexError, "Subset: index 1 of 1 items"),
         (lambda: ConcatDataset([]), ValueError, "ConcatDataset: no datasets; it needs at least one"),
