@@ -226,7 +226,7 @@ class TestCheckOpNotices:
             return g
 
         scaled.vjp(x=rule)
-        self.fails(scaled, "the cotangent was changed .H150")
+        self.fails(scaled, r"the cotangent was changed\n")
 
     def test_a_rule_that_adds_a_constant(self, broken):
         @op
