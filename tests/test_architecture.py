@@ -46,7 +46,7 @@ LAYERS = [
     ("inplace", "protocols", "sampling"),
     ("nn",),
     ("optim", "data", "interchange", "testing", "func"),
-    ("diagram", "emit", "metrics", "plot", "traces", "autograd"),
+    ("diagram", "emit", "metrics", "onnx", "plot", "traces", "autograd"),
     ("train", "utils", "checkup", "explanation"),
     ("",),  # the package itself: the public names
     ("digits_net", "bench"),

@@ -423,6 +423,7 @@ __all__ = [
     "numel",
     "ones",
     "ones_like",
+    "onnx",
     "op",
     "optim",
     "outer",
@@ -519,7 +520,7 @@ __all__ = [
 ]
 
 # Loaded when first asked for: a third of what the import would take.
-_MODULES = ("autograd", "data", "emit", "func", "metrics", "plot", "testing", "train", "utils")
+_MODULES = ("autograd", "data", "emit", "func", "metrics", "onnx", "plot", "testing", "train", "utils")
 _NAMES = {
     "Trace": ".traces",
     "checkpoint": ".func",

@@ -1,0 +1,8 @@
+"""ONNX both ways: networks of ours for other runtimes, and networks of others to run and fine-tune here.
+
+Needs the extra `onnx`.
+"""
+
+from .errors import OnnxError
+
+__all__ = ["OnnxError"]
