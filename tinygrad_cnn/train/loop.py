@@ -81,7 +81,7 @@ def fit(
             tell(callbacks, "on_epoch_begin", epoch)
             model.train()
             for batch, (inputs, targets) in batches("fit: loader", loader):
-                with Step(model, optimizer, epoch, batch) as step:
+                with Step(model, optimizer, inputs, epoch, batch) as step:
                     outputs = model(*inputs)
                     value = step.loss(loss(outputs, targets))
                     optimizer.zero_grad()
