@@ -1,7 +1,8 @@
 """`explain` and `explain_grad`: the arithmetic behind one number of a recorded graph, and behind one of a gradient."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -16,12 +17,14 @@ from ..nn import Module
 from ..shapes import is_int
 from .calls import Call, UnknownValue, Upstream, Values, result_name
 from .explanation import Explanation
-from .moving import VARIADIC, moved_gradient, source
-from .rules import BACKWARD, FORWARD
+from .moving import source
+from .rules import BACKWARD, FORWARD, VARIADIC
 from .table import Factor, Index, Shown, Term, place, product
 from .writers import ends
 
 __all__ = ["explain", "explain_grad"]
+
+_MOST_HELD = 1000  # of the caller's lists and dicts that are looked through for Tensors
 
 
 def explain(
@@ -218,7 +221,7 @@ def _gradient_at(call: Call, k: int, cell: Index, g: Array) -> Shown:
     skeleton = call.values.skeleton
     upstream = Upstream(f"∂{skeleton.name(call.node) or result_name(skeleton, call.node)}", g)
     if call.name in VARIADIC:
-        return moved_gradient(call, cell, upstream, i)
+        return VARIADIC[call.name](call, cell, upstream, i)
     name = call.op.variadic or call.op.inputs[i]
     if (call.name, name) in BACKWARD:
         return BACKWARD[call.name, name](call, cell, upstream)
@@ -238,10 +241,13 @@ def _by_rule(call: Call, k: int, i: int, cell: Index, g: Array) -> Shown:
 
 
 def _others(level: int) -> list[Tensor]:
-    """Tensors whose values help, though not their names: of the caller's modules, and of its global variables."""
+    """Tensors whose values help, though not their names: in the caller's modules, lists and global variables."""
     modules = [*local_values(level, Module).values(), *global_values(level, Module).values()]
     own = [tensor for module in dict.fromkeys(modules) for tensor in module.parameters()]
-    return [*own, *global_values(level, Tensor).values()]
+    several: list[Iterable[Any]] = [part.values() for part in local_values(level, dict).values()]
+    several += [*local_values(level, list).values(), *local_values(level, tuple).values()]
+    held = [item for part in several for item in islice(part, _MOST_HELD) if isinstance(item, Tensor)]
+    return [*own, *held, *global_values(level, Tensor).values()]
 
 
 def _handle(node: Node) -> Tensor:
