@@ -263,6 +263,7 @@ def mistakes_in(problem: Problem, i: int, names: Sequence[str], rng: np.random.G
         others={names[j]: _jacobian(problem, j) for j in alike},
         elsewhere=_elsewhere(problem, i, names),
         tolerance=4 * max(problem.tolerance([c]) for c in cotangents),
+        x=x,
     )
     return mistakes(evidence)
 
