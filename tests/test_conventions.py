@@ -1,8 +1,6 @@
 """Gradients at ties and kinks, as each framework has them; the numbers of the table were measured."""
 
-import doctest
 import math
-import sys
 import threading
 
 import numpy as np
@@ -200,9 +198,3 @@ def test_what_is_no_convention_is_refused():
     for op in (tg.amax, tg.amin):
         with pytest.raises(ValueError, match=f"{op.__name__}: ties='both'; it can be 'first', 'last' or 'split'"):
             op(np.ones(1), ties="both")
-
-
-def test_the_example_in_the_docstring_runs():
-    found = doctest.testmod(sys.modules["tinygrad_cnn.conventions"])
-    assert found.attempted
-    assert not found.failed

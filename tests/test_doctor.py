@@ -1,7 +1,6 @@
 """`tg.doctor`: every code has a model that gives it and a like one that does not; nothing is left changed."""
 
 import copy
-import doctest
 import pickle
 import random
 
@@ -436,9 +435,3 @@ def test_a_model_that_cannot_be_copied_is_refused_with_a_reason():
     with pytest.raises(TypeError) as caught:
         tg.doctor(net, X, Y)
     assert caught.value.__notes__ == ["doctor: it looks at a copy of the model, and this model cannot be copied"]
-
-
-def test_the_example_of_the_docstring_runs():
-    (example,) = doctest.DocTestFinder(recurse=False).find(tg.doctor, "doctor", globs={"tg": tg, "nn": nn})
-    tried = doctest.DocTestRunner().run(example)
-    assert (tried.failed, tried.attempted) == (0, 5)

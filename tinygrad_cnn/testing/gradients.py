@@ -46,13 +46,21 @@ def gradcheck(f: Function, inputs: Any, *, probes: int = 2, full: bool = False, 
     relu or a tie of max, any element of the subdifferential is right: relu'(0) = 0, 1/2 or 1, and any share of a tie,
     but not both shares in full (kinks.py). At a jump nothing is.
 
-        @op
-        def twice(x, /):
-            return x + x
-
-        twice.vjp(x=lambda g: g * -2.0)
-        gradcheck(twice, np.array([[1.0, 2.0, 3.0]]))
-        # GradientError: ... the gradient of inputs[0] is the true gradient with its sign flipped
+        >>> import numpy as np
+        >>> import tinygrad_cnn as tg
+        >>> image, kernel = np.ones((1, 2, 3, 4)), np.arange(12.0).reshape(1, 2, 3, 2)
+        >>> tg.testing.gradcheck(lambda x, w: tg.conv2d(x, w, padding=1), [image, kernel])
+        True
+        >>> @tg.op
+        ... def twice(x, /):
+        ...     "x + x"
+        ...     return x + x
+        >>> twice.vjp(x=lambda g: g * -2.0)
+        >>> try:
+        ...     tg.testing.gradcheck(twice, np.array([[1.0, 2.0, 3.0]]))
+        ... except tg.testing.GradientError as error:
+        ...     print(str(error).splitlines()[-1].strip())
+        the gradient of inputs[0] is the true gradient with its sign flipped
 
     Source: chainer.gradient_check, for the random direction over all inputs jointly.
     """
@@ -70,6 +78,11 @@ def gradgradcheck(f: Function, inputs: Any, *, probes: int = 2, full: bool = Fal
     """Check the gradient of the gradient: `gradcheck` of (x, c) -> VJP of f at x for the cotangent c.
 
     Arguments and errors as for gradcheck; in a report, the last input is the cotangent.
+
+        >>> import numpy as np
+        >>> import tinygrad_cnn as tg
+        >>> tg.testing.gradgradcheck(lambda x: x.tanh() * x, np.array([0.5, -1.0]))
+        True
     """
     arrays = _float64_arrays(inputs, "gradgradcheck")
     rng = np.random.default_rng(seed)
