@@ -35,10 +35,12 @@ class Formula:
 
 
 def sigmoid(x: float) -> Any:
+    """1 / (1 + exp(-x)), without overflow."""
     return np.exp(np.minimum(x, 0.0)) / (1.0 + np.exp(-np.abs(x)))
 
 
 def softplus(x: float) -> Any:
+    """log(1 + exp(x)), without overflow."""
     return np.maximum(x, 0.0) + np.log1p(np.exp(-np.abs(x)))
 
 
