@@ -169,6 +169,14 @@ def test_one_number_taken_from_a_leaf_is_the_cell_itself():
     assert shown.total == shown.value == w.numpy()[2, 0, 1, 1]
 
 
+def test_a_negative_number_has_one_pair_of_brackets():
+    x = Tensor([-2.0], requires_grad=True)
+    assert [tg.explain(f(x), 0).terms[0].numbers for f in (tg.exp, tg.softplus)] == [
+        "exp(-2)",
+        "log(1 + exp(beta·(-2))) / beta",
+    ]
+
+
 def test_gradients_of_a_network_are_explained_at_every_tensor():
     t = net()
     for name in ("w", "b", "y", "h", "p", "v", "z"):
