@@ -169,6 +169,23 @@ def test_one_number_taken_from_a_leaf_is_the_cell_itself():
     assert shown.total == shown.value == w.numpy()[2, 0, 1, 1]
 
 
+def test_a_convolution_of_lines_is_explained_behind_the_reshapes_that_make_it_one_of_images():
+    x, w = Tensor([[[1.0, 2.0, 3.0, 4.0]]]), Tensor([[[1.0, -1.0]]], requires_grad=True)
+    y = F.conv1d(x, w)
+    shown = tg.explain(y, (0, 0, 1))
+    (inner,) = shown.below
+    assert (shown.title, inner.title) == ("reshape: y[0,0,1]", "conv2d: conv2d[0,0,0,1]")
+    assert [term.value for term in inner.terms] == [2.0, -3.0]
+    assert inner.below == ()
+    loss = (y * y).sum()
+    gradient = tg.explain_grad(loss, w, (0, 0, 1))
+    assert [term.value for term in gradient.terms] == [-4.0, -6.0, -8.0]
+    adds_up(gradient, -18.0)
+    assert gradient.title == "conv2d: ∂loss/∂w[0,0,1]"
+    flat = w.reshape(2)
+    assert tg.explain_grad((flat * flat).sum(), w, (0, 0, 1)).terms[0].text == "∂flat[1]"
+
+
 def test_a_negative_number_has_one_pair_of_brackets():
     x = Tensor([-2.0], requires_grad=True)
     assert [tg.explain(f(x), 0).terms[0].numbers for f in (tg.exp, tg.softplus)] == [
@@ -492,6 +509,15 @@ def test_a_value_that_nothing_keeps_is_asked_for_and_found_in_each_of_three_ways
         y = hidden().sum()
     assert tg.explain(y).total == 800.0
     assert tg.explain(y, depth=3).below[0].title == "mul: mul[0,0]"
+
+
+@pytest.mark.parametrize("hold", [lambda w, b: [w, b], lambda w, b: (w, b), lambda w, b: {"weight": w, "bias": b}])
+def test_values_are_found_in_the_caller_s_lists_and_dicts(hold):
+    held = hold(Tensor(np.ones((3, 2)), requires_grad=True), Tensor(np.full(3, 4.0), requires_grad=True))
+    w, b = held.values() if isinstance(held, dict) else held
+    y = F.linear(Tensor(np.ones((1, 2))), w, b)
+    del w, b
+    assert tg.explain(y, (0, 2)).total == 6.0
 
 
 def test_a_value_that_nothing_keeps_is_computed_again_from_what_is_known():
