@@ -186,6 +186,14 @@ def test_a_convolution_of_lines_is_explained_behind_the_reshapes_that_make_it_on
     assert tg.explain_grad((flat * flat).sum(), w, (0, 0, 1)).terms[0].text == "∂flat[1]"
 
 
+def test_a_target_of_zero_costs_nothing_whatever_its_logarithm():
+    x, target = Tensor([-1.0, -2.0], requires_grad=True), Tensor([0.0, 1.0])
+    shown = tg.explain(F.kl_div(x, target, reduction="sum"))
+    assert [term.value for term in shown.terms] == [0.0, 2.0]
+    sure = Tensor([-np.inf, np.inf], requires_grad=True)
+    assert tg.explain(F.binary_cross_entropy_with_logits(sure, target)).total == 0.0
+
+
 def test_a_negative_number_has_one_pair_of_brackets():
     x = Tensor([-2.0], requires_grad=True)
     assert [tg.explain(f(x), 0).terms[0].numbers for f in (tg.exp, tg.softplus)] == [
