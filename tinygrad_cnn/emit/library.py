@@ -234,6 +234,22 @@ def products_of_others(x: Any) -> Any:
     return before * after
 
 
+def running_products_gradient(g: Any, x: Any, axis: Any) -> Any:
+    """The gradient of np.cumprod: each x meets, in every product from its place on, the product of the others."""
+    g, x = np.moveaxis(g, axis, -1), np.moveaxis(x, axis, -1)
+    dx = np.zeros_like(x)
+    for k in range(x.shape[-1]):
+        others = x.copy()
+        others[..., k] = 1
+        dx[..., k] = (g * np.cumprod(others, -1))[..., k:].sum(-1)
+    return np.moveaxis(dx, -1, axis)
+
+
+def along(matrix: Any, x: Any, axis: Any) -> Any:
+    """The matrix times every line of x along an axis."""
+    return np.moveaxis(np.tensordot(x, matrix, ([axis], [1])), -1, axis)
+
+
 def logsumexp(x: Any, axes: Any, keepdims: Any) -> Any:
     """log(sum(exp(x))), shifted by the maximum."""
     top = x.max(axis=axes, keepdims=True, initial=-np.inf)

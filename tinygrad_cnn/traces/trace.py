@@ -87,6 +87,13 @@ class Trace:
         rtol: 1e-9 for float64, 1e-4 for float32, 1e-2 for float16 unless given, by the coarser dtype; 0 for equal bits.
 
         Raises ValueError if the two have no step in common.
+
+            >>> import tinygrad_cnn as tg
+            >>> w, x = tg.tensor([[1.0], [-2.0]], requires_grad=True), tg.tensor([[3.0, 1.0]])
+            >>> mine, yours = (tg.record(lambda x: (x @ w * scale).sum(), x) for scale in (1.0, 2.0))
+            >>> found = mine.diff(yours)
+            >>> print(found.first.name + ":", str(found).rpartition("; ")[2])
+            mul: the first looks like the second times 1/2
         """
         if self.steps and other.steps:
             return compared(self.steps, other.steps, rtol)
