@@ -19,7 +19,7 @@ MOST_AXES = 32
 MOST_ELEMENTS = 2**48  # of the axes that are not empty, beside an empty one
 
 # number of the data type -> its dtype, the field of numbers that may hold it instead of raw_data
-_DTYPES = {
+_DTYPES: dict[int, tuple[np.dtype[Any], str]] = {
     1: (np.dtype("<f4"), "float_data"),
     2: (np.dtype("u1"), "int32_data"),
     3: (np.dtype("i1"), "int32_data"),
