@@ -105,7 +105,7 @@ def _network(model: Any, onnx: Any) -> Network:
     outputs = [value_of_info(info, f"output {shown(info.name)}") for info in graph.output]
     _check_names(inputs, outputs, initializers)
     given = tuple(value for value in inputs if value.name not in initializers)
-    nodes = inlined(graph.node, model.functions)
+    nodes = inlined(graph.node, model.functions, opsets.version)
     steps = _ordered(nodes, opsets, {value.name for value in inputs} | set(initializers))
     made = {name for step in steps for name in step.outputs} | {value.name for value in inputs} | set(initializers)
     for value in outputs:

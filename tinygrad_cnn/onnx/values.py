@@ -90,7 +90,7 @@ def array_of_tensor(proto: Any, what: str) -> Array:
                 f"{what} of shape {shape} needs {n * dtype.itemsize} bytes of {dtype}, its data has {len(raw)}"
             )
         if dtype == np.bool_:
-            return (np.frombuffer(raw, np.uint8) != 0).reshape(shape)
+            return np.frombuffer(raw, np.uint8).reshape(shape).astype(np.bool_)
         return np.frombuffer(raw, little).astype(dtype).reshape(shape)
     if held and held != [field]:
         raise OnnxError(f"{what} of {dtype} has its numbers in {held[0]}; they belong in {field} or raw_data")

@@ -190,6 +190,6 @@ def _dropout(
         y = dropout(wrap(np.ones(x.shape, x.dtype)), p)
         keep = y.array != 0
     else:
-        keep = np.random.RandomState(seed % 2**32).uniform(0.0, 1.0, x.shape) >= p  # noqa: NPY002  (as ONNX's tests)
+        keep = np.random.RandomState(seed % 2**32).uniform(0.0, 1.0, x.shape) >= p
     scaled: Tensor = drop(x, keep=keep, scale=0.0 if p == 1.0 else 1.0 / (1.0 - p))
     return scaled, wrap(keep if node.opset >= 10 else keep.astype(x.dtype))

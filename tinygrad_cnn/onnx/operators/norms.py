@@ -8,10 +8,9 @@ import numpy as np
 from ...basics import cast
 from ...graph import Tensor, wrap
 from ...ops.elementwise import abs, pow, sqrt, where
-from ...ops.layout import reshape
+from ...ops.layout import pad, reshape
 from ...ops.norm import batch_norm, batch_norm_train
 from ...ops.pool import sum_pool2d
-from ...ops.layout import pad
 from ...ops.reduce import mean, sum
 from ...ops.standardize import standardize
 from ...shapes import normalize_axes
@@ -132,7 +131,7 @@ def group_normalization(node: Node, x: Tensor, scale: Tensor, bias: Tensor) -> T
         if p.shape != (each,):
             raise node.fail(f"a parameter has shape {p.shape}; ({each},) is needed in opset {node.opset}")
     split = (groups, each // groups, *[1] * (x.ndim - 2))
-    y = standardize(
+    y: Tensor = standardize(
         reshape(x, (n, groups, c // groups, *x.shape[2:])),
         reshape(scale, split),
         reshape(bias, split),
@@ -182,7 +181,8 @@ def lp_normalization(node: Node, x: Tensor) -> Tensor:
     if p not in (1, 2):
         raise node.fail(f"p is {p}; 1 and 2 are possible")
     length = _length(x, p, normalize_axes(node.attribute("axis", -1), x.ndim, node.op_type), sum)
-    return x / where(length.array == 0, 1.0, length)
+    y: Tensor = x / where(length.array == 0, 1.0, length)
+    return y
 
 
 def _length(x: Tensor, p: int, axes: tuple[int, ...], total: Any) -> Tensor:
@@ -192,5 +192,5 @@ def _length(x: Tensor, p: int, axes: tuple[int, ...], total: Any) -> Tensor:
         return length
     squares = total(x * x, axes, True)
     empty = squares.array == 0
-    length = where(empty, 0.0, sqrt(where(empty, 1.0, squares)))
-    return length
+    root: Tensor = where(empty, 0.0, sqrt(where(empty, 1.0, squares)))
+    return root

@@ -23,6 +23,9 @@ def max_pool(node: Node, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
     row-major order, with storage_order=1 in column-major order inside an image.
     """
     at, out = _windows(node, x)
+    if node.outputs == 1 and at.dilation == (1, 1) and _is_usual(at):
+        ceil_mode = bool(node.attribute("ceil_mode", 0))
+        return from_plane(max_pool2d(as_plane(x), at.kernel, at.stride, at.pads, 1, ceil_mode), at.rank)
     borders = _borders(at, out)
     image = bordered(node, as_plane(x), borders, -np.inf)
     y, (cells, _, _) = max_pool2d.with_residual(image, at.kernel, at.stride, 0, at.dilation)
@@ -43,12 +46,10 @@ def average_pool(node: Node, x: Tensor) -> Tensor:
     With count_include_pad the pads count in the divisor, but never what ceil_mode adds.
     """
     at, out = _windows(node, x)
-    counted = at.pads if node.attribute("count_include_pad", 0) else ((0, 0), (0, 0))
-    if at.dilation == (1, 1) and _is_usual(at) and not node.attribute("ceil_mode", 0):
-        counts_pads = bool(node.attribute("count_include_pad", 0))
-        return from_plane(
-            avg_pool2d(as_plane(x), at.kernel, at.stride, at.pads, count_include_pad=counts_pads), at.rank
-        )
+    ceil_mode, counts_pads = (bool(node.attribute(name, 0)) for name in ("ceil_mode", "count_include_pad"))
+    if at.dilation == (1, 1) and _is_usual(at):
+        return from_plane(avg_pool2d(as_plane(x), at.kernel, at.stride, at.pads, ceil_mode, counts_pads), at.rank)
+    counted = at.pads if counts_pads else ((0, 0), (0, 0))
     sums = _sums(node, x, at, out)
     counts = np.multiply.outer(*(_counts(at, out, axis, counted[axis]) for axis in (0, 1)))
     return from_plane(cast(sums / wrap(counts.astype(sums.dtype)), x.dtype), at.rank)

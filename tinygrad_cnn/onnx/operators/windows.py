@@ -1,6 +1,6 @@
 """What Conv, ConvTranspose and the pools have in common: kernels, strides, pads and auto_pad, along one axis or two."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
