@@ -417,6 +417,15 @@ def test_h183_all_values_of_a_run_together_are_limited():
         load_onnx(content, max_bytes=31_999)(x)
 
 
+def test_what_is_freed_does_not_count_towards_the_limit():
+    nodes = [node("Relu", [f"v{i}"], [f"v{i + 1}"]) for i in range(20)]
+    content = model(nodes, {"v0": [1000]}, ["v20"]).SerializeToString()
+    x = np.ones(1000, np.float32)
+    assert load_onnx(content, max_bytes=8_000)(x).shape == (1000,)
+    with pytest.raises(OnnxError, match="take 8000 bytes by then, more than the limit of 7999"):
+        load_onnx(content, max_bytes=7_999)(x)
+
+
 def test_an_operator_that_cannot_compute_is_named():
     net = loaded([node("MatMul", ["x", "x"], ["y"], name="product")], {"x": None}, ["y"])
     with pytest.raises(OnnxError, match=r"MatMul 'product': matmul: .*\(2, 3\)"):
