@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...graph import Tensor
-from ..errors import OnnxError
+from ..errors import OnnxError, OnnxUnsupported
 
 __all__ = ["Node", "OPERATORS", "operator"]
 
@@ -28,7 +28,7 @@ class Node:
     attributes: Mapping[str, Any]  # numbers, texts, lists of them; Tensors
     outputs: int = 1  # how many it has to give
     max_bytes: int = 1 << 31  # the largest result that a node may make
-    training: bool = False  # whether the module that runs it trains
+    training: bool | None = None  # whether the module that runs it trains; None where the file has to decide
 
     def attribute(self, name: str, default: Any = None) -> Any:
         """The value of an attribute, or its default."""
@@ -37,6 +37,10 @@ class Node:
     def fail(self, what: str) -> OnnxError:
         """The error to raise, with the node named."""
         return OnnxError(f"{self.op_type} {self.name!r}: {what}")
+
+    def unsupported(self, what: str) -> OnnxUnsupported:
+        """The error for what ONNX allows and the engine does not compute, with the node named."""
+        return OnnxUnsupported(f"{self.op_type} {self.name!r}: {what}")
 
     def integers(self, value: Tensor | None, what: str) -> tuple[int, ...] | None:
         """The numbers of an input that says axes, sizes or the like; None where it is left out."""
