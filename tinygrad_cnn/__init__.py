@@ -219,11 +219,12 @@ from .sampling import bernoulli, multinomial, normal
 from .shapes import ShapeError
 
 if TYPE_CHECKING:
-    from . import autograd, data, emit, func, metrics, plot, testing, train, utils
+    from . import autograd, data, emit, func, metrics, onnx, plot, testing, train, utils
     from .checkup import doctor, solve_conv
     from .emit import to_numpy
     from .explanation import conv2d_matrix, explain, explain_grad
     from .func import checkpoint, checkpoint_sequential
+    from .onnx import load_onnx
     from .traces import Trace, record
 
 __version__ = "0.1.0"
@@ -383,6 +384,7 @@ __all__ = [
     "linear",
     "linspace",
     "load",
+    "load_onnx",
     "local_conv2d",
     "log",
     "log10",
@@ -537,6 +539,7 @@ _NAMES = {
     "doctor": ".checkup",
     "explain": ".explanation",
     "explain_grad": ".explanation",
+    "load_onnx": ".onnx",
     "record": ".traces",
     "solve_conv": ".checkup",
     "to_numpy": ".emit",

@@ -3,6 +3,7 @@
 Needs the extra `onnx`.
 """
 
-from .errors import OnnxError
+from .errors import OnnxError, OnnxUnsupported
+from .model import OnnxModule, load_onnx
 
-__all__ = ["OnnxError"]
+__all__ = ["OnnxError", "OnnxModule", "OnnxUnsupported", "load_onnx"]

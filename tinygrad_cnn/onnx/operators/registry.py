@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...graph import Tensor
-from ..errors import OnnxError
+from ..errors import OnnxError, OnnxUnsupported
 
 __all__ = ["Node", "OPERATORS", "operator"]
 
@@ -37,6 +37,10 @@ class Node:
     def fail(self, what: str) -> OnnxError:
         """The error to raise, with the node named."""
         return OnnxError(f"{self.op_type} {self.name!r}: {what}")
+
+    def unsupported(self, what: str) -> OnnxUnsupported:
+        """The error for what ONNX allows and the engine does not compute, with the node named."""
+        return OnnxUnsupported(f"{self.op_type} {self.name!r}: {what}")
 
     def integers(self, value: Tensor | None, what: str) -> tuple[int, ...] | None:
         """The numbers of an input that says axes, sizes or the like; None where it is left out."""
