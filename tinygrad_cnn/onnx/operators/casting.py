@@ -6,43 +6,23 @@ import numpy as np
 
 from ...basics import cast
 from ...graph import Tensor, wrap
+from .. import values
 from .registry import Node, operator
 
-# The element types of TensorProto.DataType that a Tensor can hold, by their numbers.
-DTYPES: dict[int, np.dtype[Any]] = {
-    number: np.dtype(name)
-    for number, name in {
-        1: "float32",
-        2: "uint8",
-        3: "int8",
-        4: "uint16",
-        5: "int16",
-        6: "int32",
-        7: "int64",
-        9: "bool",
-        10: "float16",
-        11: "float64",
-        12: "uint32",
-        13: "uint64",
-    }.items()
-}
-_NAMES = {"FLOAT": 1, "DOUBLE": 11} | {
-    name: number for number, dtype in DTYPES.items() if number not in (1, 11) for name in (dtype.name.upper(),)
-}
+_NAMES = {"FLOAT": 1, "UINT8": 2, "INT8": 3, "UINT16": 4, "INT16": 5, "INT32": 6, "INT64": 7, "BOOL": 9}
+_NAMES |= {"FLOAT16": 10, "DOUBLE": 11, "UINT32": 12, "UINT64": 13}  # as they were written before opset 6
 
 
 def dtype_of(node: Node, attribute: str, default: np.dtype[Any]) -> np.dtype[Any]:
-    """The element type that an attribute names by number, before opset 6 by name. Raises OnnxError for another."""
+    """The element type that an attribute names by number, before opset 6 by name.
+
+    Raises OnnxError for one that ONNX does not have, OnnxUnsupported for one that no Tensor can hold.
+    """
     value = node.attribute(attribute)
     if value is None:
         return default
-    number = _NAMES.get(value.upper()) if isinstance(value, str) else value
-    if number not in DTYPES:
-        raise node.fail(
-            f"{attribute} is the element type {value}, which no Tensor can hold; "
-            "bool, integers and floats of 16 to 64 bits are possible"
-        )
-    return DTYPES[number]
+    number = _NAMES.get(value.upper(), 0) if isinstance(value, str) else value
+    return values.dtype_of(number, f"{node.op_type} {node.name!r}: the attribute {attribute!r}")
 
 
 @operator("Identity")
@@ -55,7 +35,7 @@ def _converted(x: Tensor, dtype: np.dtype[Any]) -> Tensor:
     return x if x.dtype == dtype else cast(x, dtype)
 
 
-@operator("Cast")
+@operator("Cast", first=1)
 def converted(node: Node, x: Tensor) -> Tensor:
     """x in another element type; floats lose their fraction on the way to integers."""
     if node.attribute("to") is None:

@@ -48,11 +48,11 @@ def steps(node: Node, start: Tensor, limit: Tensor, delta: Tensor) -> Tensor:
     if not all(isfinite(number) for number in (first, last, step)) or step == 0:
         raise node.fail(f"from {first} to {last} by {step}; finite numbers and a step that is not 0 are needed")
     whole = start.dtype.kind != "f"
-    count = -((first - last) // step) if whole else ceil(min((last - first) / step, 2.0**62))
-    node.allow((max(count, 0),), start.array.itemsize)
+    count = max(-((first - last) // step), 0) if whole else ceil(min(max((last - first) / step, 0.0), 2.0**62))
+    node.allow((count,), start.array.itemsize)
     kind: Any = (np.uint64 if start.dtype.kind == "u" else np.int64) if whole else np.float64
     with np.errstate(all="ignore"):
-        numbers = first + np.arange(max(count, 0), dtype=kind) * np.asarray(step).astype(kind)
+        numbers = first + np.arange(count, dtype=kind) * np.asarray(step).astype(kind)
     return wrap(numbers.astype(start.dtype))
 
 

@@ -51,7 +51,7 @@ for _name, _function in {
     "Sqrt": elementwise.sqrt,
     "Tan": elementary.tan,
 }.items():
-    operator(_name)(of_one(_function))
+    operator(_name, first=1)(of_one(_function))
 
 
 def lined_up(node: Node, x: Tensor, y: Tensor) -> Tensor:
@@ -82,9 +82,9 @@ def of_two(function: Function) -> Callable[[Node, Tensor, Tensor], Tensor]:
     return run
 
 
-operator("Add")(of_two(add))
-operator("Sub")(of_two(sub))
-operator("Mul")(of_two(mul))
+operator("Add", first=1)(of_two(add))
+operator("Sub", first=1)(of_two(sub))
+operator("Mul", first=1)(of_two(mul))
 
 
 def _whole(node: Node, ufunc: np.ufunc, x: Tensor, y: Tensor) -> Tensor:
@@ -95,7 +95,7 @@ def _whole(node: Node, ufunc: np.ufunc, x: Tensor, y: Tensor) -> Tensor:
         return wrap(np.asarray(ufunc(x.array, y.array)))
 
 
-@operator("Div")
+@operator("Div", first=1)
 def divide(node: Node, x: Tensor, y: Tensor) -> Tensor:
     """x / y; of integers without the fraction, towards zero."""
     y = lined_up(node, x, y)
@@ -115,12 +115,13 @@ def modulo(node: Node, x: Tensor, y: Tensor) -> Tensor:
         return _whole(node, np.fmod if truncates else np.remainder, x, y)
     if not truncates:
         return elementary.remainder(x, y)
-    below = wrap(x.array < 0)
+    below = np.asarray(x.array < 0)
     rest = elementary.remainder(where(below, neg(x), x), abs(y))
-    return where(below, neg(rest), rest)
+    z: Tensor = where(below, neg(rest), rest)
+    return z
 
 
-@operator("Pow")
+@operator("Pow", first=1)
 def power(node: Node, x: Tensor, y: Tensor) -> Tensor:
     """x to the power of y, of the dtype of x."""
     y = lined_up(node, x, y)
@@ -133,17 +134,18 @@ def power(node: Node, x: Tensor, y: Tensor) -> Tensor:
 def _of_several(function: Function) -> Callable[..., Tensor]:
     def run(node: Node, *xs: Tensor) -> Tensor:
         common_shape(node, *xs)
-        return reduce(function, xs)
+        y: Tensor = reduce(function, xs)
+        return y
 
     return run
 
 
-operator("Max")(_of_several(maximum))
-operator("Min")(_of_several(minimum))
-operator("Sum")(_of_several(add))
+operator("Max", first=1)(_of_several(maximum))
+operator("Min", first=1)(_of_several(minimum))
+operator("Sum", first=1)(_of_several(add))
 
 
-@operator("Mean")
+@operator("Mean", first=1)
 def mean(node: Node, *xs: Tensor) -> Tensor:
     """The mean of Tensors that broadcast together."""
     common_shape(node, *xs)
@@ -158,7 +160,7 @@ def _bound(node: Node, name: str, value: Tensor | None) -> Tensor | None:
     return reshape(value, ())
 
 
-@operator("Clip")
+@operator("Clip", first=1)
 def clipped(node: Node, x: Tensor, low: Tensor | None = None, high: Tensor | None = None) -> Tensor:
     """x within bounds: attributes before opset 11, inputs since."""
     bounds: list[Any] = [_bound(node, "min", low), _bound(node, "max", high)]

@@ -206,9 +206,12 @@ def triangle(node: Node, x: Tensor, k: Tensor | None = None) -> Tensor:
     """The last two axes with zeros below the k-th diagonal, or with upper=0 above it."""
     if x.ndim < 2:
         raise node.fail(f"shape {x.shape}; at least two axes are needed")
-    (diagonal,) = (node.integers(k, "k") or (0,))[:1]
-    diagonal = max(-x.shape[-2], min(diagonal, x.shape[-1]))
-    return triu(x, diagonal) if node.attribute("upper", 1) else tril(x, diagonal)
+    diagonals = node.integers(k, "k")
+    if diagonals is not None and len(diagonals) != 1:
+        raise node.fail(f"k is {diagonals}; one number is needed")
+    diagonal = max(-x.shape[-2], min(diagonals[0] if diagonals else 0, x.shape[-1]))
+    y: Tensor = triu(x, diagonal) if node.attribute("upper", 1) else tril(x, diagonal)
+    return y
 
 
 @operator("EyeLike")
@@ -218,7 +221,7 @@ def identity_matrix(node: Node, x: Tensor) -> Tensor:
         raise node.fail(f"shape {x.shape}; a matrix is needed")
     node.allow(x.shape, 8)
     diagonal = max(-x.shape[0], min(node.attribute("k", 0), x.shape[1]))
-    return wrap(np.eye(*x.shape, k=diagonal, dtype=dtype_of(node, "dtype", x.dtype)))
+    return wrap(np.eye(x.shape[0], x.shape[1], k=diagonal, dtype=dtype_of(node, "dtype", x.dtype)))
 
 
 @operator("ReverseSequence")

@@ -1,7 +1,5 @@
 """Comparisons, logic, single bits, and choices made by them."""
 
-from typing import Any
-
 import numpy as np
 
 from ...graph import Tensor, wrap
@@ -23,14 +21,14 @@ for _name, _function in {
     "Or": comparison.logical_or,
     "Xor": comparison.logical_xor,
 }.items():
-    operator(_name)(of_two(_function))
+    operator(_name, first=1)(of_two(_function))
 
 for _name, _function in {
     "BitwiseNot": comparison.bitwise_not,
     "IsNaN": comparison.isnan,
     "Not": comparison.logical_not,
 }.items():
-    operator(_name)(of_one(_function))
+    operator(_name, first=1)(of_one(_function))
 
 
 @operator("IsInf")
@@ -46,8 +44,8 @@ def where(node: Node, condition: Tensor, x: Tensor, y: Tensor) -> Tensor:
     if condition.dtype != np.bool_:
         raise node.fail(f"the condition is {condition.dtype}; booleans are needed")
     common_shape(node, condition, x, y)
-    chosen: Any = elementwise.where(condition, x, y)
-    return wrap(chosen) if isinstance(chosen, np.ndarray) else chosen
+    chosen: Tensor = elementwise.where(condition, x, y)
+    return chosen
 
 
 @operator("BitShift")

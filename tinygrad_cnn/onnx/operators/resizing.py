@@ -90,7 +90,7 @@ class Resampling:
         """The share of a pixel at distance t. Source: Keys, Cubic convolution interpolation (1981), eq. 4."""
         t = np.abs(t)
         if self.mode == "linear":
-            return np.maximum(1 - t, 0)
+            return np.asarray(np.maximum(1 - t, 0))
         a = self.coefficient
         near = ((a + 2) * t - (a + 3)) * t * t + 1
         far = ((a * t - 5 * a) * t + 8 * a) * t - 4 * a

@@ -19,7 +19,7 @@ PADDINGS = ("reflect", "edge", "wrap")  # as NumPy calls them, too
 _CHANNEL_ORDERS = ("DCR", "CRD")
 
 
-@operator("Reshape")
+@operator("Reshape", first=1)
 def reshaped(node: Node, x: Tensor, shape: Tensor | None = None) -> Tensor:
     """x in another shape: 0 keeps a length, unless allowzero=1 lets it mean none; one length may be -1."""
     wanted = given(node, "shape", shape, 5)
@@ -41,7 +41,7 @@ def reshaped(node: Node, x: Tensor, shape: Tensor | None = None) -> Tensor:
     return y
 
 
-@operator("Transpose")
+@operator("Transpose", first=1)
 def transposed(node: Node, x: Tensor) -> Tensor:
     """The axes in another order, in reverse unless perm says which."""
     order = axes_of(node, node.attribute("perm") or range(x.ndim)[::-1], x.ndim)
@@ -51,7 +51,7 @@ def transposed(node: Node, x: Tensor) -> Tensor:
     return y
 
 
-@operator("Flatten")
+@operator("Flatten", first=1)
 def flattened(node: Node, x: Tensor) -> Tensor:
     """A matrix of the axes before `axis` and those from it on."""
     axis = node.attribute("axis", 1)
@@ -87,7 +87,7 @@ def unsqueezed(node: Node, x: Tensor, axes: Tensor | None = None) -> Tensor:
     return y
 
 
-@operator("Concat")
+@operator("Concat", first=1)
 def joined(node: Node, *xs: Tensor) -> Tensor:
     """Tensors joined along an axis."""
     axis = node.attribute("axis", 1 if node.opset < 4 else None)
@@ -103,7 +103,7 @@ def joined(node: Node, *xs: Tensor) -> Tensor:
     return cat(xs, axis)
 
 
-@operator("Split")
+@operator("Split", first=1)
 def split(node: Node, x: Tensor, sizes: Tensor | None = None) -> tuple[Tensor, ...]:
     """x cut along an axis into parts of these sizes, or of one size: the last is smaller with num_outputs."""
     axis = axis_of(node, node.attribute("axis", 0), x.ndim)
@@ -127,7 +127,7 @@ def split(node: Node, x: Tensor, sizes: Tensor | None = None) -> tuple[Tensor, .
     )
 
 
-@operator("Slice")
+@operator("Slice", first=1)
 def sliced(
     node: Node,
     x: Tensor,
@@ -162,7 +162,7 @@ def _cropped(x: Tensor, widths: list[tuple[int, int]]) -> Tensor:
     return y
 
 
-@operator("Pad")
+@operator("Pad", first=1)
 def padded(
     node: Node, x: Tensor, pads: Tensor | None = None, value: Tensor | None = None, axes: Tensor | None = None
 ) -> Tensor:
@@ -190,7 +190,7 @@ def padded(
             n = x.shape[axis]
             if n == 0:
                 raise node.fail(f"axis {axis} of shape {x.shape} is empty; mode {mode!r} has nothing to repeat")
-            rows = np.pad(np.arange(n), (before, after), mode=mode)  # type: ignore[call-overload]
+            rows = np.pad(np.arange(n), (before, after), mode=mode)
             x = getitem(x, (slice(None),) * axis + (rows,))
     return x
 
@@ -242,7 +242,7 @@ def expanded(node: Node, x: Tensor, shape: Tensor) -> Tensor:
     return y
 
 
-@operator("Tile")
+@operator("Tile", first=1)
 def tiled(node: Node, x: Tensor, repeats: Tensor, axis: Tensor | None = None) -> Tensor:
     """x laid side by side; before opset 6 along one axis."""
     counts = node.integers(repeats, "repeats") or ()
