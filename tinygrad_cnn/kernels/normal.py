@@ -49,7 +49,7 @@ def share_below(x: Any) -> Any:
 
 
 def erf(x: Any) -> Any:
-    """2 / sqrt(pi) times the integral of exp(-t^2) from 0 to x, of float32 or float64 arrays, with its own digits near 0.
+    """2 / sqrt(pi) times the integral of exp(-t^2) from 0 to x, of float32 or float64 arrays; exact also near 0.
 
     Source: as for share_below.
     """

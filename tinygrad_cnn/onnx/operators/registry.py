@@ -5,7 +5,8 @@
 
 An input that the node leaves out is None. A result is a Tensor, or a tuple of them for operators of several outputs;
 outputs that the node does not name are cut off. A function is for the forms that its operator has had since opset 7,
-when broadcasting and most layers became what they are, or since an opset `first` before. Source: the operator schemas of the ONNX specification.
+when broadcasting and most layers became what they are, or since an opset
+`first` before. Source: the operator schemas of the ONNX specification.
 """
 
 import math

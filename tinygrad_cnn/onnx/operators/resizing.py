@@ -191,8 +191,7 @@ def resized(node: Node, x: Tensor, *inputs: Tensor | None) -> Tensor:
     for place, axis in enumerate(axes):
         size, scale = extent[axis]
         crop = (crops[place], crops[len(axes) + place]) if crops else (0.0, 1.0)
-        still = (size, scale, crop) == (x.shape[axis], 1.0, (0.0, 1.0)) and how.coordinates != "tf_half_pixel_for_nn"
-        if not still:
+        if (size, scale, crop) != (x.shape[axis], 1.0, (0.0, 1.0)):
             y = _along(node, y, axis, size, scale, crop, how)
     return y
 

@@ -166,7 +166,7 @@ def _cropped(x: Tensor, widths: list[tuple[int, int]]) -> Tensor:
 def padded(
     node: Node, x: Tensor, pads: Tensor | None = None, value: Tensor | None = None, axes: Tensor | None = None
 ) -> Tensor:
-    """x with cells around it: of one value, mirrored, repeated from the edge or from the other end; negative ones crop."""
+    """x with cells around it: of one value, mirrored, or repeated from the edge or the other end; negative ones crop."""
     numbers = given(node, "paddings" if node.opset < 2 else "pads", pads, 11)
     along = axes_of(node, node.integers(axes, "axes") or range(x.ndim), x.ndim)
     if numbers is None or len(numbers) != 2 * len(along):
