@@ -137,6 +137,12 @@ def test_a_part_is_cropped_and_what_lies_outside_has_a_value_of_its_own():
     refused("roi is missing; it says which part to take", "Resize", x, None, None, sizes, **options)
 
 
+def test_fewer_pixels_than_one_are_none():
+    assert values("Resize", np.ones((2, 3), np.float32), None, scales(1, 0.1), mode="linear").shape == (2, 0)
+    assert values("Resize", np.ones((0, 3)), None, None, np.array([0, 5]), mode="cubic").shape == (0, 5)
+    assert values("Resize", np.ones((0, 3)), None, scales(2, 2)).shape == (0, 6)
+
+
 def test_the_ratio_of_the_sides_may_be_kept():
     x = np.ones((4, 6))
     for policy, shape in {"stretch": (8, 6), "not_larger": (4, 6), "not_smaller": (8, 12)}.items():
@@ -183,11 +189,8 @@ def test_sizes_that_cannot_be_are_refused():
     refused("scales is [1.0]; 2 finite numbers are needed", "Resize", x, None, scales(1))
     refused("scales is [1.0, inf]; 2 finite numbers are needed", "Resize", x, None, scales(1, math.inf))
     refused("sizes (4,) for axes (0, 1); one for each is needed", "Resize", x, None, None, np.array([4]))
-    text = "from shape (2, 3) to (2, 0); at least one pixel is needed in both"
-    refused(text, "Resize", x, None, scales(1, 0.1))
-    refused(
-        "shape (0, 3) holds no pixel; at least one is needed", "Resize", np.ones((0, 3)), None, None, np.array([1, 3])
-    )
+    text = "sizes (1, 3) of shape (0, 3), which holds no pixel; at least one is needed"
+    refused(text, "Resize", np.ones((0, 3)), None, None, np.array([1, 3]))
     refused("a result of shape (2, -1) cannot be; no size may be negative", "Resize", x, None, None, np.array([2, -1]))
     refused("mode is 'area'; it can be 'nearest', 'linear', 'cubic'", "Resize", x, None, scales(1, 2), mode="area")
 
@@ -200,7 +203,8 @@ def test_h183_images_beyond_the_limit_are_refused_before_they_are_made():
     text = "a result of shape (4, 131072) takes 4194304 bytes, more than the limit of 1048576; raise max_bytes"
     refused(
         f"{text} if that is meant",
-        "Resize", np.ones(1 << 16, np.float32), None, None, np.array([4]), mode="linear", antialias=1, max_bytes=1 << 20,
+        "Resize", np.ones(1 << 16, np.float32), None, None, np.array([4]),
+        mode="linear", antialias=1, max_bytes=1 << 20,
     )  # fmt: skip
     far = np.float32([0, 1e12])
     options = {"coordinate_transformation_mode": "tf_crop_and_resize"}

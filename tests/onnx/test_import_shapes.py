@@ -158,6 +158,10 @@ def test_slices_leave_out_what_lies_outside():
         np.testing.assert_array_equal(
             values("Slice", x, ints(start), ints(end), ints(0), ints(step)), x[slice(start, end, step)]
         )
+    for start, end, step, expected in [(-9, -9, -1, [0]), (-9, least, -2, [0]), (9, 3, -1, [4]), (-9, -4, -1, [])]:
+        assert values("Slice", x, ints(start), ints(end), ints(0), ints(step)).tolist() == expected
+    for step in (1, -1):
+        assert values("Slice", np.zeros(0), ints(most), ints(least), ints(0), ints(step)).size == 0
     y = numbers(3, 4)
     np.testing.assert_array_equal(values("Slice", y, opset=9, starts=[1], ends=[99], axes=[1]), y[:, 1:])
     np.testing.assert_array_equal(values("Slice", y, opset=9, starts=[1, 0], ends=[-1, 2]), y[1:-1, :2])

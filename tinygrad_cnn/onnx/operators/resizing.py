@@ -157,10 +157,10 @@ def _extent(node: Node, x: Tensor, axes: tuple[int, ...], scales: Any, sizes: An
         return {axis: (floor(n * s), s) for axis, n, s in zip(axes, lengths, scales, strict=True)}
     if len(sizes) != len(axes):
         raise node.fail(f"sizes {sizes} for axes {axes}; one for each is needed")
-    if 0 in lengths:
-        raise node.fail(f"shape {x.shape} holds no pixel; at least one is needed")
+    if any(n == 0 < size for n, size in zip(lengths, sizes, strict=True)):
+        raise node.fail(f"sizes {sizes} of shape {x.shape}, which holds no pixel; at least one is needed")
     policy = node.attribute("keep_aspect_ratio_policy", "stretch")
-    ratios = [size / n for size, n in zip(sizes, lengths, strict=True)]
+    ratios = [size / n if n else 1.0 for size, n in zip(sizes, lengths, strict=True)]
     if policy == "stretch":
         return {axis: (size, ratio) for axis, size, ratio in zip(axes, sizes, ratios, strict=True)}
     if policy not in ("not_larger", "not_smaller"):
@@ -185,8 +185,8 @@ def resized(node: Node, x: Tensor, *inputs: Tensor | None) -> Tensor:
     extent = _extent(node, x, axes, _numbers(node, "scales", scales, len(axes)), wanted)
     shape = tuple(extent[i][0] if i in extent else n for i, n in enumerate(x.shape))
     node.allow(shape, max(x.array.itemsize, 8))
-    if 0 in shape or 0 in x.shape:
-        raise node.fail(f"from shape {x.shape} to {shape}; at least one pixel is needed in both")
+    if 0 in shape:
+        return wrap(np.zeros(shape, x.dtype))
     y = x
     for place, axis in enumerate(axes):
         size, scale = extent[axis]

@@ -148,9 +148,17 @@ def sliced(
         )
     index = [slice(None)] * x.ndim
     for axis, *span in zip(along, first, last, step, strict=True):
-        index[axis] = slice(*span)
+        index[axis] = _span(x.shape[axis], *span)
     y: Tensor = getitem(x, tuple(index))
     return y
+
+
+def _span(n: int, start: int, end: int, step: int) -> slice:
+    """The places of an axis of length n. Backwards, a start before the axis is its first place, as not in Python."""
+    start, end = (place + n if place < 0 else place for place in (start, end))
+    if step > 0:
+        return slice(max(start, 0), max(end, 0), step)
+    return slice(max(start, 0), end if end >= 0 else None, step)
 
 
 def _cropped(x: Tensor, widths: list[tuple[int, int]]) -> Tensor:
@@ -166,7 +174,7 @@ def _cropped(x: Tensor, widths: list[tuple[int, int]]) -> Tensor:
 def padded(
     node: Node, x: Tensor, pads: Tensor | None = None, value: Tensor | None = None, axes: Tensor | None = None
 ) -> Tensor:
-    """x with cells around it: of one value, mirrored, or repeated from the edge or the other end; negative ones crop."""
+    """x in a frame of one value, of its mirror image, its edge or its other end; negative widths crop."""
     numbers = given(node, "paddings" if node.opset < 2 else "pads", pads, 11)
     along = axes_of(node, node.integers(axes, "axes") or range(x.ndim), x.ndim)
     if numbers is None or len(numbers) != 2 * len(along):
