@@ -6,7 +6,6 @@
 Source: onnx.backend.base.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np

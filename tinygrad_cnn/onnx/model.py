@@ -6,12 +6,10 @@ import os
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
 from ..graph import Tensor, wrap
 from ..nn.module import Module
 from ..nn.parameter import Parameter
-from .errors import OnnxError
+from .errors import OnnxError, OnnxUnsupported
 from .nodes import Step
 from .operators import Node, registered
 from .reading import Network, read
@@ -116,6 +114,8 @@ class OnnxModule(Module):
             except Exception as error:
                 raise OnnxError(f"{step.label}: {error}") from error
             results = made if isinstance(made, tuple) else (made,)
+            if node.outputs > len(results):
+                raise OnnxUnsupported(f"{step.label}: {node.outputs} outputs are asked for, {len(results)} are supported")
             for name, result in zip(step.outputs, results, strict=False):
                 if name:
                     values[name] = result
@@ -150,7 +150,7 @@ class Part(Module):
 
 def _checked(value: Value, given: Any) -> Tensor:
     """An input as a Tensor of the dtype and the shape that the file says, but for the first axis."""
-    tensor = given if isinstance(given, Tensor) else Tensor(np.asarray(given))
+    tensor = given if isinstance(given, Tensor) else Tensor(given)
     if value.dtype is not None and tensor.dtype != value.dtype:
         raise TypeError(f"OnnxModule: the input {shown(value.name)} is {tensor.dtype}; the network needs {value.dtype}")
     if value.shape is not None:

@@ -51,15 +51,9 @@ def read(source: "str | os.PathLike[str] | bytes") -> Network:
     check_wire(content, model.DESCRIPTOR)
     try:
         model.ParseFromString(content)
-    except (ValueError, RecursionError, MemoryError) + _decode_errors() as error:
+    except Exception as error:  # protobuf has a module of errors of its own, and another one in each implementation
         raise OnnxError(f"the file of {len(content)} bytes is not a readable ONNX model: {error}") from error
     return _network(model, onnx)
-
-
-def _decode_errors() -> tuple[type[Exception], ...]:
-    from google.protobuf.message import DecodeError
-
-    return (DecodeError,)
 
 
 def _content(source: "str | os.PathLike[str] | bytes") -> bytes:
@@ -111,7 +105,7 @@ def _network(model: Any, onnx: Any) -> Network:
     outputs = [value_of_info(info, f"output {shown(info.name)}") for info in graph.output]
     _check_names(inputs, outputs, initializers)
     given = tuple(value for value in inputs if value.name not in initializers)
-    nodes = inlined(graph.node, model.functions)
+    nodes = inlined(graph.node, model.functions, opsets.version)
     steps = _ordered(nodes, opsets, {value.name for value in inputs} | set(initializers))
     made = {name for step in steps for name in step.outputs} | {value.name for value in inputs} | set(initializers)
     for value in outputs:

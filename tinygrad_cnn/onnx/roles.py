@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, replace
 
-from .nodes import Step
 from .reading import Network
 
 __all__ = ["Roles", "roles_of"]
@@ -39,7 +38,8 @@ def roles_of(network: Network) -> Roles:
     Parameters are the floats that have axes and enter some operator where a gradient flows.
     """
     network, statistics = _with_own_statistics(network)
-    used, trained = set(value.name for value in network.outputs), set()
+    used = {value.name for value in network.outputs}
+    trained: set[str] = set()
     for step in network.steps:
         used.update(step.inputs)
         apart = CONSTANT_INPUTS.get(step.op_type, ())

@@ -19,7 +19,7 @@ MOST_AXES = 32
 MOST_ELEMENTS = 2**48  # of the axes that are not empty, beside an empty one
 
 # number of the data type -> its dtype, the field of numbers that may hold it instead of raw_data
-_DTYPES = {
+_DTYPES: dict[int, tuple[np.dtype[Any], str]] = {
     1: (np.dtype("<f4"), "float_data"),
     2: (np.dtype("u1"), "int32_data"),
     3: (np.dtype("i1"), "int32_data"),
@@ -90,7 +90,7 @@ def array_of_tensor(proto: Any, what: str) -> Array:
                 f"{what} of shape {shape} needs {n * dtype.itemsize} bytes of {dtype}, its data has {len(raw)}"
             )
         if dtype == np.bool_:
-            return (np.frombuffer(raw, np.uint8) != 0).reshape(shape)
+            return np.frombuffer(raw, np.uint8).reshape(shape).astype(np.bool_)
         return np.frombuffer(raw, little).astype(dtype).reshape(shape)
     if held and held != [field]:
         raise OnnxError(f"{what} of {dtype} has its numbers in {held[0]}; they belong in {field} or raw_data")

@@ -59,7 +59,8 @@ def windows(node: Node, x: Tensor, kernel_shape: Sequence[int] | None, transpose
         pads = [(0, 0)] * rank
     else:
         pads = [_same(*sizes, auto) for sizes in zip(size, kernel, stride, dilation, strict=True)]
-    return Windows(rank, *(_two(v, 1) for v in (size, kernel, stride, dilation)), _two(pads, (0, 0)))  # type: ignore[arg-type]
+    size, kernel, stride, dilation = (_two(values, 1) for values in (size, kernel, stride, dilation))
+    return Windows(rank, size, kernel, stride, dilation, _two(pads, (0, 0)))
 
 
 def _lengths(node: Node, name: str, values: Any, count: int, least: int) -> tuple[int, ...]:
