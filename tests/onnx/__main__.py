@@ -1,4 +1,6 @@
-"""Print which of the node tests of the package onnx pass: python -m tests.onnx [module of onnx.backend.test.case.node ...]
+"""Print which of the node tests of the package onnx pass: python -m tests.onnx [module ...]
+
+The modules are those of onnx.backend.test.case.node, all of them unless named.
 
 Ends with 1 if one failed.
 """

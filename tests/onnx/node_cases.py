@@ -10,11 +10,12 @@ import numpy as np
 
 # The modules of onnx.backend.test.case.node with the operators of convolutional networks.
 CNN = (
-    "averagepool", "batch_normalization", "celu", "conv", "convtranspose", "dropout", "elu", "gelu", "gemm", "globalaveragepool",
-    "globalmaxpool", "groupnormalization", "hardmax", "hardsigmoid", "hardswish", "instance_normalization", "layernormalization",
-    "leakyrelu", "logsoftmax", "lppool", "lpnormalization", "lrn", "matmul", "maxpool", "meanvariancenormalization",
-    "mish", "negativeloglikelihoodloss", "prelu", "relu", "rmsnormalization", "selu", "sigmoid", "softmax",
-    "softmax_cross_entropy_loss", "softplus", "softsign", "swish", "tanh", "thresholdedrelu",
+    "averagepool", "batch_normalization", "celu", "conv", "convtranspose", "dropout", "elu", "gelu", "gemm",
+    "globalaveragepool", "globalmaxpool", "groupnormalization", "hardmax", "hardsigmoid", "hardswish",
+    "instance_normalization", "layernormalization", "leakyrelu", "logsoftmax", "lppool", "lpnormalization", "lrn",
+    "matmul", "maxpool", "meanvariancenormalization", "mish", "negativeloglikelihoodloss", "prelu", "relu",
+    "rmsnormalization", "selu", "sigmoid", "softmax", "softmax_cross_entropy_loss", "softplus", "softsign", "swish",
+    "tanh", "thresholdedrelu",
 )  # fmt: skip
 
 
@@ -31,8 +32,7 @@ class Report:
         counts = [Counter(op for op, _, _ in found) for found in (self.passed, self.unsupported, self.failed)]
         rows = [f"{'operator':32} passed unsupported failed"]
         rows += [
-            f"{op:32} {counts[0][op]:6} {counts[1][op]:11} {counts[2][op]:6}"
-            for op in sorted(set().union(*counts))
+            f"{op:32} {counts[0][op]:6} {counts[1][op]:11} {counts[2][op]:6}" for op in sorted(set().union(*counts))
         ]
         totals = [count.total() for count in counts]
         return "\n".join([*rows, f"{'all':32} {totals[0]:6} {totals[1]:11} {totals[2]:6}"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from typing import Any
 
 from ..graph import Tensor, wrap
@@ -115,7 +114,9 @@ class OnnxModule(Module):
                 raise OnnxError(f"{step.label}: {error}") from error
             results = made if isinstance(made, tuple) else (made,)
             if node.outputs > len(results):
-                raise OnnxUnsupported(f"{step.label}: {node.outputs} outputs are asked for, {len(results)} are supported")
+                raise OnnxUnsupported(
+                    f"{step.label}: {node.outputs} outputs are asked for, {len(results)} are supported"
+                )
             for name, result in zip(step.outputs, results, strict=False):
                 if name:
                     values[name] = result
@@ -180,8 +181,11 @@ def _plan(network: Network, buffers: set[str], max_bytes: int) -> list[tuple[Ste
         last_used = sorted((made & {*step.inputs, *step.outputs}) - kept)
         kept.update(last_used)
         outputs = max(i + 1 for i, name in enumerate(step.outputs) if name)
-        node = Node(step.op_type, step.name, step.opset, step.attributes, outputs, max_bytes)
         # Statistics that are computed, or given by the caller, are never moved.
         trains = step.op_type != "BatchNormalization" or set(step.inputs[3:5]) <= buffers
-        plan.append((step, node, replace(node, training=trains), tuple(last_used)))
+        node, training = (
+            Node(step.op_type, step.name, step.opset, step.attributes, outputs, max_bytes, mode)
+            for mode in (False, trains)
+        )
+        plan.append((step, node, training, tuple(last_used)))
     return plan[::-1]

@@ -33,14 +33,14 @@ def check_wire(data: bytes, kind: Any) -> None:
         fields += 1
         if fields > MOST_FIELDS:
             raise OnnxError(f"the file has more than {MOST_FIELDS} fields, which no network of layers needs")
-        key, at = _varint(data, at, end)
+        key, at = (data[at], at + 1) if data[at] < 128 else _varint(data, at, end)
         wire = key & 7
         if wire == 0:
             _, at = _varint(data, at, end)
         elif wire == 1 or wire == 5:
             at += 8 if wire == 1 else 4
         elif wire == 2:
-            length, at = _varint(data, at, end)
+            length, at = (data[at], at + 1) if at < end and data[at] < 128 else _varint(data, at, end)
             if at + length > end:
                 raise OnnxError(f"the file is damaged: byte {at} begins {length} bytes, where {end - at} are left")
             below = kinds[-1].get(key >> 3)
