@@ -65,7 +65,7 @@ def test_integers_over_zero_are_refused(op_type):
 
 
 def test_rests_have_the_sign_of_the_divisor_or_with_fmod_of_the_number():
-    x, y = np.meshgrid(numbers(9) * 4, [-3.0, -0.7, 0.7, 3.0])
+    x, y = np.meshgrid([*numbers(9) * 4, *numbers(9) / 4, 0.0], [-3.0, -0.7, 0.7, 3.0])
     np.testing.assert_array_equal(values("Mod", x, y, fmod=1), np.fmod(x, y))
     np.testing.assert_array_equal(values("Mod", x, y, opset=28), np.mod(x, y))
     assert values("Mod", np.array(-7.5), np.array(2.0), fmod=1).item() == -1.5
@@ -83,6 +83,7 @@ def test_before_opset_7_an_attribute_says_where_the_second_shape_begins(op_type)
     np.testing.assert_array_equal(values(op_type, x, y, opset=6, broadcast=1, axis=1), expected)
     np.testing.assert_array_equal(values(op_type, x, y, opset=6, broadcast=1, axis=-2), expected)
     row = numbers(4, seed=2) + 4
+    np.testing.assert_array_equal(values(op_type, x, row, opset=6, broadcast=1, axis=2), values(op_type, x, row))
     np.testing.assert_array_equal(values(op_type, x, row, opset=6, broadcast=1), values(op_type, x, row))
     refused("shapes (2, 3, 4) and (4,); before opset 7 they only broadcast with broadcast=1", op_type, x, row, opset=6)
     text = "shape (4, 1) does not fit into (2, 3, 4) from axis 2 on"
@@ -177,7 +178,12 @@ def test_casts_to_integers_drop_the_fraction_and_to_booleans_ask_for_zero():
     assert values("Cast", [-1.9, 1.9, 0.0], to=7).tolist() == [-1, 1, 0]
     assert values("Cast", [-0.1, 0.0, math.nan], to=9).tolist() == [True, False, True]
     assert values("Cast", [True, False], to=10).dtype == np.float16
-    assert values("Cast", [1.5], to="INT32", opset=5).dtype == np.int32
+    named = {"FLOAT": np.float32, "DOUBLE": np.float64, "FLOAT16": np.float16, "BOOL": np.bool_}
+    named |= {f"{u}INT{n}": np.dtype(f"{u.lower()}int{n}") for u in ("", "U") for n in (8, 16, 32, 64)}
+    for name, dtype in named.items():
+        assert values("Cast", [1.5], to=name, opset=5).dtype == dtype
+    with pytest.raises(OnnxError, match="data type 0, which ONNX does not have"):
+        call("Cast", [1.5], to="NUMBER", opset=5)
     assert values("CastLike", [1.5], np.int8([0])).dtype == np.int8
     assert values("Cast", np.array([math.nan, 1e30]), to=6).shape == (2,)  # whatever they become, without a warning
 
