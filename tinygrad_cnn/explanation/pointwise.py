@@ -168,6 +168,10 @@ FORMULAS: dict[str, Formula] = {
     "atan": _one("atan({x})", np.arctan, "1/(1 + x²)", lambda x: 1.0 / (1.0 + x * x)),
     "sinh": _one("sinh({x})", np.sinh, "cosh(x)", np.cosh),
     "cosh": _one("cosh({x})", np.cosh, "sinh(x)", np.sinh),
+    "asinh": _one("asinh({x})", np.arcsinh, "1/√(x²+1)", lambda x: 1.0 / np.sqrt(x * x + 1.0)),
+    "acosh": _one("acosh({x})", np.arccosh, "1/√(x²-1)", lambda x: 1.0 / np.sqrt(x * x - 1.0)),
+    "atanh": _one("atanh({x})", np.arctanh, "1/(1-x²)", lambda x: 1.0 / (1.0 - x * x)),
+    "erf": _one("erf({x})", lambda x: erf(x), "2/√π·exp(-x²)", lambda x: 2.0 / sqrt(pi) * np.exp(-x * x)),
 }  # fmt: skip
 
 

@@ -6,11 +6,11 @@ from typing import Any
 
 from .errors import OnnxError, OnnxUnsupported
 from .operators import registered
+from .operators.registry import FIRST
 from .values import attribute_value, shown
 
 __all__ = ["Opsets", "Step", "step_of"]
 
-FIRST = 7  # from here on broadcasting and the forms of the layers are today's
 NEWEST = 28  # what the operators were written for
 STILL_READ = ("GroupNormalization",)  # of opset 18, deprecated for its scale of one number for each group
 DOMAINS = ("", "ai.onnx")  # two names of one
@@ -69,12 +69,12 @@ def step_of(proto: Any, index: int, opsets: Opsets) -> Step:
     attributes = _attributes(proto, label, schema)
     if proto.op_type not in registered():
         raise OnnxUnsupported(f"{label}: the operator {proto.op_type} is not supported")
-    if opsets.version < FIRST:
-        later = _schema(proto.op_type, FIRST, opsets.defs)
+    if opsets.version < (first := FIRST[proto.op_type]):
+        later = _schema(proto.op_type, first, opsets.defs)
         if later is None or later.since_version != schema.since_version:
             raise OnnxUnsupported(
                 f"{label}: {proto.op_type} of opset {opsets.version} is not supported; convert the file to opset "
-                f"{FIRST} or later, as with onnx.version_converter"
+                f"{first} or later, as with onnx.version_converter"
             )
     inputs, outputs = tuple(proto.input), tuple(proto.output)
     _check_arity(label, schema, inputs, outputs)
