@@ -58,10 +58,10 @@ def export(
         >>> bool(np.allclose(logits, model(tg.tensor(image)).numpy(), atol=1e-5))
         True
 
-    The model runs three times, with the example and with two larger batches of its numbers in another order; with
-    dynamic_batch=False twice. What is the same in all runs is a constant of the file, what grows with the batch follows
-    it, and what else differs is refused: branches and masks on what the inputs hold, random numbers, values that left
-    the Tensors. A branch that all runs take alike is written as it went. Gradients are not written.
+    The model runs four times: with the example, with its numbers in another order, and with two larger batches of
+    them; with dynamic_batch=False twice. What is the same in all runs is a constant of the file, what grows with the
+    batch follows it, and what else differs is refused: branches and masks on what the inputs hold, random numbers,
+    values that left the Tensors. A branch that all runs take alike is written as it went. Gradients are not written.
 
     Parameters have their names in state_dict, nodes those of their modules. dtypes stay as they are; of float64, what
     onnxruntime does not compute on a CPU, such as average pooling, is computed in float32 between casts.
@@ -130,7 +130,7 @@ def _arguments(model: Any, count: int) -> list[str]:
     try:
         parameters = inspect.signature(model.forward if isinstance(model, Module) else model).parameters.values()
     except (TypeError, ValueError):  # a function that has no signature
-        parameters = {}.values()  # type: ignore[assignment]
+        parameters = {}.values()
     named = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     return [named[i] if i < len(named) else f"input_{i}" for i in range(count)]
 
@@ -180,7 +180,7 @@ def _traced(model: Any, arrays: list[Any], dynamic_batch: bool) -> tuple[Graph, 
                 f"export: inputs of shapes {', '.join(str(a.shape) for a in arrays)} have no batch; give an example of "
                 "at least one image, or dynamic_batch=False"
             )
-        follows, batches = [a.ndim > 0 and len(a) == batch for a in arrays], [batch, batch + 1, batch + 2]
+        follows, batches = [a.ndim > 0 and len(a) == batch for a in arrays], [batch, batch, batch + 1, batch + 2]
     rng = np.random.default_rng(0)
     runs, inputs, outputs, names = [], [], [], ["output"]
     is_module = isinstance(model, Module)
@@ -196,9 +196,10 @@ def _traced(model: Any, arrays: list[Any], dynamic_batch: bool) -> tuple[Graph, 
                     found = model(*tensors)
             except Exception as error:
                 if turn:
+                    larger = f" and a batch of {batch}" if batch != batches[0] else ""
                     error.add_note(
-                        f"export: with the example the model runs, but not {f'with a batch of {batch} and ' * follows[0]}"
-                        "its numbers in another order, which shows what depends on them"
+                        f"export: the model runs with the example, but not with its numbers in another order{larger}, "
+                        "which is how what depends on them is found"
                     )
                 raise
             results, names = _results(found)
@@ -283,9 +284,7 @@ def _proto(
         for op_type, into, out, name, attributes in writer.nodes
     ]
     read = {name for node in nodes for name in node.input}
-    constants = [
-        onnx.numpy_helper.from_array(array, name) for name, array in writer.constants.items() if name in read
-    ]
+    constants = [onnx.numpy_helper.from_array(array, name) for name, array in writer.constants.items() if name in read]
     made = helper.make_graph(
         nodes,
         title,
