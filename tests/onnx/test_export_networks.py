@@ -5,7 +5,7 @@ import sys
 
 import numpy as np
 import pytest
-from exported_models import close, onnx, ops_of, read, run
+from exported_models import agree, close, onnx, ops_of, read, run
 
 import tinygrad_cnn as tg
 from tinygrad_cnn import nn
@@ -165,6 +165,12 @@ def test_an_addition_in_place_of_a_result_is_an_addition():
     assert ops_of(content) == ["Mul", "Add"]
     (got,) = run(content, np.full((1, 3), 5.0, np.float32))
     close(got, np.full((1, 3), 15.0, np.float32))
+
+
+def test_a_relu_in_place_is_a_relu():
+    model = nn.Sequential(nn.Linear(3, 2), nn.ReLU(inplace=True), nn.Linear(2, 2)).eval()
+    content = agree(model, (3,))
+    assert ops_of(content) == ["Gemm", "Relu", "Gemm"]
 
 
 def test_a_network_in_training_is_a_function():

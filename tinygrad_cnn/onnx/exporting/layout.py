@@ -286,7 +286,7 @@ def _writing(op: Any, **attributes: Any) -> None:
 
 
 _writing(scatter.scatter_added, reduction="add")
-_writing(scatter.scattered)
+_writing(scatter.scattered)  # which of two stays is not ONNX's to say; in onnxruntime it is the last, as here
 
 
 def _flat(shape: Sequence[Length], call: Call) -> Shape:
