@@ -197,6 +197,36 @@ def test_H31_big_endian_input_becomes_native(dtype):
     assert y.grad.dtype.isnative
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: tg.zeros(2, dtype=">f4"),
+        lambda: tg.full((2,), 0, dtype=">i8"),
+        lambda: tg.arange(2, dtype=">f8"),
+        lambda: tg.zeros_like(leaf([1.0, 2.0]), dtype=">f2"),
+        lambda: leaf([1.0, 2.0]).new_ones(2, dtype=">f4"),
+        lambda: tg.rand(2, dtype=">f8"),
+        lambda: tg.randn(2, dtype=">f2"),
+        lambda: leaf([1.0, 2.0]).to(">f4"),
+        lambda: tg.as_tensor(leaf([1.0, 2.0]), dtype=">i4"),
+        lambda: tg.as_tensor(np.array([1.0, 2.0], ">f8")),
+        lambda: tg.as_tensor(np.array([1.0, 2.0], ">f8"), dtype=">f8"),
+        lambda: F.softmax(leaf([1.0, 2.0]), 0, dtype=">f4"),
+    ],
+)
+def test_H31_a_big_endian_dtype_means_the_native_one(make):
+    x = make()
+    assert x.dtype.isnative
+    assert x.shape == (2,)
+
+
+def test_H31_x_is_itself_in_its_own_dtype_of_the_other_byte_order():
+    x = leaf([1.0, 2.0])
+    assert x.to(">f8") is x
+    assert tg.as_tensor(x, dtype=">f8") is x
+    assert tg.as_tensor(np.array([1.0, 2.0], ">f8")).tolist() == [1.0, 2.0]
+
+
 LAYOUTS = {
     "read-only": lambda a: (b := a.copy(), b.setflags(write=False))[0],
     "negative strides": lambda a: a[::-1, ::-1].copy()[::-1, ::-1],
@@ -241,6 +271,20 @@ def test_H32_a_stretched_array_is_read_like_its_copy():
 def test_H33_what_is_no_number_is_no_tensor(data):
     with pytest.raises(TypeError, match=r"Tensor: .* cannot be a Tensor; it needs bool, integer or float numbers"):
         Tensor(data)
+
+
+@pytest.mark.parametrize("dtype", ["c8", object, "U3", "M8[s]", "V4"])
+def test_H33_nothing_is_converted_to_what_is_no_number(dtype):
+    x = leaf([1.0, 2.0])
+    for name, convert in {
+        "to": lambda: x.to(dtype),
+        "as_tensor": lambda: tg.as_tensor(x, dtype=dtype),
+        "zeros": lambda: tg.zeros(2, dtype=dtype),
+        "rand": lambda: tg.rand(2, dtype=dtype),
+        "randn": lambda: tg.randn(2, dtype=dtype),
+    }.items():
+        with pytest.raises(TypeError, match=rf"{name}: dtype .*; it can be bool, an integer or a float of up to 64 b"):
+            convert()
 
 
 def test_H33_ragged_lists_are_refused():
