@@ -187,6 +187,7 @@ TITLES: dict[int, str] = {number: title for group in GROUPS.values() for number,
 # By id: why there is no test of it, or of a part of it.
 NOT_APPLICABLE: dict[int, str] = {}
 IN_PART: dict[int, str] = {
+    88: "indices over all planes of a batch: no function here gives or takes them",
     89: "pools over three axes: the package has lines and images",
 }
 

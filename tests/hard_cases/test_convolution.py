@@ -359,3 +359,28 @@ def test_H77_the_kernel_is_not_turned_unless_asked():
     w = np.arange(9.0).reshape(1, 1, 3, 3)
     np.testing.assert_array_equal(F.conv2d(Tensor(x), Tensor(w), padding=1).array, w[:, :, ::-1, ::-1])
     np.testing.assert_array_equal(F.conv2d(Tensor(x), Tensor(w), padding=1, flip=True).array, w)
+
+
+IMAGE = tg.zeros(1, 1, 2, 2)
+HUGE = {
+    r"Linear: the weight \(4294967296, 4294967296\) .*; use fewer features": lambda: tg.nn.Linear(2**32, 2**32),
+    r"adaptive_avg_pool2d: the output .*; use a smaller output_size": lambda: F.adaptive_avg_pool2d(IMAGE, 2**31),
+    r"adaptive_max_pool2d: the output .*; use a smaller output_size": lambda: F.adaptive_max_pool2d(IMAGE, 2**31),
+    r"adaptive_avg_pool1d.*; use a smaller output_size": lambda: F.adaptive_avg_pool1d(IMAGE[0], 2**60),
+    r"interpolate: the output \(1, 1, 4294967296, .*; use a smaller size or scale_factor": lambda: F.interpolate(
+        IMAGE, scale_factor=2**31
+    ),
+    r"interpolate: the output \(1, 2, 1152921504606846976\) .* smaller size": lambda: F.interpolate(IMAGE[0], 2**60),
+}
+
+
+@pytest.mark.parametrize("message", HUGE)
+def test_H76_no_part_of_a_huge_output_is_made(message):
+    tracemalloc.start()
+    try:
+        with pytest.raises(MemoryError, match=message):
+            HUGE[message]()
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 1 << 20

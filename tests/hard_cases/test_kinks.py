@@ -80,6 +80,12 @@ def test_H10_sqrt_at_zero_has_an_infinite_gradient():
     check(tg.sqrt, [[0.0, 4.0]], [0, 2], [inf, 0.25])
 
 
+@pytest.mark.parametrize("p", [1, 2, 3, 1.5, inf])
+def test_H11_norms_at_zero_have_gradient_zero(p):
+    check(lambda x: x.norm(p), [[0.0, 0.0]], 0.0, [0, 0], g=3.0)
+    check(lambda x: x.norm(p, 1), [[[0.0, 0.0], [0.0, -2.0]]], [0, 2], [[0, 0], [0, -5]], g=[3, 5])
+
+
 def test_H12_powers_of_zero():
     check(lambda x: x**0, [[0.0, 2.0, nan]], [1, 1, 1], [0, 0, 0])
     y, dx, dy = value_and_gradients(lambda x, y: x**y, [0.0, 0.0, 2.0], [0.0, 2.0, 0.0])
