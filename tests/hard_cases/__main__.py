@@ -1,7 +1,7 @@
 """The state of the hard cases:  python -m tests.hard_cases [H12 H98 ...]
 
 Runs every test of the suite that has an id in its name and prints, by group, passed, not applicable (with the reason)
-or failed. Exit code 1 where a test fails, where a file cannot be collected, or where an id has no test and no reason.
+or failed. Exit code 1 where a test fails, where tests could not run, or where an id has no test and no reason.
 """
 
 import argparse
@@ -36,8 +36,7 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     found, broken = run(options.ids or TITLES, options.tests)
     print(table(found))
-    for file in broken:
-        print(f"could not be collected: {file}")
+    print(*broken, sep="\n", end="\n" if broken else "")
     return 1 if broken or any(kind in ("failed", "no test") for kind, _ in found.values()) else 0
 
 

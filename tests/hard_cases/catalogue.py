@@ -200,3 +200,8 @@ def ids_in(node: str) -> frozenset[int]:
     head, _, parameters = node.partition("[")
     found = re.findall(r"_H(\d+)(?=_|$)", head.rpartition("::")[2]) + re.findall(r"^H(\d+)(?!\w)", parameters)
     return frozenset(map(int, found))
+
+
+def names_in(source: str) -> list[str]:
+    """The names of the tests that stand in the text of a file."""
+    return re.findall(r"^ *(?:async )?def (test_\w+)", source, re.MULTILINE)

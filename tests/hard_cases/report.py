@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from .catalogue import GROUPS, IN_PART, NOT_APPLICABLE, PENDING, ids_in
+from .catalogue import GROUPS, IN_PART, NOT_APPLICABLE, PENDING, ids_in, names_in
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -26,24 +26,38 @@ class Collector:
         self.ids = frozenset(ids)
         self.outcomes: dict[str, Outcome] = {}
         self.broken: list[str] = []
+        self.files: dict[str, Path] = {}
 
     def pytest_collection_modifyitems(self, config: Any, items: list[Any]) -> None:
-        chosen = [item for item in items if self.ids & ids_in(item.nodeid)]
-        config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
+        chosen, others = [], []
+        for item in items:
+            (chosen if self.ids & ids_in(item.nodeid) else others).append(item)
+        config.hook.pytest_deselected(items=others)
         items[:] = chosen
+
+    def pytest_collectstart(self, collector: Any) -> None:
+        self.files[collector.nodeid] = collector.path
 
     def pytest_collectreport(self, report: Any) -> None:
         if report.failed:
             self.broken.append(report.nodeid)
+        if report.skipped:  # the whole file, as where an extra is missing: its names are all that is known of its tests
+            for name in names_in(self.files[report.nodeid].read_text(encoding="utf-8")):
+                if self.ids & ids_in(name):
+                    self.outcomes[f"{report.nodeid}::{name}"] = Outcome("skipped", _reason(report))
 
     def pytest_runtest_logreport(self, report: Any) -> None:
         if report.failed:
             self.outcomes[report.nodeid] = Outcome("failed")
         elif report.skipped:
-            reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
-            self.outcomes[report.nodeid] = Outcome("skipped", reason.removeprefix("Skipped: "))
+            self.outcomes[report.nodeid] = Outcome("skipped", _reason(report))
         elif report.when == "call":
             self.outcomes[report.nodeid] = Outcome("passed")
+
+
+def _reason(report: Any) -> str:
+    reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    return reason.removeprefix("Skipped: ")
 
 
 class Verdict(NamedTuple):
@@ -98,10 +112,13 @@ def _totals(found: Iterable[Verdict]) -> str:
     return ", ".join(named + [f"{kinds.count(kind)} {kind}" for kind in ("pending", "no test") if kind in kinds])
 
 
-def run(ids: Iterable[int], tests: Path, options: Iterable[str] = ()) -> tuple[dict[int, Verdict], list[str]]:
-    """The verdict on each id after a run of the tests below `tests`, and the files that could not be collected."""
+def run(ids: Iterable[int], tests: Path) -> tuple[dict[int, Verdict], list[str]]:
+    """The verdict on each id after a run of the tests below `tests`, and what kept tests from running."""
     ids = list(ids)
     collector = Collector(ids)
-    config = ["--rootdir", str(ROOT), "-c", str(ROOT / "pyproject.toml"), "-q", "--no-header"]
-    pytest.main([*config, *options, str(tests)], plugins=[collector])
-    return verdicts(collector.outcomes, ids), collector.broken
+    config = ["--rootdir", str(ROOT), "-c", str(ROOT / "pyproject.toml"), "-q", "--no-header", "-p", "no:cacheprovider"]
+    status = pytest.main([*config, "--continue-on-collection-errors", str(tests)], plugins=[collector])
+    broken = [f"could not be collected: {file}" for file in collector.broken]
+    if status in (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR, pytest.ExitCode.USAGE_ERROR):
+        broken.append(f"pytest did not run to its end: {pytest.ExitCode(status).name}")
+    return verdicts(collector.outcomes, ids), broken

@@ -1,6 +1,5 @@
 """Every hard case has a test or a reason, and the report says which, runs them and fails where one does."""
 
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hard_cases.__main__ import main
-from hard_cases.catalogue import IN_PART, NOT_APPLICABLE, PENDING, TITLES, ids_in
+from hard_cases.catalogue import IN_PART, NOT_APPLICABLE, PENDING, TITLES, ids_in, names_in
 from hard_cases.questions import QUESTIONS
 from hard_cases.report import Outcome, table, verdict, verdicts
 
@@ -17,10 +16,7 @@ TESTS = Path(__file__).resolve().parents[1]
 
 def named_ids():
     """The ids in the names of the tests in all files, and of the questions."""
-    files = TESTS.rglob("test_*.py")
-    names = [
-        name for file in files for name in re.findall(r"^ *(?:async )?def (test_\w+)", file.read_text("utf-8"), re.M)
-    ]
+    names = [name for file in TESTS.rglob("test_*.py") for name in names_in(file.read_text("utf-8"))]
     nodes = [*names, *(f"test[{name}]" for name in QUESTIONS)]
     return frozenset().union(*map(ids_in, nodes))
 
@@ -120,9 +116,30 @@ def test_the_command_fails_for_an_id_without_a_test_and_for_a_broken_file(tmp_pa
     (tmp_path / "test_broken.py").write_text("import no_such_module")
     done = command(tmp_path, "H1", "H50")
     assert done.returncode == 1
+    assert "H1   passed" in done.stdout
     assert "H50  no test" in done.stdout
     assert "could not be collected: " in done.stdout
     assert "test_broken.py" in done.stdout
+
+
+def test_a_file_that_is_skipped_as_a_whole_gives_the_reason_for_its_ids(tmp_path):
+    (tmp_path / "test_extra.py").write_text(
+        "import pytest\npytest.importorskip('no_such_module', reason='needs the extra')\n"
+        "class TestFiles:\n    async def test_H180_paths(self): pass\ndef test_H181_H50_offsets(): pass"
+    )
+    done = command(tmp_path, "H180", "H181")
+    assert done.returncode == 0
+    assert "0 passed, 2 not applicable, 0 failed\n" in done.stdout
+    assert done.stdout.count("(here: needs the extra)") == 2
+
+
+def test_the_command_fails_where_pytest_does_not_run_to_its_end(tmp_path):
+    (tmp_path / "test_stopped.py").write_text("def test_H1_holds(): pass\ndef test_H2_stops(): raise KeyboardInterrupt")
+    done = command(tmp_path, "H1")
+    assert done.returncode == 0
+    done = command(tmp_path, "H1", "H2")
+    assert done.returncode == 1
+    assert "pytest did not run to its end: INTERRUPTED" in done.stdout
 
 
 def command(tests, *ids):
