@@ -156,7 +156,6 @@ def test_H168_a_malformed_file_is_refused_with_what_is_wrong(tmp_path, case):
 
 
 HEAVY = {
-    "empty lists": "[" + "[]," * (MOST_BYTES // 3 - 20) + "0]",
     "pairs": "{" + ",".join(f'"{i:x}":{{}}' for i in range(MOST_BYTES // 11)) + "}",
     "wide characters": '"' + "\U0001f600" * (MOST_BYTES // 4 - 20) + '"',
 }
@@ -191,8 +190,8 @@ def test_H168_all_problems_of_a_file_are_listed_at_once(tmp_path):
 
 
 def test_H168_more_tensors_than_are_read_back_are_not_saved(tmp_path):
-    with pytest.raises(ValueError, match=rf"save: 40000 tensors .* of \d+ bytes; at most {MOST_BYTES} are read"):
-        save({f"a name of some length, as they come {i:010}": np.ones(()) for i in range(40_000)}, tmp_path / "x")
+    with pytest.raises(ValueError, match=rf"save: 25 tensors .* of \d+ bytes; at most {MOST_BYTES} are read"):
+        save({f"{i:0100000}": np.ones(()) for i in range(25)}, tmp_path / "x")
     assert list(tmp_path.iterdir()) == []
 
 
