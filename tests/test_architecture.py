@@ -43,9 +43,9 @@ LAYERS = [
     ("backprop",),
     ("ops",),
     ("creation",),
-    ("inplace", "protocols", "sampling"),
+    ("inplace", "interchange", "protocols", "sampling"),
     ("nn",),
-    ("optim", "data", "interchange", "testing", "func"),
+    ("optim", "data", "testing", "func"),
     ("diagram", "emit", "metrics", "onnx", "plot", "traces", "autograd"),
     ("train", "utils", "checkup", "explanation"),
     ("",),  # the package itself: the public names

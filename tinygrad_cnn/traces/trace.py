@@ -9,13 +9,13 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
-from zipfile import BadZipFile
 
 import numpy as np
 
 from ..backprop import grad
 from ..graph import Node, Tensor
 from ..interchange.atomic import replace_file
+from ..interchange.npy import npz_arrays
 from ..observation import norm
 from ..scopes import current as current_scope
 from ..watching import Watcher
@@ -180,10 +180,11 @@ def _entries(target: Path) -> list[tuple[str, ...]]:
 def _arrays(target: Path) -> dict[str, Any]:
     """The arrays beside it, by their digests."""
     try:
-        with target.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
-    except (BadZipFile, EOFError, ValueError, TypeError):  # the last of a single array
-        raise ValueError(f"load: {target.name} is no file of arrays, or damaged; record and save again") from None
+        return npz_arrays(target)
+    except ValueError as error:
+        raise ValueError(
+            f"load: {target.name} is no file of arrays, or damaged; record and save again ({error})"
+        ) from None
 
 
 def _some(names: Iterable[str]) -> str:

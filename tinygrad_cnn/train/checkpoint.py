@@ -19,7 +19,7 @@ from .history import History
 
 __all__ = ["Checkpoint", "load_checkpoint", "save_checkpoint"]
 
-KIND = "tinygrad_cnn checkpoint 1"
+KIND = "tinygrad_cnn checkpoint 2"
 
 Path = str | os.PathLike[str]
 Generators = np.random.Generator | Sequence[np.random.Generator] | None

@@ -58,7 +58,8 @@ def fit(
     keeps this thread's default generator and those of the modules and loaders; name others in `generator`.
 
     Raises FloatingPointError if a loss or a gradient is not finite, with parameters, buffers and optimizer as the last
-    good step left them. An interrupt leaves the checkpoint of the last complete epoch and goes on to the caller.
+    good step left them. An interrupt (Ctrl-C) leaves the checkpoint of the last complete epoch and goes on to the
+    caller, after whom Python ends with code 130; SIGTERM and SIGKILL end the process at once and leave the same file.
     """
     callbacks = [*([Progress()] if progress else []), *callbacks]
     check_run(model, loss, optimizer, epochs, callbacks, checkpoint, resume)
