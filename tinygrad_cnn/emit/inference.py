@@ -29,6 +29,7 @@ class Inference(Writer):
                     values.named.setdefault(tensor.outline, (name, tensor))
 
     def write(self, root: Node, inputs: Any) -> Script:
+        """The script of a result, the Node `root`, as a function of what it needs of `inputs`."""
         nodes = recorded(root)
         used = {x for node in nodes for x in (node, *dict(node.constants).values()) if isinstance(x, (Node, Outline))}
         for name, value in inputs.items():
@@ -82,6 +83,7 @@ class Inference(Writer):
     # Names and data
 
     def leaf(self, node: Node, user: Node, i: int) -> str:
+        """As Writer's; an argument has no data."""
         if node not in self.arguments:
             return super().leaf(node, user, i)
         if node not in self.variables:
@@ -89,6 +91,7 @@ class Inference(Writer):
         return self.variables[node]
 
     def constant(self, node: Node, i: int, constant: Any) -> str:
+        """As Writer's; an argument has no data. Raises TypeError for what may come from the arguments unrecorded."""
         if isinstance(constant, (bool, int, float)):
             return super().constant(node, i, constant)
         if constant in self.arguments:
@@ -103,6 +106,7 @@ class Inference(Writer):
         return super().constant(node, i, constant)
 
     def call(self, node: Node) -> Call:
+        """As Writer's. Raises TypeError for a parameter that may come from the arguments unrecorded."""
         op = node.plan.op
         for name, value in node.params.items():
             for part in value if isinstance(value, (tuple, list)) else (value,):

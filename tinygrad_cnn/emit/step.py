@@ -21,6 +21,7 @@ class Step(Writer):
     """The script that computes a loss and the gradient of each leaf."""
 
     def write(self, root: Node) -> Script:
+        """The script of a loss, the Node `root`."""
         nodes = recorded(root)
         calls = {node: self.call(node) for node in nodes if node.plan is not None}
         head, back = [], []

@@ -82,6 +82,7 @@ class Writer:
         return self.kept[key]
 
     def leaf(self, node: Node, user: Node, i: int) -> str:
+        """The variable of a leaf, which `user` takes as its input i."""
         if node in self.variables:
             return self.variables[node]
         owner, array = self.values.of_input(user, i, node, user.order)
@@ -95,6 +96,7 @@ class Writer:
         return name
 
     def constant(self, node: Node, i: int, constant: Any) -> str:
+        """The text of a constant, which a Node takes as its input i."""
         if isinstance(constant, (bool, int, float)):
             return number(constant)
         key = key_of_constant(constant), node.dtype
@@ -117,6 +119,7 @@ class Writer:
     # Lines
 
     def call(self, node: Node) -> Call:
+        """A Node with its arrays named, the result too."""
         op = node.plan.op
         if op.name not in templates:
             raise TypeError(
@@ -138,6 +141,7 @@ class Writer:
         return Call(op, names, shapes, out, node.shape, node.dtype, params, self._keep, self.names.fresh)
 
     def forward(self, node: Node, call: Call) -> list[str]:
+        """The lines that compute the result."""
         *before, expression = call.text(templates[call.op.name].forward).split("\n")
         said = (inspect.getdoc(call.op.forward) or call.op.name).partition("\n")[0].partition(". ")[0].removesuffix(".")
         size = " x ".join(["n", *map(str, node.shape[1:])]) if call.any_rows else shown(node.shape)
@@ -168,6 +172,7 @@ class Writer:
 
 
 def shown(shape: tuple[int, ...]) -> str:
+    """(2, 3) as 2 x 3"""
     return " x ".join(map(str, shape)) or "()"
 
 
