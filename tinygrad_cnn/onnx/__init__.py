@@ -4,5 +4,6 @@ Needs the extra `onnx`.
 """
 
 from .errors import OnnxError
+from .exporting import export, translation
 
-__all__ = ["OnnxError"]
+__all__ = ["OnnxError", "export", "translation"]
