@@ -1,4 +1,4 @@
-"""The network that the programs of this folder take out: the digits' one, from a file of weights or trained in seconds."""
+"""The network that these programs take out: the digits' one, from a file of weights or trained in seconds."""
 
 import argparse
 
