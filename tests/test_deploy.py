@@ -430,5 +430,3 @@ def test_the_page_fits_wide_and_narrow_light_and_dark(drawn, scheme, width):
     ground = {"light": "rgb(255, 255, 255)", "dark": "rgb(30, 30, 30)"}[scheme]
     assert drawn.evaluate("getComputedStyle(document.body).backgroundColor") == ground
     assert drawn.locator("#digit").inner_text() == "3"
-    if "DEP_SHOTS" in os.environ:
-        drawn.screenshot(path=f"/tmp/dep-{scheme}-{width}.png", full_page=True)

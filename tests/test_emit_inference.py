@@ -56,7 +56,8 @@ def test_where_a_script_serves_any_batch_each_row_of_an_op_follows_from_its_row(
     x = leaves[0]
     others = {f"input {i}": leaf.numpy() for i, leaf in enumerate(leaves) if i and leaf is not None}
     leaves[1:] = [None if leaf is None else tg.Tensor(leaf.numpy()) for leaf in leaves[1:]]
-    arrays = {f"p {k}": np.asarray(v) for k, v in params.items() if isinstance(v, (np.ndarray, tg.Tensor))}
+    parts = [part for v in params.values() for part in (v if isinstance(v, (tuple, list)) else (v,))]
+    arrays = {f"p {i}": np.asarray(v) for i, v in enumerate(parts) if isinstance(v, (np.ndarray, tg.Tensor))}
     out = registry[name].apply(*leaves, **params)
     if out.node is None or out.numel() == 1:
         return
@@ -72,7 +73,9 @@ def test_where_a_script_serves_any_batch_each_row_of_an_op_follows_from_its_row(
                 predict(np.zeros((*x.shape, 1)))
 
 
+MASK = rng(2).random((4, 2, 3, 5)) > 0.5
 BY_ROW = [
+    lambda x: tg.where(MASK[:1], x, x * 2.0),
     lambda x: x.reshape(4, -1),
     lambda x: x.permute(0, 3, 1, 2),
     lambda x: F.pad(x, (1, 2)),
@@ -103,6 +106,8 @@ ACROSS = [
     lambda x: x.reshape(4, -1) @ x.reshape(4, -1).T,
     lambda x: x.var(0),
     lambda x: x.expand(4, 2, 3, 5) * x[0],
+    lambda x: tg.where(MASK, x, x * 2.0),
+    lambda x: x[:, :0].reshape(4, 0),
 ]
 
 
@@ -110,7 +115,7 @@ def recorded(f):
     x = tg.Tensor(rng().standard_normal((4, 2, 3, 5)), requires_grad=True)
     ones = np.ones((30, 7))
     index = np.array([3, 1, 1])
-    return x, f(x), tg.to_numpy(lambda: f(x), None, {"x": x, "ones": ones, "index": index})
+    return x, f(x), tg.to_numpy(lambda: f(x), None, {"x": x, "ones": ones, "index": index, "a": MASK, "b": MASK[:1]})
 
 
 @pytest.mark.parametrize("f", BY_ROW)
@@ -140,6 +145,15 @@ def test_two_inputs_are_two_arguments_of_as_many_rows():
     np.testing.assert_allclose(predict(a.numpy()[1:], b.numpy()[1:]), wanted[1:], rtol=1e-12)
     with pytest.raises(ValueError, match=r"predict: \(4, 1\) rows; all must have as many"):
         predict(a.numpy(), b.numpy()[:1])
+
+
+def test_a_vector_and_a_product_of_two_inputs_are_no_rows():
+    layer = nn.Linear(4, 4, generator=rng()).to("float64")
+    a, b = (tg.Tensor(rng(i).standard_normal((4, 4)), requires_grad=True) for i in range(2))
+    for script in (tg.to_numpy(layer(a[0]), layer, {"x": a}), tg.to_numpy(a @ b, None, {"a": a, "b": b})):
+        assert '"""(4 4)' in script
+    x = tg.Tensor(rng().standard_normal(4))
+    assert '"""(4) -> (4)"""' in tg.to_numpy(layer(x), layer, {"x": x})
 
 
 def test_the_saved_script_runs_alone_on_arrays_that_the_command_line_names(tmp_path):

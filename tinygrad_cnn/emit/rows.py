@@ -4,7 +4,9 @@ from collections.abc import Callable
 from math import prod
 from typing import Any
 
-from ..graph import Node
+import numpy as np
+
+from ..graph import Node, Tensor
 from ..shapes import normalize_axes
 
 # Those that never look beyond a row, whatever their parameters: of one input, and of an input with weights.
@@ -51,6 +53,8 @@ def _by_row(node: Node, flags: list[bool], shapes: list[Any], n: int) -> bool:
     if not out or out[0] != n or not prod(out[1:]):
         return False
     params = {**op.defaults, **node.params}
+    if not all(_for_all_rows(v.shape, out) for v in params.values() if isinstance(v, (np.ndarray, Tensor))):
+        return False
     if op.name in _ALONE:
         return True
     if op.name in _ALONG:
