@@ -91,7 +91,7 @@ def conv2d_input_gradient(g: Any, w: Any, size: Any, stride: Any, padding: Any, 
     for p in range(kh):
         for q in range(kw):
             part = np.einsum("ngohw,goc->ngchw", g, w[:, :, p, q].reshape(groups, -1, c), optimize=True)
-            cell(dx, p, q, stride, dilation, out)[...] += part.reshape(n, -1, *out)
+            cell(dx, p, q, stride, dilation, out)[...] += part.reshape(n, c * groups, *out)
     return dx[:, :, top : top + size[0], left : left + size[1]]
 
 
