@@ -66,8 +66,7 @@ def share(replicas: Replicas, count: int, mean: Array, variance: Array) -> Share
 
 
 def averaged(values: tuple[Array, Array], weight: int) -> tuple[Array, Array]:
-    """Two arrays of one length, averaged over the processes by their weights; as they are where there is one process.
-    """
+    """Two arrays of one length, averaged over the processes by their weights; as they are for a process alone."""
     replicas = current.get()
     if replicas is None:
         return values

@@ -96,6 +96,11 @@ def init(threads: int | None = None) -> Group:
     return _world
 
 
+def current() -> Group:
+    """The group that `init` gave, this process alone if it was not called."""
+    return ALONE if _world is None else _world
+
+
 def get_rank() -> int:
     """The number of this process, from 0; 0 where it is alone."""
     return init().rank
@@ -108,10 +113,10 @@ def get_world_size() -> int:
 
 def abort(code: int = 1) -> None:
     """End all processes at once with this exit code; nothing where there is one, or `init` was not called."""
-    if _world is not None and _world.size > 1:
+    if current().size > 1:
         sys.stdout.flush()
         sys.stderr.flush()
-        _world.comm.Abort(code)
+        current().comm.Abort(code)
 
 
 def _started() -> int:

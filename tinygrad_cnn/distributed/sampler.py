@@ -19,9 +19,9 @@ class DistributedSampler(Sampler):
     """Item `rank`, rank + num_replicas, rank + 2 num_replicas and so on of an order that all processes share.
 
     num_replicas, rank: of the processes of `init()` unless given.
-    shuffle: a new order for each pass, drawn from (seed, epoch) alone; it is that of DataLoader(shuffle=True, seed=seed),
-        so N processes with batches of B / N see together the batches of B that one process sees. `fit` sets the epoch;
-        a loop of your own calls set_epoch(e) before each pass.
+    shuffle: a new order for each pass, drawn from (seed, epoch) alone. It is that of DataLoader(shuffle=True,
+        seed=seed), so N processes with batches of B / N see together the batches of B that one process sees. `fit` sets
+        the epoch; a loop of your own calls set_epoch(e) before each pass.
     drop_last: leave out the last len(dataset) % num_replicas items of the order, so that all have equally many.
     pad: without drop_last, give the first items of the order once more to those that would have one item less. With
         pad=False they have one less, and every item comes exactly once: what `evaluate` needs.
@@ -44,9 +44,9 @@ class DistributedSampler(Sampler):
         self.rank = whole(name, "rank", init().rank if rank is None else rank)
         if self.rank >= self.num_replicas:
             raise ValueError(f"{name}: rank={self.rank} of num_replicas={self.num_replicas}; ranks begin at 0")
-        if len(dataset) < self.num_replicas:
+        if len(dataset) < self.num_replicas and (pad or drop_last):
             raise ValueError(
-                f"{name}: {len(dataset)} items for {self.num_replicas} processes; each needs at least one; "
+                f"{name}: {len(dataset)} items for {self.num_replicas} processes; each needs at least one to train; "
                 "start fewer processes"
             )
         self.shuffle, self.seed, self.drop_last, self.pad = shuffle, whole(name, "seed", seed), drop_last, pad
@@ -76,4 +76,4 @@ class DistributedSampler(Sampler):
         n = len(self.dataset)
         if self.drop_last:
             return n // self.num_replicas
-        return -(-n // self.num_replicas) if self.pad else -(-(n - self.rank) // self.num_replicas)
+        return -(-(n + self.repeated - self.rank) // self.num_replicas)

@@ -51,9 +51,7 @@ def _check(x: Any, per_channel: dict[str, Any]) -> None:
 
 
 @op(floating=True, residual="statistics")
-def batch_norm_train(
-    x: Any, w: Any = None, b: Any = None, /, eps: float = 1e-5, shared: Shared | None = None
-) -> Any:
+def batch_norm_train(x: Any, w: Any = None, b: Any = None, /, eps: float = 1e-5, shared: Shared | None = None) -> Any:
     """w (x - mean) / sqrt(var + eps) + b, with the mean and the biased variance of each channel over the batch.
 
     (n c ...), (c), (c) -> (n c ...)
@@ -159,8 +157,8 @@ def _train_gradients(
     """All three at once, because the sums that are the gradients of w and b are what the gradient of x needs."""
     if shared is not None and not isinstance(g, np.ndarray):
         raise RuntimeError(
-            "batch_norm: a gradient that can be differentiated again (create_graph=True) is asked for, but the batch is "
-            "shared with other processes, where only first gradients are computed; use the module inside the DataParallel"
+            "batch_norm: create_graph=True asks for a gradient that can be differentiated again, but the batch is shared "
+            "with other processes, where only first gradients are computed; use the module inside the DataParallel"
         )
     total = _per_channel(g) if needs[0] or needs[2] else None
     weighted = batch_norm_weight_grad(g, x, statistics=statistics, eps=eps) if needs[0] or needs[1] else None
@@ -353,7 +351,8 @@ def _shared(x: Any) -> Shared | None:
             "every process at least one image of each batch"
         )
     x = x if x.dtype.kind == "f" else x.astype(np.float32)
-    return replicas.share(others, _count(x.shape), *_statistics(x))
+    with np.errstate(all="ignore"):
+        return replicas.share(others, _count(x.shape), *_statistics(x))
 
 
 def running_statistics(op: str, input: Any, running_mean: Any, running_var: Any) -> dict[str, Any]:

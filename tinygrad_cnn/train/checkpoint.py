@@ -138,8 +138,8 @@ def _own_random(path: Path, group: Group, tree: dict[str, Any]) -> Any:
     others = tree.get(OTHERS, {})
     if len(others) + 1 != group.size:
         raise CheckpointError(
-            f"{path}: it was written by {len(others) + 1} processes and is read by {group.size}, so their random states "
-            f"do not fit; nothing was changed: start with mpiexec -n {len(others) + 1}, or give random_state=False"
+            f"{path}: it has the random states of {len(others) + 1} processes, and {group.size} read it; nothing was "
+            f"changed: start with mpiexec -n {len(others) + 1}, or load_checkpoint with random_state=False"
         )
     return others[str(group.rank)] if group.rank else tree["random"]
 

@@ -56,7 +56,6 @@ class Figures:
         self._reset()
         return found
 
-
     def _merge(self) -> None:
         """Count what all processes have counted, in their order, which gives all of them the same bits."""
         own = [self._loss, *(m.mean if isinstance(m, _Averaged) else m for m in self._metrics.values())]

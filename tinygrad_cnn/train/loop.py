@@ -19,9 +19,9 @@ from ..optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from .callbacks import Progress, Run, StopTraining, tell
 from .checkpoint import Generators, load_checkpoint, save_checkpoint
 from .checks import batches, check_run, monitored, plain, steps_by_batch
-from .ranks import begin_pass, check_counted_once, check_loader, check_trained
 from .figures import Figures, Metrics
 from .history import History, Logs
+from .ranks import begin_pass, check_counted_once, check_loader, check_trained
 from .step import Step
 
 __all__ = ["evaluate", "fit"]
@@ -60,9 +60,10 @@ def fit(
     without the break if model, optimizer, loader and the others are made as at first; "auto" does so if it is there. It
     keeps this thread's default generator and those of the modules and loaders; name others in `generator`.
 
-    A model of `tinygrad_cnn.distributed.DataParallel` is trained by all processes together, each with a loader of its own
-    part of the data (`DistributedSampler`), on the loss of all (`local_count`). The figures are those of all. Rank 0
-    alone calls the callbacks, shows progress and writes files; if it stops all stop, and at the end all have its weights.
+    A model of `tinygrad_cnn.distributed.DataParallel` is trained by all processes together, each with a loader of its
+    own part of the data (`DistributedSampler`), on the loss of all (`local_count`), and the figures are those of all.
+    Rank 0 alone calls the callbacks, shows progress and writes files. If it stops all stop; at the end all have its
+    weights.
 
     Raises FloatingPointError if a loss or a gradient is not finite, with parameters, buffers and optimizer as the last
     good step left them. An interrupt leaves the checkpoint of the last complete epoch and goes on to the caller.

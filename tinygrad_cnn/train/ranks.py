@@ -17,7 +17,7 @@ def check_trained(parallel: DataParallel, optimizer: Optimizer) -> None:
     strangers = sum(id(p) not in own for p in moved)
     if strangers and parallel.group.size > 1:
         raise ValueError(
-            f"fit: {strangers} of the {len(moved)} parameters in the optimizer are not those of the DataParallel model, so "
+            f"fit: {strangers} of the {len(moved)} parameters in the optimizer are not the DataParallel model's, and "
             "their gradients would stay those of one process; make them part of the module"
         )
 
