@@ -156,7 +156,7 @@ class DataParallel(Module):
         named = [*self.module.named_parameters(), *self.module.named_buffers()]
         if lazy := [name for name, tensor in named if isinstance(tensor, UninitializedParameter)]:
             raise ValueError(
-                f"DataParallel: {', '.join(lazy)} has no shape yet; run the module once before it is made parallel"
+                f"DataParallel: {', '.join(lazy)}: no shape yet; run the module once before it is made parallel"
             )
         own = {name: f"{t.dtype} {tuple(t.shape)}, trained: {t.requires_grad}" for name, t in named}
         first = self.group.share(own)

@@ -157,7 +157,7 @@ def _train_gradients(
     """All three at once, because the sums that are the gradients of w and b are what the gradient of x needs."""
     if shared is not None and not isinstance(g, np.ndarray):
         raise RuntimeError(
-            "batch_norm: create_graph=True asks for a gradient that can be differentiated again, but the batch is shared "
+            "batch_norm: create_graph=True needs a gradient that can be differentiated again, but the batch is shared "
             "with other processes, where only first gradients are computed; use the module inside the DataParallel"
         )
     total = _per_channel(g) if needs[0] or needs[2] else None
