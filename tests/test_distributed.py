@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from thread_group import on_ranks
 
@@ -29,7 +29,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 class Net(nn.Module):
-    """Convolution, batch norm and a linear layer; `extra` is a parameter that the loss does not reach."""
+    """Convolution, a norm and a linear layer; `extra` is a parameter that the loss does not reach."""
 
     def __init__(self, seed: int = 0, dtype: Any = np.float64, norm: Any = nn.BatchNorm2d) -> None:
         super().__init__()
@@ -75,6 +75,7 @@ LOSSES = {
     st.sampled_from(sorted(LOSSES)),
     st.integers(0, 2**20),
 )
+@example([2, 3], "ignored", 0)
 def test_ranks_with_uneven_parts_have_the_gradients_of_the_whole_batch(counts, name, seed):
     x, y = images_and_labels(sum(counts), seed)
     y[: counts[0]] = 2  # a rank whose labels may all be ignored
@@ -171,10 +172,12 @@ def test_in_eval_mode_and_outside_of_the_model_nothing_is_shared():
     x, _ = images_and_labels(4, dtype=np.float32)
 
     def work(group: Group) -> None:
-        model = DataParallel(Net(dtype=np.float32), group)
+        model = DataParallel(
+            Net(dtype=np.float32, norm=functools.partial(nn.BatchNorm2d, track_running_stats=False)), group
+        )
         model.eval()
         if group.rank == 0:  # a collective call would wait for the other
-            model(tg.Tensor(x))
+            model(tg.Tensor(x))  # by the statistics of its own batch, as there are no others
             nn.BatchNorm2d(2)(tg.Tensor(x))
 
     on_ranks(2, work)
@@ -280,6 +283,28 @@ def test_a_count_is_a_number_from_0_and_of_0_the_outputs_are_needed():
         ValueError, match=r"DataParallel: count=0, so .*; give outputs=, the Tensor that the model gave"
     ):
         on_ranks(2, lambda group: DataParallel(nn.Linear(2, 2), group).backward(loss, 0))
+
+
+def test_a_rank_on_which_nothing_counts_adds_nothing_to_the_gradients():
+    x, y = images_and_labels(5)
+    kept = np.array([1.0, 1.0, 0.0, 0.0, 0.0])
+
+    def loss(outputs: Any, part: slice) -> Any:  # 0 / 0 on rank 1
+        return (outputs[:, 0] * kept[part]).sum() / tg.Tensor(kept[part]).sum()
+
+    alone = Net()
+    loss(alone(tg.Tensor(x)), slice(0, 5)).backward()
+
+    def work(group: Group) -> Any:
+        part = cuts([2, 3])[group.rank]
+        model = DataParallel(Net(), group)
+        outputs = model(tg.Tensor(x[part]))
+        of_all = model.backward(loss(outputs, part), kept[part].sum(), outputs)
+        return of_all, gradients(model.module)["conv.weight"]
+
+    for of_all, found in on_ranks(2, work):
+        assert of_all == pytest.approx(loss(Net()(tg.Tensor(x)), slice(0, 5)).item(), rel=1e-12)
+        np.testing.assert_allclose(found, alone.conv.weight.grad.numpy(), rtol=1e-7, atol=1e-10)
 
 
 def test_alone_a_parallel_model_is_its_module_to_the_bit():
@@ -641,11 +666,12 @@ def test_a_resumed_run_of_two_ranks_goes_on_bit_for_bit(tmp_path):
 
 def test_a_checkpoint_of_several_ranks_can_be_used_by_one(tmp_path):
     def work(group: Group) -> None:
-        save_checkpoint(tmp_path / "c", DataParallel(Net(group.rank + 5), group))
+        save_checkpoint(tmp_path / f"of {group.rank}", DataParallel(Net(group.rank + 5), group))
 
     on_ranks(2, work)
+    assert [path.name for path in tmp_path.iterdir()] == ["of 0"]
     net = Net()
-    load_checkpoint(tmp_path / "c", net, random_state=False)
+    load_checkpoint(tmp_path / "of 0", net, random_state=False)
     assert np.array_equal(net.conv.weight.numpy(), Net(5).conv.weight.numpy())
 
 

@@ -43,7 +43,7 @@ class ThreadGroup(Group):
 
 def on_ranks(size: int, work: Callable[[Group], Any]) -> list[Any]:
     """What work(group) returns on each of `size` ranks; an error on one of them ends all, and is raised."""
-    barrier, places = threading.Barrier(size, timeout=60), [None] * size
+    barrier, places = threading.Barrier(size, timeout=30), [None] * size
 
     def run(rank: int) -> Any:
         try:
