@@ -286,7 +286,7 @@ def test_a_count_is_a_number_from_0_and_of_0_the_outputs_are_needed():
 
 
 def test_a_rank_on_which_nothing_counts_adds_nothing_to_the_gradients():
-    x, y = images_and_labels(5)
+    x, _ = images_and_labels(5)
     kept = np.array([1.0, 1.0, 0.0, 0.0, 0.0])
 
     def loss(outputs: Any, part: slice) -> Any:  # 0 / 0 on rank 1
