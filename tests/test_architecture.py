@@ -34,6 +34,7 @@ LAYERS = [
         "watching",
         "kernels",
         "random",
+        "replicas",
     ),  # none of these knows a Tensor
     ("geometry", "notation", "flops", "provenance"),
     ("graph",),
@@ -46,7 +47,7 @@ LAYERS = [
     ("inplace", "interchange", "protocols", "sampling"),
     ("nn",),
     ("optim", "data", "testing", "func"),
-    ("diagram", "emit", "metrics", "onnx", "plot", "traces", "autograd"),
+    ("diagram", "distributed", "emit", "metrics", "onnx", "plot", "traces", "autograd"),
     ("train", "utils", "checkup", "explanation"),
     ("",),  # the package itself: the public names
     ("digits_net", "bench"),
