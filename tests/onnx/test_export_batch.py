@@ -33,6 +33,8 @@ KEPT = {
     "stacked batches": lambda x: tg.stack([x, x], 1).reshape(2 * x.shape[0], 4, 6),
     "the largest of the batch": lambda x: x.amax(0),
     "the order in the batch": lambda x: x.sort(0),
+    "nothing of each image": lambda x: x[:, :0].flatten(1),
+    "the numbers of the input itself": lambda x: x * x.numpy(),
     "patches": lambda x: F.unfold(x[:, None], 2).reshape(x.shape[0], 4, -1),
     "groups of channels": lambda x: F.group_norm(x, 2),
     "enlarged images": lambda x: F.interpolate(x[:, None], scale_factor=(1.5, 2.0), mode="bilinear"),

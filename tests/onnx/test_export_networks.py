@@ -196,6 +196,19 @@ def test_an_op_of_the_users_own_is_written_once_it_has_a_translation(made):
     close(got, x**3)
 
 
+def test_a_translation_may_give_back_the_input(made):
+    def same(x, /):
+        """x"""
+        return x * 1
+
+    op = made(same, x=lambda g: g)
+    tg.onnx.translation(op)(lambda call: call.x)
+    content = tg.onnx.export(lambda x: (op(x), op(x * 2.0), op(op(x))), tg.ones(2, 3))
+    assert ops_of(content) == ["Identity", "Mul", "Identity", "Identity", "Identity"]
+    for got, factor in zip(run(content, np.ones((1, 3), np.float32)), (1, 2, 1), strict=True):
+        close(got, np.full((1, 3), factor, np.float32))
+
+
 @pytest.mark.usefixtures("made")  # which forgets the op of the example
 @pytest.mark.parametrize("module", ["model", "table"])
 def test_the_examples_of_the_docstrings_run(module):
