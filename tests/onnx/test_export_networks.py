@@ -156,15 +156,17 @@ def test_a_model_is_exported_under_no_grad_and_with_frozen_parameters():
 
 
 def test_an_addition_in_place_of_a_result_is_an_addition():
-    def residual(x):
-        h = x * 2.0
-        h += x
-        return h
+    class Residual(nn.Module):
+        def forward(self, x):
+            h = x * 2.0
+            h += x
+            return h
 
-    content = tg.onnx.export(residual, tg.ones(2, 3))
-    assert ops_of(content) == ["Mul", "Add"]
-    (got,) = run(content, np.full((1, 3), 5.0, np.float32))
-    close(got, np.full((1, 3), 15.0, np.float32))
+    for model in (Residual(), Residual().forward):
+        content = tg.onnx.export(model, tg.ones(2, 3))
+        assert ops_of(content) == ["Mul", "Add"]
+        (got,) = run(content, np.full((1, 3), 5.0, np.float32))
+        close(got, np.full((1, 3), 15.0, np.float32))
 
 
 def test_a_relu_in_place_is_a_relu():

@@ -215,11 +215,17 @@ def _state(model: Module) -> list[tuple[str, Any]]:
 
 
 def _other(rng: np.random.Generator, array: Any, shape: tuple[int, ...], turned: bool) -> Any:
-    """The numbers of an array in another order, as many as a shape needs; `turned`, small floats for large ones."""
+    """The numbers of an array in another order, as many as a shape needs; `turned`, small floats for large ones.
+
+    Where a float array holds one number alone, as zeros do, up to 1 is added to each: order would change nothing.
+    """
     numbers = rng.permutation(array.reshape(-1))
-    if turned and numbers.size and array.dtype.kind == "f" and np.isfinite(numbers).all():
+    if numbers.size and array.dtype.kind == "f" and np.isfinite(numbers).all():
+        low, high = numbers.min(), numbers.max()
         with np.errstate(all="ignore"):
-            numbers = numbers.min() + (numbers.max() - numbers)
+            if low == high:
+                return (low + rng.random(shape)).astype(array.dtype)
+            numbers = low + (high - numbers) if turned else numbers
     return np.resize(numbers, shape).astype(array.dtype, copy=False)
 
 
