@@ -217,14 +217,15 @@ def _state(model: Module) -> list[tuple[str, Any]]:
 def _other(rng: np.random.Generator, array: Any, shape: tuple[int, ...], turned: bool) -> Any:
     """The numbers of an array in another order, as many as a shape needs; `turned`, small floats for large ones.
 
-    Where a float array holds one number alone, as zeros do, up to 1 is added to each: order would change nothing.
+    Where a float array holds one number alone, the order would change nothing: each is up to halved, and zeros are
+    numbers below 1.
     """
     numbers = rng.permutation(array.reshape(-1))
     if numbers.size and array.dtype.kind == "f" and np.isfinite(numbers).all():
         low, high = numbers.min(), numbers.max()
         with np.errstate(all="ignore"):
             if low == high:
-                return (low + rng.random(shape)).astype(array.dtype)
+                return ((low or 1) * rng.uniform(0.5, 1, shape)).astype(array.dtype)
             numbers = low + (high - numbers) if turned else numbers
     return np.resize(numbers, shape).astype(array.dtype, copy=False)
 
