@@ -33,6 +33,8 @@ KEPT = {
     "stacked batches": lambda x: tg.stack([x, x], 1).reshape(2 * x.shape[0], 4, 6),
     "the largest of the batch": lambda x: x.amax(0),
     "the order in the batch": lambda x: x.sort(0),
+    "nothing of each image": lambda x: x[:, :0].flatten(1),
+    "the numbers of the input itself": lambda x: x * x.numpy(),
     "patches": lambda x: F.unfold(x[:, None], 2).reshape(x.shape[0], 4, -1),
     "groups of channels": lambda x: F.group_norm(x, 2),
     "enlarged images": lambda x: F.interpolate(x[:, None], scale_factor=(1.5, 2.0), mode="bilinear"),
@@ -88,8 +90,32 @@ def test_a_parameter_that_follows_the_inputs_is_refused():
         OnnxError, match=r"^export: add: it reads an array \(4\) that differs between runs and that no op"
     ):
         export(lambda x: x + x.numpy().sum(0))
+    with pytest.raises(
+        OnnxError, match=r"^export: mul: its input 'y' is 1 and \d+ in runs with other inputs; leave out"
+    ):
+        tg.onnx.export(lambda x: x * int(x.numpy()[0, 1]), np.arange(12).reshape(3, 4), dynamic_batch=False)
     with pytest.raises(OnnxError, match=r"in runs with other inputs; leave out"):
         export(lambda x: x * x.sum().item(), dynamic_batch=False)
+
+
+def test_a_number_that_is_the_batch_by_chance_is_refused():
+    seen = []
+
+    def chance(x):
+        seen.append(x.shape[0])
+        return x * float(99 if seen.count(3) > 1 and x.shape[0] == 3 else x.shape[0])
+
+    with pytest.raises(
+        OnnxError, match=r"^export: mul: its input 'y' is 3\.0 and 99\.0 and 4\.0 and 5\.0 for batches of 3"
+    ):
+        export(chance)
+
+
+def test_an_example_of_zeros_shows_as_much_as_any():
+    with pytest.raises(OnnxError, match=r"^export: mul: its input 'y' is 0\.0 and "):
+        tg.onnx.export(lambda x: x * x.sum().item(), tg.zeros(3, 4))
+    with pytest.raises(OnnxError, match=r"^export: add: it reads an array \(4\) that differs"):
+        tg.onnx.export(lambda x: x + x.numpy().max(0), tg.zeros(3, 4), dynamic_batch=False)
 
 
 def test_random_numbers_are_refused():

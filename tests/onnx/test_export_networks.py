@@ -156,15 +156,17 @@ def test_a_model_is_exported_under_no_grad_and_with_frozen_parameters():
 
 
 def test_an_addition_in_place_of_a_result_is_an_addition():
-    def residual(x):
-        h = x * 2.0
-        h += x
-        return h
+    class Residual(nn.Module):
+        def forward(self, x):
+            h = x * 2.0
+            h += x
+            return h
 
-    content = tg.onnx.export(residual, tg.ones(2, 3))
-    assert ops_of(content) == ["Mul", "Add"]
-    (got,) = run(content, np.full((1, 3), 5.0, np.float32))
-    close(got, np.full((1, 3), 15.0, np.float32))
+    for model in (Residual(), Residual().forward):
+        content = tg.onnx.export(model, tg.ones(2, 3))
+        assert ops_of(content) == ["Mul", "Add"]
+        (got,) = run(content, np.full((1, 3), 5.0, np.float32))
+        close(got, np.full((1, 3), 15.0, np.float32))
 
 
 def test_a_relu_in_place_is_a_relu():
@@ -194,6 +196,19 @@ def test_an_op_of_the_users_own_is_written_once_it_has_a_translation(made):
     x = np.array([[2.0, -3.0]], np.float32)
     (got,) = run(tg.onnx.export(op, x), x)
     close(got, x**3)
+
+
+def test_a_translation_may_give_back_the_input(made):
+    def same(x, /):
+        """x"""
+        return x * 1
+
+    op = made(same, x=lambda g: g)
+    tg.onnx.translation(op)(lambda call: call.x)
+    content = tg.onnx.export(lambda x: (op(x), op(x * 2.0), op(op(x))), tg.ones(2, 3))
+    assert ops_of(content) == ["Identity", "Mul", "Identity", "Identity", "Identity"]
+    for got, factor in zip(run(content, np.ones((1, 3), np.float32)), (1, 2, 1), strict=True):
+        close(got, np.full((1, 3), factor, np.float32))
 
 
 @pytest.mark.usefixtures("made")  # which forgets the op of the example

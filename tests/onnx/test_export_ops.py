@@ -10,6 +10,7 @@ from tinygrad_cnn.declaration import registry
 from tinygrad_cnn.nn import functional as F
 from tinygrad_cnn.onnx import OnnxError
 from tinygrad_cnn.onnx.exporting.table import refused, translations
+from tinygrad_cnn.ops.standardize import standardize
 from tinygrad_cnn.testing.cases import Case
 from tinygrad_cnn.testing.samples import Draw
 
@@ -131,6 +132,13 @@ def test_functions_are_written_with_few_nodes(f, nodes):
         assert ops_of(content) == nodes
 
 
+def test_a_weight_that_differs_between_rows_is_left_to_its_formula():
+    """Runtimes of 2024 take no other weights of LayerNormalization than those of its axes."""
+    w = tg.tensor(np.arange(6.0, dtype=np.float32).reshape(3, 2))
+    content = agree(lambda x: standardize(x, w, axis=-1), images(3, 2))
+    assert "LayerNormalization" not in ops_of(content)
+
+
 def test_a_convolution_keeps_padding_groups_and_dilation():
     w = tg.tensor(np.random.default_rng(0).normal(size=(6, 2, 3, 2)).astype(np.float32))
     b = tg.arange(6).float()
@@ -201,6 +209,16 @@ def test_labels_of_pixels_can_be_an_input_of_the_loss():
 
     agree(lambda x, y: F.cross_entropy(x, y), images(3, 4, 5), pixels)
     agree(lambda x, y: F.nll_loss(F.log_softmax(x, 1), y, reduction="none"), images(3, 4, 5), pixels)
+
+
+def test_what_has_no_probability_counts_nothing_whatever_its_logit():
+    def logits(n):
+        return np.where(np.arange(4 * n).reshape(n, 4) % 4 == 2, -np.inf, 0.5).astype(np.float32)
+
+    def probabilities(n):
+        return np.tile(np.array([0.25, 0.5, 0.0, 0.25], np.float32), (n, 1))
+
+    agree(lambda x, y: F.cross_entropy(x, y), logits, probabilities)
 
 
 def test_indices_can_be_an_input():

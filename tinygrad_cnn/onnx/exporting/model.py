@@ -215,10 +215,18 @@ def _state(model: Module) -> list[tuple[str, Any]]:
 
 
 def _other(rng: np.random.Generator, array: Any, shape: tuple[int, ...], turned: bool) -> Any:
-    """The numbers of an array in another order, as many as a shape needs; `turned`, small floats for large ones."""
+    """The numbers of an array in another order, as many as a shape needs; `turned`, small floats for large ones.
+
+    Where a float array holds one number alone, the order would change nothing: each is up to halved, and zeros are
+    numbers below 1.
+    """
     numbers = rng.permutation(array.reshape(-1))
-    if turned and numbers.size and array.dtype.kind == "f":
-        numbers = numbers.min() + (numbers.max() - numbers)
+    if numbers.size and array.dtype.kind == "f" and np.isfinite(numbers).all():
+        low, high = numbers.min(), numbers.max()
+        with np.errstate(all="ignore"):
+            if low == high:
+                return ((low or 1) * rng.uniform(0.5, 1, shape)).astype(array.dtype)
+            numbers = low + (high - numbers) if turned else numbers
     return np.resize(numbers, shape).astype(array.dtype, copy=False)
 
 
@@ -234,7 +242,7 @@ def _written(graph: Graph, inputs: list[str], outputs: list[str], opset: int) ->
         values[slot] = Value(writer, name, slot.dtype, slot.shape)
         if writer.batch is None and slot.shape and isinstance(slot.shape[0], Dim):
             writer.batch = values[slot], 0
-    call = None
+    used = {value.name for value in values.values()}
     for recorded in graph.calls:
         call = Call(recorded, writer, values)
         writer.place = recorded.path
@@ -243,6 +251,9 @@ def _written(graph: Graph, inputs: list[str], outputs: list[str], opset: int) ->
         if recorded.op.name not in translations:
             raise call.fail("it has no translation into ONNX; give it one with onnx.translation")
         made = translations[recorded.op.name](call)
+        if made.name in used:  # a value of its own, which can get a name of its own
+            made = writer.node("Identity", made)
+        used.add(made.name)
         values[recorded.out] = Value(writer, made.name, recorded.out.dtype, recorded.out.shape)
     writer.place = ""
     taken = {values[slot].name for slot in graph.inputs}

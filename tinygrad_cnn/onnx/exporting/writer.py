@@ -88,15 +88,14 @@ class Writer:
     def constant(self, array: Any, name: str = "") -> Value:
         """An array in the file; equal ones without a name of their own are kept once."""
         array = np.asarray(array)
-        array = array.copy(order="C") if not array.flags.c_contiguous else array
-        key = array.dtype, array.shape, array.tobytes()
-        if key not in self._kept or name:
-            made = Value(self, self.fresh(name or "constant"), array.dtype, array.shape)
-            self.constants[made.name] = array
-            if name:
-                return made
+        key = None if name else (array.dtype, array.shape, array.tobytes())
+        if key in self._kept:
+            return self._kept[key]
+        made = Value(self, self.fresh(name or "constant"), array.dtype, array.shape)
+        self.constants[made.name] = array
+        if key is not None:
             self._kept[key] = made
-        return self._kept[key]
+        return made
 
     def like(self, value: Any, other: Value) -> Value:
         """A number as a constant of the dtype of another value; a Dim computed; a Value as it is."""
