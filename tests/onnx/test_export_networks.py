@@ -33,7 +33,7 @@ def trained(name):
 
 @pytest.mark.parametrize("opset", [17, 21])
 @pytest.mark.parametrize("name", NETWORKS)
-def test_a_network_gives_the_same_numbers_for_any_batch_h185(name, opset):
+def test_H185_a_network_gives_the_same_numbers_for_any_batch(name, opset):
     model, x = trained(name)
     before = {key: value.numpy().copy() for key, value in model.state_dict().items()}
     content = tg.onnx.export(model, x, opset_version=opset)
