@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeGuard
 
-__all__ = ["Dim", "Length", "Shape", "fixed", "followed"]
+__all__ = ["Dim", "fixed", "followed"]
 
 NAME = "batch"  # of the batch's length in the file
 
@@ -29,9 +29,10 @@ def followed(values: Sequence[float], batches: Sequence[int]) -> Length | None:
     """The number that took these values at these batch sizes, or None where no line leads through them."""
     if len(set(values)) == 1 and float(values[0]).is_integer():
         return int(values[0])
-    if len(set(batches)) < 2:
+    other = next((i for i, batch in enumerate(batches) if batch != batches[0]), None)
+    if other is None:
         return None
-    times = (values[1] - values[0]) / (batches[1] - batches[0])
+    times = (values[other] - values[0]) / (batches[other] - batches[0])
     plus = values[0] - times * batches[0]
     if not (float(times).is_integer() and float(plus).is_integer()):
         return None

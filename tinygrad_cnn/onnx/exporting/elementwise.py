@@ -23,7 +23,6 @@ _ONE_NODE: dict[str, tuple[Any, ...]] = {
     "Abs": (elementwise.abs,),
     "Sigmoid": (elementwise.sigmoid,),
     "Tanh": (elementwise.tanh,),
-    "Relu": (elementwise.relu,),
     "Reciprocal": (elementary.reciprocal,),
     "Tan": (elementary.tan,),
     "Asin": (elementary.asin,),
@@ -50,7 +49,7 @@ for _op_type, _ops in _ONE_NODE.items():
 def _of_two(*ops: Any, node: str, of_booleans: str = "") -> None:
     @translation(*ops)
     def _(call: Call) -> Value:
-        x, y = call.inputs
+        x, y = call.pair
         return call.node(of_booleans if of_booleans and x.dtype == np.bool_ else node, x, y)
 
 
@@ -61,6 +60,11 @@ _of_two(elementwise.div, node="Div")
 _of_two(elementwise.pow, node="Pow")
 _of_two(elementwise.maximum, node="Max", of_booleans="Or")
 _of_two(elementwise.minimum, node="Min", of_booleans="And")
+
+
+@translation(elementwise.relu)
+def _relu(call: Call) -> Value:
+    return call.node("Relu", call.x) if call.dtype.kind == "f" else call.node("Max", call.x, 0)
 
 
 @translation(elementwise.square)
@@ -81,12 +85,13 @@ def _mask_positive(call: Call) -> Value:
 
 @translation(drop)
 def _drop(call: Call) -> Value:
-    return call.writer.where(call.array("keep"), call.x, 0) * call["scale"]
+    kept = call.writer.where(call.array("keep"), call.x, 0)
+    return kept * float(call["scale"])
 
 
 @translation(elementwise.select)
 def _select(call: Call) -> Value:
-    x, y = call.inputs
+    x, y = call.pair
     return call.writer.where(boolean(call.array("condition")), x, y)
 
 
@@ -143,14 +148,16 @@ def _round(call: Call) -> Value:
     x, decimals = call.x, call["decimals"]
     if x.dtype.kind != "f":
         if decimals < 0:
-            raise call.fail(f"decimals={decimals} of integers; ONNX rounds floats alone, so convert first with .float()")
+            raise call.fail(
+                f"decimals={decimals} of integers; ONNX rounds floats alone, so convert first with .float()"
+            )
         return call.node("Identity", x)
     return call.node("Round", x * 10.0**decimals) / 10.0**decimals if decimals else call.node("Round", x)
 
 
 def _modulo(call: Call) -> tuple[Value, Value, Value]:
     """x, y and x modulo y with the sign of y, as Python's: ONNX has C's for floats."""
-    x, y = call.inputs
+    x, y = call.pair
     if x.dtype.kind != "f":
         return x, y, call.node("Mod", x, y)
     rest = call.node("Mod", x, y, fmod=1)
@@ -178,7 +185,7 @@ def _attributes(op: Any, node: str, **attributes: Any) -> None:
 
     @translation(op)
     def _(call: Call) -> Value:
-        values = {k: float(call[v]) if isinstance(v, str) else v for k, v in attributes.items()}
+        values: dict[str, Any] = {k: float(call[v]) if isinstance(v, str) else v for k, v in attributes.items()}
         return call.node(node, call.x, **values)
 
 
@@ -241,7 +248,7 @@ def _gelu_tanh(call: Call) -> Value:
 
 @translation(activation.parametric_relu)
 def _parametric_relu(call: Call) -> Value:
-    x, slope = call.inputs
+    x, slope = call.pair
     return call.node("Relu", x) + call.node("Min", x, 0) * slope
 
 
@@ -264,7 +271,7 @@ def boolean(x: Value) -> Value:
 def _comparison(op: Any, node: str, negated: bool = False) -> None:
     @translation(op)
     def _(call: Call) -> Value:
-        x, y = call.inputs
+        x, y = call.pair
         if x.dtype == np.bool_ and node != "Equal":
             x, y = call.writer.cast(x, np.int32), call.writer.cast(y, np.int32)
         found = call.node(node, x, y, dtype=np.bool_)
@@ -312,7 +319,9 @@ def _logic(logical: Any, bitwise: Any, node: str) -> None:
         if call.x.dtype == np.bool_:
             return call.node(node, *call.inputs)
         if call.writer.opset < 18:
-            raise call.fail(f"of the bits of integers in opset {call.writer.opset}; ONNX has it from opset_version=18 on")
+            raise call.fail(
+                f"of the bits of integers in opset {call.writer.opset}; ONNX has it from opset_version=18 on"
+            )
         return call.node(f"Bitwise{node}", *call.inputs)
 
 

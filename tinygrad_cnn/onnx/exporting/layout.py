@@ -160,17 +160,15 @@ def _at_arrays(call: Call, x: Value, arrays: list[tuple[int, Any]]) -> Value:
     shape = list(call.shape_of())
     rest = [i for i in range(call.ndim) if i not in axes]
     first, lengths = shape[axes[0]], call.lengths(tuple(shape[i] for i in axes[1:]), "an axis that an array indexes")
-    rows: Value | None = None
-    for value, n in zip(values, (first, *lengths), strict=True):
-        value = _int64(value)
-        value = w.where(call.node("Less", value, 0, dtype=np.bool_), value + w.like(n, value), value)
-        rows = value if rows is None else rows * n + value
-    assert rows is not None
+    places = [_from_zero(_int64(value), n) for value, n in zip(values, (first, *lengths), strict=True)]
+    rows = places[0]
+    for place, n in zip(places[1:], lengths, strict=True):
+        rows = rows * n + place
     moved = w.transpose(x, (*axes, *rest))
     joined = w.integers([-1 if isinstance(first, Dim) else first * prod(lengths)])
     if rest:
         joined = w.node("Concat", joined, w.node("Shape", moved, start=len(axes), dtype=np.int64), axis=0)
-    zero = {} if isinstance(first, Dim) else {"allowzero": 1}
+    zero: dict[str, Any] = {} if isinstance(first, Dim) else {"allowzero": 1}
     found = call.node("Gather", w.node("Reshape", moved, joined, **zero), rows, axis=0)
     ndim = len(call.shape) - len(rest)  # of the broadcast indices, which stand in front
     if axes != list(range(axes[0], axes[0] + len(axes))):
@@ -178,6 +176,12 @@ def _at_arrays(call: Call, x: Value, arrays: list[tuple[int, Any]]) -> Value:
     before = axes[0]
     order = (*range(ndim, ndim + before), *range(ndim), *range(ndim + before, ndim + len(rest)))
     return w.transpose(found, order)
+
+
+def _from_zero(places: Value, n: Length) -> Value:
+    """Places below 0 count from the end."""
+    w = places.writer
+    return w.where(w.node("Less", places, 0, dtype=np.bool_), places + w.like(n, places), places)
 
 
 def _int64(value: Value) -> Value:
@@ -192,7 +196,9 @@ def zeros(call: Call, shape: Shape) -> Value:
 @translation(index.add_at)
 def _add_at(call: Call) -> Value:
     given = call.given("index")
-    parts = [part.array if isinstance(part, Slot) else part for part in (given if isinstance(given, tuple) else [given])]
+    parts = [
+        part.array if isinstance(part, Slot) else part for part in (given if isinstance(given, tuple) else [given])
+    ]
     if any(isinstance(part, Slot) and part.array is None for part in (given if isinstance(given, tuple) else [given])):
         raise call.fail("an index that the inputs change; scatter_add takes one")
     shape = call.lengths(call.shape, "the shape that is added to")
@@ -275,12 +281,12 @@ def _gather(call: Call) -> Value:
 def _writing(op: Any, **attributes: Any) -> None:
     @translation(op)
     def _(call: Call) -> Value:
-        x, src = call.inputs
+        x, src = call.pair
         return call.node("ScatterElements", x, _int64(call.array("index")), src, axis=_along(call), **attributes)
 
 
 _writing(scatter.scatter_added, reduction="add")
-_writing(scatter.scattered)
+_writing(scatter.scattered)  # which of two stays is not ONNX's to say; in onnxruntime it is the last, as here
 
 
 def _flat(shape: Sequence[Length], call: Call) -> Shape:
@@ -301,7 +307,5 @@ def _scatter_planes(call: Call) -> Value:
     w, cells = call.writer, call.given("cells")
     flat = _int64(w.reshape(call.value(cells), _flat(cells.shape, call)))
     g = w.reshape(call.x, _flat(call.shape_of(), call))
-    summed = call.node(
-        "ScatterElements", zeros(call, _flat(call.shape, call)), flat, g, axis=2, reduction="add"
-    )
+    summed = call.node("ScatterElements", zeros(call, _flat(call.shape, call)), flat, g, axis=2, reduction="add")
     return w.reshape(summed, call.shape)

@@ -20,7 +20,7 @@ def _reduced(call: Call, losses: Value) -> Value:
 
 
 def _apart(call: Call) -> Value:
-    x, y = call.inputs
+    x, y = call.pair
     return x - y
 
 
@@ -66,14 +66,14 @@ def _hinge_embedding_loss(call: Call) -> Value:
 
 @translation(pointwise_loss.divergence)
 def _divergence(call: Call) -> Value:
-    x, y = call.inputs
+    x, y = call.pair
     none = call.node("Equal", y, 0, dtype=np.bool_)
     return _reduced(call, y * (call.node("Log", call.writer.where(none, 1, y)) - x))
 
 
 @translation(pointwise_loss.divergence_of_logs)
 def _divergence_of_logs(call: Call) -> Value:
-    x, y = call.inputs
+    x, y = call.pair
     return _reduced(call, call.node("Exp", y) * (y - x))
 
 
@@ -85,7 +85,7 @@ def _number(call: Call, name: str) -> Value | None:
 
 @translation(pointwise_loss.binary_cross_entropy)
 def _binary_cross_entropy(call: Call) -> Value:
-    x, y = call.inputs
+    x, y = call.pair
 
     def log(p: Value) -> Value:
         return call.node("Max", call.node("Log", p), -100)
@@ -97,7 +97,7 @@ def _binary_cross_entropy(call: Call) -> Value:
 
 @translation(pointwise_loss.binary_cross_entropy_with_logits)
 def _binary_cross_entropy_with_logits(call: Call) -> Value:
-    x, y = call.inputs
+    x, y = call.pair
     hit, weight, pos_weight = y * call.node("Softplus", -x), _number(call, "weight"), _number(call, "pos_weight")
     losses = (hit if pos_weight is None else hit * pos_weight) + (1 - y) * call.node("Softplus", x)
     return _reduced(call, losses if weight is None else losses * weight)
@@ -136,7 +136,9 @@ def _cross_entropy_of_labels(call: Call) -> Value:
     logs, weight = soft(call, call.x, (axis,), True), _number(call, "weight")
     kept = call.node("Not", call.node("Equal", labels, call["ignore_index"], dtype=np.bool_))
     at = w.where(kept, labels, 0)
-    own = call.node("Squeeze", call.node("GatherElements", logs, w.unsqueeze(at, [axis]), axis=axis), w.integers([axis]))
+    own = call.node(
+        "Squeeze", call.node("GatherElements", logs, w.unsqueeze(at, [axis]), axis=axis), w.integers([axis])
+    )
     counted: Any = w.cast(kept, call.dtype)
     if weight is not None:
         counted = w.where(kept, call.node("Gather", weight, at, axis=0), 0)
@@ -152,7 +154,7 @@ def _cross_entropy_of_labels(call: Call) -> Value:
 
 @translation(loss.cross_entropy_of_probabilities)
 def _cross_entropy_of_probabilities(call: Call) -> Value:
-    x, q = call.inputs
+    x, q = call.pair
     w, axis, smoothing, weight = call.writer, min(1, call.ndim - 1), call["label_smoothing"], _number(call, "weight")
     (classes,) = call.lengths(call.shape_of()[axis : axis + 1], "the axis of classes")
     if smoothing:

@@ -19,8 +19,8 @@ from .tracing import Run, Step, place_of, said
 __all__ = ["Graph", "Recorded", "Slot", "merged"]
 
 REMEDY = (
-    "leave out what ops do not record (.numpy(), .item(), random numbers, Python's own arithmetic with them), or, where "
-    "it is the batch that makes the difference, export with dynamic_batch=False"
+    "leave out what ops do not record (.numpy(), .item(), random numbers, arithmetic with Python numbers), or, where "
+    "the batch makes the difference, export with dynamic_batch=False"
 )
 
 
@@ -76,7 +76,9 @@ def merged(
     for way in ways[1:]:
         _same_way(ways[0], way, merger.in_runs)
     calls = [merger.call(steps) for steps in zip(*ways, strict=True)]
-    return Graph(into, calls, [merger.array(each, f"export: output {i}") for i, each in enumerate(zip(*outputs))])
+    return Graph(
+        into, calls, [merger.array(each, f"export: output {i}") for i, each in enumerate(zip(*outputs, strict=True))]
+    )
 
 
 def _same_way(way: Sequence[Step], other: Sequence[Step], in_runs: str) -> None:
@@ -118,7 +120,7 @@ class _Merger:
     def in_runs(self) -> str:
         if len(set(self.batches)) == 1:
             return "in runs with other inputs"
-        return f"for batches of {', '.join(map(str, self.batches))}"
+        return f"for batches of {', '.join(map(str, dict.fromkeys(self.batches)))}"
 
     def call(self, steps: Sequence[Step]) -> Recorded:
         where, first = said(steps[0]), steps[0]

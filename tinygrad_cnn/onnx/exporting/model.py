@@ -58,10 +58,10 @@ def export(
         >>> bool(np.allclose(logits, model(tg.tensor(image)).numpy(), atol=1e-5))
         True
 
-    The model runs three times, with the example and with two larger batches of its numbers in another order; with
-    dynamic_batch=False twice. What is the same in all runs is a constant of the file, what grows with the batch follows
-    it, and what else differs is refused: branches and masks on what the inputs hold, random numbers, values that left
-    the Tensors. A branch that all runs take alike is written as it went. Gradients are not written.
+    The model runs four times: with the example, with its numbers in another order, and with two larger batches of
+    them; with dynamic_batch=False twice. What is the same in all runs is a constant of the file, what grows with the
+    batch follows it, and what else differs is refused: branches and masks on what the inputs hold, random numbers,
+    values that left the Tensors. A branch that all runs take alike is written as it went. Gradients are not written.
 
     Parameters have their names in state_dict, nodes those of their modules. dtypes stay as they are; of float64, what
     onnxruntime does not compute on a CPU, such as average pooling, is computed in float32 between casts.
@@ -130,7 +130,7 @@ def _arguments(model: Any, count: int) -> list[str]:
     try:
         parameters = inspect.signature(model.forward if isinstance(model, Module) else model).parameters.values()
     except (TypeError, ValueError):  # a function that has no signature
-        parameters = {}.values()  # type: ignore[assignment]
+        parameters = {}.values()
     named = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     return [named[i] if i < len(named) else f"input_{i}" for i in range(count)]
 
@@ -180,7 +180,7 @@ def _traced(model: Any, arrays: list[Any], dynamic_batch: bool) -> tuple[Graph, 
                 f"export: inputs of shapes {', '.join(str(a.shape) for a in arrays)} have no batch; give an example of "
                 "at least one image, or dynamic_batch=False"
             )
-        follows, batches = [a.ndim > 0 and len(a) == batch for a in arrays], [batch, batch + 1, batch + 2]
+        follows, batches = [a.ndim > 0 and len(a) == batch for a in arrays], [batch, batch, batch + 1, batch + 2]
     rng = np.random.default_rng(0)
     runs, inputs, outputs, names = [], [], [], ["output"]
     is_module = isinstance(model, Module)
@@ -196,9 +196,10 @@ def _traced(model: Any, arrays: list[Any], dynamic_batch: bool) -> tuple[Graph, 
                     found = model(*tensors)
             except Exception as error:
                 if turn:
+                    larger = f" and a batch of {batch}" if batch != batches[0] else ""
                     error.add_note(
-                        f"export: with the example the model runs, but not {f'with a batch of {batch} and ' * follows[0]}"
-                        "its numbers in another order, which shows what depends on them"
+                        f"export: the model runs with the example, but not with its numbers in another order{larger}, "
+                        "which is how what depends on them is found"
                     )
                 raise
             results, names = _results(found)
@@ -214,10 +215,17 @@ def _state(model: Module) -> list[tuple[str, Any]]:
 
 
 def _other(rng: np.random.Generator, array: Any, shape: tuple[int, ...], turned: bool) -> Any:
-    """The numbers of an array in another order, as many as a shape needs; `turned`, small floats for large ones."""
+    """The numbers of an array in another order, as many as a shape needs; `turned`, small floats for large ones.
+
+    Where a float array holds one number alone, as zeros do, up to 1 is added to each: order would change nothing.
+    """
     numbers = rng.permutation(array.reshape(-1))
-    if turned and numbers.size and array.dtype.kind == "f":
-        numbers = numbers.min() + (numbers.max() - numbers)
+    if numbers.size and array.dtype.kind == "f" and np.isfinite(numbers).all():
+        low, high = numbers.min(), numbers.max()
+        with np.errstate(all="ignore"):
+            if low == high:
+                return (low + rng.random(shape)).astype(array.dtype)
+            numbers = low + (high - numbers) if turned else numbers
     return np.resize(numbers, shape).astype(array.dtype, copy=False)
 
 
@@ -233,7 +241,7 @@ def _written(graph: Graph, inputs: list[str], outputs: list[str], opset: int) ->
         values[slot] = Value(writer, name, slot.dtype, slot.shape)
         if writer.batch is None and slot.shape and isinstance(slot.shape[0], Dim):
             writer.batch = values[slot], 0
-    call = None
+    used = {value.name for value in values.values()}
     for recorded in graph.calls:
         call = Call(recorded, writer, values)
         writer.place = recorded.path
@@ -242,6 +250,9 @@ def _written(graph: Graph, inputs: list[str], outputs: list[str], opset: int) ->
         if recorded.op.name not in translations:
             raise call.fail("it has no translation into ONNX; give it one with onnx.translation")
         made = translations[recorded.op.name](call)
+        if made.name in used:  # a value of its own, which can get a name of its own
+            made = writer.node("Identity", made)
+        used.add(made.name)
         values[recorded.out] = Value(writer, made.name, recorded.out.dtype, recorded.out.shape)
     writer.place = ""
     taken = {values[slot].name for slot in graph.inputs}
@@ -283,9 +294,7 @@ def _proto(
         for op_type, into, out, name, attributes in writer.nodes
     ]
     read = {name for node in nodes for name in node.input}
-    constants = [
-        onnx.numpy_helper.from_array(array, name) for name, array in writer.constants.items() if name in read
-    ]
+    constants = [onnx.numpy_helper.from_array(array, name) for name, array in writer.constants.items() if name in read]
     made = helper.make_graph(
         nodes,
         title,

@@ -65,7 +65,7 @@ def _std(call: Call) -> Value:
 
 @translation(magnitude.power_norm)
 def _power_norm(call: Call) -> Value:
-    w, p, axes, keepdims = call.writer, call["p"], call.axes(), call["keepdims"]
+    w, p, axes, keepdims = call.writer, float(call["p"]), call.axes(), call["keepdims"]
     if p in (1, 2) and axes:
         return w.reduce(f"ReduceL{int(p)}", call.x, axes, keepdims)
     return w.reduce("ReduceSum", call.node("Abs", call.x) ** p, axes, keepdims) ** (1 / p)
@@ -118,7 +118,7 @@ def _cumprod(call: Call) -> Value:
 @translation(scan.recurrence)
 def _recurrence(call: Call) -> Value:
     (axis,) = call.axes()
-    a, b = call.inputs
+    a, b = call.pair
 
     def step(k: int, before: Value | None) -> Value:
         row = call.writer.slice(b, axis, k, k + 1)
@@ -171,7 +171,8 @@ def _linear(call: Call) -> Value:
 def _contraction(call: Call) -> Value:
     shapes = [slot.shape for slot in call.recorded.inputs]
     terms, values = [list(term) for term in call["terms"]], call.inputs
-    longer = {label for term, shape in zip(terms, shapes, strict=True) for label, n in zip(term, shape) if n != 1}
+    lengths = [pair for term, shape in zip(terms, shapes, strict=True) for pair in zip(term, shape, strict=True)]
+    longer = {label for label, n in lengths if n != 1}
     for i, (term, shape) in enumerate(zip(terms, shapes, strict=True)):  # a length of 1 that stretches is taken out
         thin = [k for k, (label, n) in enumerate(zip(term, shape, strict=True)) if n == 1 and label in longer]
         if thin:

@@ -1,8 +1,8 @@
 """The table of ops that can be written in ONNX: how one recorded call becomes nodes.
 
-    @translation(silu)
-    def _(call):
-        return call.x * call.node("Sigmoid", call.x)
+@translation(silu)
+def _(call):
+    return call.x * call.node("Sigmoid", call.x)
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ from .dims import Dim, Length, Shape, fixed
 from .merging import REMEDY, Recorded, Slot
 from .writer import Value, Writer
 
-__all__ = ["Call", "Translation", "refused", "translation", "translations"]
+__all__ = ["Call", "refused", "translation", "translations"]
 
 
 class Call:
@@ -52,6 +52,12 @@ class Call:
         if isinstance(given, Dim):
             return self.writer.cast(self.writer.reshape(self.writer.integers([given]), ()), dtype)
         return self.writer.constant(np.asarray(given, dtype))
+
+    @property
+    def pair(self) -> tuple[Value, Value]:
+        """Both inputs of an op of two."""
+        x, y = self.inputs
+        return x, y
 
     @property
     def x(self) -> Value:
@@ -120,7 +126,7 @@ class Call:
         return () if self.ndim == 0 else normalize_axes(self.recorded.params[name], self.ndim, self.op.name)
 
     def count(self, axes: tuple[int, ...]) -> Length | Value:
-        """How many elements of the first input lie along axes: a number, or a scalar Value in the dtype of the result."""
+        """How many elements of the first input lie along axes: a number, or a scalar in the dtype of the result."""
         lengths = [self.shape_of()[i] for i in axes]
         if fixed(lengths):
             return prod(lengths)

@@ -1,6 +1,8 @@
-"""How convolutions, pools, patches, resampling and normalizations are written. Pixels and paddings are fixed numbers."""
+"""How convolutions, pools, patches, resampling and normalizations are written; the image's sizes are fixed."""
 
+from functools import reduce
 from math import prod
+from operator import add
 from typing import Any
 
 import numpy as np
@@ -28,6 +30,11 @@ def _image(call: Call, name: str = "") -> tuple[int, int, int, int]:
     return 1, c, h, w
 
 
+def _kernel(call: Call) -> tuple[int, ...]:
+    """The shape of the weight."""
+    return call.lengths(call.shape_of("w"), "the weight")
+
+
 def _pads(padding: Any) -> list[int]:
     """ONNX's order: where all axes begin, then where they end."""
     (top, bottom), (left, right) = padding
@@ -40,7 +47,7 @@ def _pads(padding: Any) -> list[int]:
 @translation(conv.conv2d)
 def _conv2d(call: Call) -> Value:
     at: Conv2dGeometry = conv2d_geometry(
-        _image(call), call.shape_of("w"), *(call[name] for name in ("stride", "padding", "dilation", "groups"))
+        _image(call), _kernel(call), *(call[name] for name in ("stride", "padding", "dilation", "groups"))
     )
     return call.node(
         "Conv",
@@ -57,12 +64,16 @@ def _conv2d(call: Call) -> Value:
 def _conv_transpose2d(call: Call) -> Value:
     names = ("stride", "padding", "output_padding", "groups", "dilation")
     at: ConvTranspose2dGeometry = conv_transpose2d_geometry(
-        _image(call), call.shape_of("w"), *(call[name] for name in names)
+        _image(call), _kernel(call), *(call[name] for name in names)
     )
     x, w, b = call.inputs
-    windows = {"kernel_shape": list(at.kernel), "strides": list(at.stride), "dilations": list(at.dilation)}
+    windows: dict[str, Any] = {
+        "kernel_shape": list(at.kernel),
+        "strides": list(at.stride),
+        "dilations": list(at.dilation),
+    }
     if all(extra < s for extra, s in zip(at.output_padding, at.stride, strict=True)):
-        more = {"output_padding": list(at.output_padding)} if any(at.output_padding) else {}
+        more: dict[str, Any] = {"output_padding": list(at.output_padding)} if any(at.output_padding) else {}
         return call.node("ConvTranspose", x, w, b, **windows, pads=_pads(at.padding), group=at.groups, **more)
     # onnxruntime wants output_padding below the stride: cut less, and put zeros where nothing was cut.
     cut = [(lo, max(0, hi - extra)) for (lo, hi), extra in zip(at.padding, at.output_padding, strict=True)]
@@ -81,8 +92,14 @@ def _pool(call: Call, value: float) -> tuple[Value, Pool2dGeometry, Any]:
     Runtimes differ in what ceil_mode leaves out, and refuse a padding as long as the kernel: then it is put around the
     image before.
     """
-    p = {name: call[name] for name in ("kernel_size", "stride", "padding")}
-    at = pool2d_geometry(_image(call), *p.values(), call.recorded.params.get("dilation", 1), call["ceil_mode"])
+    at = pool2d_geometry(
+        _image(call),
+        call["kernel_size"],
+        call["stride"],
+        call["padding"],
+        call.recorded.params.get("dilation", 1),
+        call["ceil_mode"],
+    )
     x, padding = call.x, list(at.padding)
     if at.ceil_mode:
         sides = zip(at.size, at.kernel, at.stride, at.padding, at.dilation, at.out, strict=True)
@@ -99,14 +116,16 @@ def _max_pool2d(call: Call) -> Value:
     if call.dtype.kind != "f":
         raise call.fail(f"of {call.dtype}; ONNX's MaxPool takes floats, so convert first with .float()")
     x, at, padding = _pool(call, -np.inf)
-    dilations = {"dilations": list(at.dilation)} if max(at.dilation) > 1 else {}
+    dilations: dict[str, Any] = {"dilations": list(at.dilation)} if max(at.dilation) > 1 else {}
     return call.node(
         "MaxPool", x, kernel_shape=list(at.kernel), strides=list(at.stride), pads=_pads(padding), **dilations
     )
 
 
 def _average(call: Call, x: Value, at: Pool2dGeometry, padding: Any, count_padding: bool) -> Value:
-    border = {"pads": _pads(padding), "count_include_pad": int(count_padding)} if any(_pads(padding)) else {}
+    border: dict[str, Any] = (
+        {"pads": _pads(padding), "count_include_pad": int(count_padding)} if any(_pads(padding)) else {}
+    )
     return call.node("AveragePool", x, kernel_shape=list(at.kernel), strides=list(at.stride), **border)
 
 
@@ -117,7 +136,7 @@ def _sum(call: Call) -> tuple[Value, Pool2dGeometry]:
         return _average(call, x, at, padding, True) * prod(at.kernel), at
     channels = _image(call)[1]
     ones = call.writer.constant(np.ones((channels, 1, *at.kernel), call.dtype))
-    windows = {"strides": list(at.stride), "pads": _pads(padding), "dilations": list(at.dilation)}
+    windows: dict[str, Any] = {"strides": list(at.stride), "pads": _pads(padding), "dilations": list(at.dilation)}
     return call.node("Conv", x, ones, kernel_shape=list(at.kernel), group=channels, **windows), at
 
 
@@ -130,11 +149,9 @@ def _sum_pool2d(call: Call) -> Value:
 def _avg_pool2d(call: Call) -> Value:
     divisor = call["divisor_override"]
     if divisor is not None:
-        return _sum(call)[0] / divisor
+        return _sum(call)[0] / float(divisor)
     x, at, padding = _pool(call, 0.0)
-    counts = pool_counts(
-        at.size, at.kernel, at.stride, at.padding, at.dilation, at.out, call["count_include_pad"]
-    )
+    counts = pool_counts(at.size, at.kernel, at.stride, at.padding, at.dilation, at.out, call["count_include_pad"])
     if counts.min() == prod(at.kernel):
         return _average(call, x, at, padding, True)
     return _average(call, x, at, padding, True) * call.writer.constant((prod(at.kernel) / counts).astype(call.dtype))
@@ -211,7 +228,7 @@ def _patches(call: Call, size: tuple[int, ...]) -> Conv2dGeometry:
 def _unfold(call: Call) -> Value:
     _, *size = _image(call)
     at = _patches(call, tuple(size))
-    windows = {"strides": list(at.stride), "pads": _pads(at.padding), "dilations": list(at.dilation)}
+    windows: dict[str, Any] = {"strides": list(at.stride), "pads": _pads(at.padding), "dilations": list(at.dilation)}
     picks = _picks(call, size[0], at.kernel)
     found = call.node("Conv", call.x, picks, kernel_shape=list(at.kernel), group=size[0], **windows)
     return call.writer.reshape(found, call.shape)
@@ -222,7 +239,7 @@ def _fold(call: Call) -> Value:
     w = call.writer
     size = call.lengths(call.shape[1:], "the image (c h w)")
     c, at = size[0], _patches(call, size)
-    windows = {"strides": list(at.stride), "dilations": list(at.dilation)}
+    windows: dict[str, Any] = {"strides": list(at.stride), "dilations": list(at.dilation)}
     if w.opset >= 18:
         sizes = w.integers(at.size), w.integers(at.kernel)
         return call.node("Col2Im", call.x, *sizes, **windows, pads=_pads(at.padding))
@@ -245,27 +262,24 @@ def _resampled(call: Call) -> Value:
     image = call.ndim == 4 and axis > 1 and scale is None
     if image and kind in ("linear", "cubic") and not (call["align_corners"] and size == 1):
         how = "align_corners" if call["align_corners"] else "half_pixel"
-        cubic = {"cubic_coeff_a": resize.SPREAD} if kind == "cubic" else {}
+        cubic: dict[str, Any] = {"cubic_coeff_a": resize.SPREAD} if kind == "cubic" else {}
         return _resize(call, axis, mode=kind, coordinate_transformation_mode=how, **cubic)
     if image and kind == "nearest" and size % n == 0:
         return _resize(call, axis, mode=kind, coordinate_transformation_mode="asymmetric", nearest_mode="floor")
     cells, shares = resize._taps(n, size, kind, call["align_corners"], scale)
-    out: Value | None = None
-    for k in range(cells.shape[1]):
-        read = call.node("Gather", call.x, call.writer.constant(cells[:, k]), axis=axis)
-        if shares.shape[1] > 1:
-            beside = shares[:, k].reshape(-1, *(1,) * (call.ndim - 1 - axis)).astype(call.dtype)
-            read = read * call.writer.constant(beside)
-        out = read if out is None else out + read
-    assert out is not None
-    return out
+    parts = [call.node("Gather", call.x, call.writer.constant(column), axis=axis) for column in cells.T]
+    if len(parts) == 1:
+        return parts[0]
+    beside = shares.T.reshape(len(parts), -1, *(1,) * (call.ndim - 1 - axis)).astype(call.dtype)
+    weighted = [part * call.writer.constant(share) for part, share in zip(parts, beside, strict=True)]
+    return reduce(add, weighted)
 
 
 def _resize(call: Call, axis: int, **attributes: Any) -> Value:
     (n,) = call.lengths(call.shape_of()[axis : axis + 1], "the axis that is resampled")
     scales = [1.0] * call.ndim
     scales[axis] = call["size"] / n
-    if n * np.float32(scales[axis]) // 1 != call["size"]:
+    if n * float(np.float32(scales[axis])) != call["size"]:  # rounded, the scale leads to another size
         lengths: list[Length] = list(call.shape)
         return call.node("Resize", call.x, None, None, call.writer.integers(lengths), **attributes)
     return call.node("Resize", call.x, None, call.writer.constant(np.array(scales, np.float32)), **attributes)
@@ -283,9 +297,11 @@ def _per_channel(call: Call) -> tuple[Value | None, Value | None]:
 def _batch_norm_eval(call: Call) -> Value:
     w, b = _per_channel(call)
     (c,) = call.lengths(call.shape_of()[1:2], "the channels")
-    ones, zeros = (call.writer.constant(np.full(c, value, call.dtype)) for value in (1, 0))
     mean, var = (call.writer.cast(call[name], call.dtype) for name in ("mean", "var"))
-    scale, shift = ones if w is None else w, zeros if b is None else b
+    scale, shift = (
+        call.writer.constant(np.full(c, value, call.dtype)) if given is None else given
+        for given, value in ((w, 1), (b, 0))
+    )
     return call.node("BatchNormalization", call.x, scale, shift, mean, var, epsilon=float(call["eps"]))
 
 

@@ -13,8 +13,20 @@ __all__ = ["SINGLE", "Value", "Writer"]
 # What onnxruntime computes on a CPU in float32 but not in float64; found by asking it for each.
 SINGLE = frozenset(
     {"Acos", "Asin", "Atan", "AveragePool", "Celu", "Col2Im", "Conv", "ConvTranspose", "Cosh", "Elu", "Erf"}
-    | {"HardSigmoid", "HardSwish", "GlobalAveragePool", "GlobalMaxPool", "LeakyRelu", "Resize", "Sinh", "Softplus", "Softsign", "Tan"}
+    | {
+        "HardSigmoid",
+        "HardSwish",
+        "GlobalAveragePool",
+        "GlobalMaxPool",
+        "LeakyRelu",
+        "Resize",
+        "Sinh",
+        "Softplus",
+        "Softsign",
+        "Tan",
+    }
 )
+NOT_HALF = frozenset({"Celu", "IsInf", "ScatterElements"})  # and what is not there in float16
 LAST, FIRST = 2**63 - 1, -(2**63)
 
 
@@ -58,7 +70,7 @@ class Writer:
         self.nodes: list[tuple[str, list[str], list[str], str, dict[str, Any]]] = []  # type, inputs, outputs, name
         self.constants: dict[str, Any] = {}
         self.place = ""  # what the nodes of the current call are named after
-        self.batch: tuple[Value, int] | None = None  # an input, and its axis that is as long as the batch
+        self.batch: Any = None  # (an input, its axis that is as long as the batch): there is one wherever a Dim is
         self._kept: dict[Any, Value] = {}
         self._turns: dict[str, int] = {}
         self._batch: Value | None = None
@@ -76,15 +88,14 @@ class Writer:
     def constant(self, array: Any, name: str = "") -> Value:
         """An array in the file; equal ones without a name of their own are kept once."""
         array = np.asarray(array)
-        array = array.copy(order="C") if not array.flags.c_contiguous else array
-        key = array.dtype, array.shape, array.tobytes()
-        if key not in self._kept or name:
-            made = Value(self, self.fresh(name or "constant"), array.dtype, array.shape)
-            self.constants[made.name] = array
-            if name:
-                return made
+        key = None if name else (array.dtype, array.shape, array.tobytes())
+        if key in self._kept:
+            return self._kept[key]
+        made = Value(self, self.fresh(name or "constant"), array.dtype, array.shape)
+        self.constants[made.name] = array
+        if key is not None:
             self._kept[key] = made
-        return self._kept[key]
+        return made
 
     def like(self, value: Any, other: Value) -> Value:
         """A number as a constant of the dtype of another value; a Dim computed; a Value as it is."""
@@ -103,7 +114,6 @@ class Writer:
 
     def _followed(self, n: Dim) -> Value:
         if self._batch is None:
-            assert self.batch is not None  # a Dim is made from the batch of an input
             x, axis = self.batch
             self._batch = self.node("Shape", x, start=axis, end=axis + 1, dtype=np.int64)
         value = self._batch
@@ -112,7 +122,9 @@ class Writer:
 
     # Nodes
 
-    def node(self, op_type: str, *inputs: Any, dtype: Any = None, shape: Shape | None = None, **attributes: Any) -> Value:
+    def node(
+        self, op_type: str, *inputs: Any, dtype: Any = None, shape: Shape | None = None, **attributes: Any
+    ) -> Value:
         """One node of one output, of the dtype of its first input unless given. Numbers become constants of that dtype.
 
         What onnxruntime has in single precision only is computed between casts.
@@ -125,8 +137,10 @@ class Writer:
         """One node with an output for each dtype; None is that of the first input."""
         first = next(x for x in inputs if isinstance(x, Value))
         values = [self.like(x, first) for x in inputs]
-        if op_type in SINGLE and first.dtype == np.float64:
-            values = [v if v is None or v.dtype != np.float64 else self.cast(v, np.float32) for v in values]
+        absent = {np.dtype(np.float64): SINGLE, np.dtype(np.float16): NOT_HALF}
+        single = op_type in absent.get(first.dtype, ())
+        if single:
+            values = [v if v is None or v.dtype != first.dtype else self.cast(v, np.float32) for v in values]
         kinds = [np.dtype(values[inputs.index(first)].dtype if d is None else d) for d in dtypes]
         name = self.fresh(f"{self.place}/{op_type}" if self.place else op_type)
         made = [Value(self, name if not i else f"{name}:{i}", kind, shape) for i, kind in enumerate(kinds)]
@@ -134,8 +148,8 @@ class Writer:
         while names and not names[-1]:
             names.pop()
         self.nodes.append((op_type, names, [v.name for v in made], name, attributes))
-        if op_type in SINGLE and first.dtype == np.float64:
-            made = [self.cast(v, np.float64) if v.dtype == np.float32 else v for v in made]
+        if single:
+            made = [self.cast(v, first.dtype) if v.dtype == np.float32 else v for v in made]
         return made
 
     def rename(self, name: str, to: str) -> None:
@@ -153,7 +167,7 @@ class Writer:
         return self.node("Cast", x, dtype=dtype, shape=x.shape, to=np.dtype(dtype))
 
     def reduce(self, kind: str, x: Value, axes: Sequence[int], keepdims: bool = False) -> Value:
-        """ReduceSum and its like: axes are an attribute before opset 18, but for ReduceSum. No axes leave x as it is."""
+        """ReduceSum and its like, whose axes are an attribute before opset 18. No axes leave x as it is."""
         if not axes:
             return self.node("Identity", x)
         if self.opset < 18 and kind != "ReduceSum":
@@ -183,6 +197,9 @@ class Writer:
     def where(self, condition: Value, x: Any, y: Any) -> Value:
         """x where the condition holds, else y."""
         like = x if isinstance(x, Value) else y
+        if like.dtype == np.bool_:  # onnxruntime has no Where of booleans
+            chosen = self.node("And", condition, x), self.node("And", self.node("Not", condition), y)
+            return self.node("Or", *chosen)
         return self.node("Where", condition, self.like(x, like), self.like(y, like), dtype=like.dtype)
 
     def transpose(self, x: Value, order: Sequence[int]) -> Value:
