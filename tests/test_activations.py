@@ -47,6 +47,7 @@ def value_and_slope(f, x):
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 @pytest.mark.parametrize("name", LIMITS)
+@np.errstate(under="ignore")  # of the test's own arithmetic
 def test_values_and_slopes_have_their_limits_at_infinity(name, dtype):
     f, low, high = LIMITS[name]
     with np.errstate(all="raise"):
@@ -99,6 +100,7 @@ def test_an_activation_of_nothing_or_of_a_single_number_has_its_shape(name):
 
 
 @given(x=st.floats(-37.5, 37.5))
+@np.errstate(under="ignore")  # of the test's own arithmetic
 def test_the_share_of_the_normal_distribution_has_its_last_digits_in_the_tail_too(x):
     exact = math.erfc(-x / math.sqrt(2)) / 2
     for dtype in (np.float64, np.float32):

@@ -48,7 +48,12 @@ def _dlpack(
         )
     if copy or unusual:
         array = np.array(array, order="C")
-    return array.__dlpack__(max_version=max_version)
+    return array.__dlpack__(**_version(max_version))
+
+
+def _version(most: tuple[int, int] | None) -> dict[str, Any]:
+    """The argument by which NumPy, from 2.1 on, is told of the newest version that is understood."""
+    return {"max_version": most} if np.lib.NumpyVersion(np.__version__) >= "2.1.0" else {}
 
 
 def from_dlpack(ext_tensor: Any) -> Tensor:

@@ -276,7 +276,9 @@ def trunc(x: Any, /) -> Any:
 @op(method=True, numpy=np.round)
 def round(x: Any, /, decimals: int = 0) -> Any:
     """x rounded to `decimals` digits after the point, halves to the even neighbour. Its gradient is 0."""
-    return x.copy() if x.dtype.kind == "b" else np.round(x, decimals)
+    # of whole numbers with decimals >= 0 NumPy 2.0 gives the array itself
+    whole = x.dtype.kind == "b" or (x.dtype.kind in "iu" and decimals >= 0)
+    return x.copy() if whole else np.round(x, decimals)
 
 
 floor.vjp(x=lambda g: mask(g, False))
