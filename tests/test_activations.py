@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 import tinygrad_cnn as tg
 from tinygrad_cnn import nn
 from tinygrad_cnn.graph import Tensor
-from tinygrad_cnn.kernels.normal import share_below
+from tinygrad_cnn.kernels.normal import erf, share_below
 from tinygrad_cnn.nn import functional as F
 from tinygrad_cnn.shapes import ShapeError
 
@@ -112,6 +112,15 @@ def test_the_share_of_the_normal_distribution_has_its_last_digits_in_the_tail_to
 def test_the_share_is_the_same_for_a_number_alone_and_among_others():
     x = np.linspace(-9, 9, 77)
     np.testing.assert_array_equal(share_below(x), [share_below(np.asarray(v)) for v in x])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@given(x=st.floats(-9, 9) | st.floats(-1e-3, 1e-3) | st.sampled_from([0.46875, 4.0, -0.0, 1e-30, math.inf, -math.inf]))
+def test_the_error_function_keeps_its_digits(dtype, x):
+    y = dtype(x)
+    exact, found = math.erf(float(y)), float(erf(np.array([y]))[0])
+    assert abs(found - exact) <= 3 * np.finfo(dtype).eps * abs(exact) + np.finfo(dtype).tiny
+    assert math.copysign(1, found) == math.copysign(1, x)
 
 
 @given(x=st.floats(-30, -1e-6))

@@ -20,26 +20,27 @@ def numbers(*shape: int) -> Any:
     return grid(sum(shape), *shape)
 
 
-EVERYWHERE = ["expm1", "exp2", "tan", "atan", "sinh", "cosh"]
+EVERYWHERE = ["expm1", "exp2", "tan", "atan", "sinh", "cosh", "asinh", "erf"]
+WITHIN_ONE = ["asin", "acos", "atanh"]
 ABOVE_ZERO = ["log1p", "log2", "log10", "reciprocal", "rsqrt"]
 ROUNDING = ["floor", "ceil", "trunc", "round"]
 
 
-@pytest.mark.parametrize("name", EVERYWHERE + ABOVE_ZERO + ["asin", "acos", *ROUNDING])
+@pytest.mark.parametrize("name", EVERYWHERE + ABOVE_ZERO + WITHIN_ONE + ["acosh", *ROUNDING])
 @given(x=problems.arrays())
 def test_elementary_functions(name: str, x: Any) -> None:
     x = (
-        np.abs(x) + 0.25
-        if name in ABOVE_ZERO
+        np.abs(x) + (1.25 if name == "acosh" else 0.25)
+        if name in (*ABOVE_ZERO, "acosh")
         else np.tanh(x) * 0.9
-        if name in ("asin", "acos")
+        if name in WITHIN_ONE
         else np.tanh(x / 3) * 1.4
     )
     agree(lambda m, x: getattr(m, name)(x) * x, x, tolerance=1e-9)
     agree(lambda m, x: getattr(x, name)(), x, order=1, tolerance=1e-9)
 
 
-@pytest.mark.parametrize("name", EVERYWHERE + ABOVE_ZERO + ["asin", "acos", *ROUNDING])
+@pytest.mark.parametrize("name", EVERYWHERE + ABOVE_ZERO + WITHIN_ONE + ["acosh", *ROUNDING])
 def test_elementary_functions_at_their_limits(name: str) -> None:
     x = a(-math.inf, -2, -1, -0.5, -0.0, 0.0, 0.5, 1, 1.5, 2.5, math.inf, math.nan)
     agree(lambda m, x: getattr(m, name)(x), x, order=0, tolerance=1e-9)

@@ -1,6 +1,5 @@
 """`tg.detect_anomaly`: the first nan or inf is an error where it is made, with the op, the place and the cause."""
 
-import doctest
 import math
 import threading
 
@@ -22,13 +21,6 @@ NAN, INF = math.nan, math.inf
 
 def leaf(*values, dtype="float64"):
     return Tensor(list(values), dtype=dtype, requires_grad=True)
-
-
-def test_the_example_of_the_docstring_runs():
-    examples = doctest.DocTestFinder(recurse=False).find(tg.detect_anomaly, "detect_anomaly", globs={"tg": tg})
-    runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
-    assert [runner.run(example).failed for example in examples] == [0]
-    assert runner.summarize(verbose=False).attempted == 2
 
 
 def refused(function):
@@ -64,6 +56,8 @@ FORWARD = {
     "pow": (lambda: leaf(-8.0) ** 0.5, "a negative number to a power that is no integer is nan", "x = -8, y = 0.5"),
     "negative pow": (lambda: leaf(0.0) ** -1.0, "0 to a negative power divides by 0", "x = 0, y = -1"),
     "acos": (lambda: tg.acos(leaf(1.5)), "acos is nan outside [−1, 1]; clamp the input", "x = 1.5"),
+    "acosh": (lambda: tg.acosh(leaf(0.5)), "acosh is nan below 1; clamp the input to 1 or more", "x = 0.5"),
+    "atanh": (lambda: tg.atanh(leaf(1.0)), "atanh is nan outside [−1, 1], and inf at both; clamp the input", "x = 1"),
     "asin": (lambda: tg.asin(leaf(-1.5)), "asin is nan outside [−1, 1]; clamp the input", "x = -1.5"),
     "var": (lambda: leaf(1.0).var(), "var divides by n − correction = 0; use correction=0", "()"),
     "std": (lambda: leaf(1.0).std(), "std divides by n − correction = 0; use correction=0", "()"),
@@ -108,6 +102,7 @@ BACKWARD = {
     "pow": (lambda: leaf(0.0) ** 0.5, "the slope of 0 to a power below 1 is inf"),
     "asin": (lambda: tg.asin(leaf(1.0)), "asin′ is inf at −1 and 1"),
     "acos": (lambda: tg.acos(leaf(-1.0)), "acos′ is −inf at −1 and 1"),
+    "acosh": (lambda: tg.acosh(leaf(1.0)), "acosh′(1) is inf"),
     "mul": (lambda: (leaf(1e30, dtype="float32") * 1e8 * leaf(1e-38, dtype="float32")) * 1e8, "mul: its gradient rule "
             "makes the first inf (1 value) for 'y'; the gradient overflows: float32 ends at"),
 }  # fmt: skip
@@ -131,6 +126,8 @@ MASKED = {
     "div": lambda x: 1.0 / x,
     "asin": lambda x: tg.asin(1.0 - x),
     "acos": lambda x: tg.acos(1.0 - x),
+    "acosh": lambda x: tg.acosh(1.0 + x),
+    "atanh": lambda x: tg.atanh(1.0 - x),
 }
 
 

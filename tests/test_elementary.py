@@ -128,9 +128,23 @@ def test_a_graph_notices_a_moving_average() -> None:
 @pytest.mark.parametrize(
     "f",
     [
-        *(np.log1p, np.expm1, np.log2, np.exp2, np.tan, np.arctan, np.sinh, np.cosh, np.floor, np.ceil, np.trunc),
+        *(
+            np.log1p,
+            np.expm1,
+            np.log2,
+            np.exp2,
+            np.tan,
+            np.arctan,
+            np.sinh,
+            np.cosh,
+            np.arcsinh,
+            np.floor,
+            np.ceil,
+            np.trunc,
+        ),
         *(np.round, np.any, np.all, np.isinf, lambda x: np.floor_divide(x, 2.0), lambda x: np.remainder(x, 4.0)),
         *(lambda x: np.equal(x, 2.0), lambda x: np.any(x, axis=1), lambda x: np.log10(x + 1.0), np.ravel),
+        *(np.arccosh, lambda x: np.arctanh(x / 8.0)),
     ],
 )
 def test_numpys_functions_find_them(f: Any) -> None:

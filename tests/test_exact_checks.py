@@ -33,6 +33,7 @@ NOT_EXACT = {
     **dict.fromkeys(["batch_norm_train", "batch_norm_weight_grad", "batch_norm_input_grad", "batch_norm_eval"], ROOT),
     **dict.fromkeys(["exp", "log", "sin", "cos", "sigmoid", "tanh", "logsumexp", "softmax", "log_softmax"], POWER),
     **dict.fromkeys(["log1p", "expm1", "log2", "log10", "exp2", "tan", "asin", "acos", "atan", "sinh", "cosh"], POWER),
+    **dict.fromkeys(["asinh", "acosh", "atanh", "erf"], POWER),
     **dict.fromkeys(["cross_entropy_of_labels", "cross_entropy_of_probabilities", "divergence"], POWER),
     **dict.fromkeys(["divergence_of_logs", "binary_cross_entropy", "binary_cross_entropy_with_logits"], POWER),
     **dict.fromkeys(["elu", "celu", "softplus", "logsigmoid", "silu", "silu_gradient", "mish"], POWER),

@@ -160,6 +160,7 @@ UNARY = {
     **dict.fromkeys(
         ("log1p", "expm1", "log2", "log10", "exp2", "tan", "asin", "acos", "atan", "sinh", "cosh"), Number.exp
     ),
+    **dict.fromkeys(("asinh", "acosh", "atanh", "erf"), Number.exp),
     **dict.fromkeys(("floor", "ceil", "trunc", "isinf"), Number.test),
     "reciprocal": lambda x: 1 / x,
     "rsqrt": lambda x: 1 / x.sqrt(),

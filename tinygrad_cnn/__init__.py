@@ -115,10 +115,14 @@ from .ops.dropout import dropout
 from .ops.einsum import einsum, outer, tensordot
 from .ops.elementary import (
     acos,
+    acosh,
     asin,
+    asinh,
     atan,
+    atanh,
     ceil,
     cosh,
+    erf,
     exp2,
     expm1,
     floor,
@@ -215,11 +219,12 @@ from .sampling import bernoulli, multinomial, normal
 from .shapes import ShapeError
 
 if TYPE_CHECKING:
-    from . import autograd, data, distributed, emit, func, metrics, plot, testing, train, utils
+    from . import autograd, data, distributed, emit, func, metrics, onnx, plot, testing, train, utils
     from .checkup import doctor, solve_conv
     from .emit import to_numpy
     from .explanation import conv2d_matrix, explain, explain_grad
     from .func import checkpoint, checkpoint_sequential
+    from .onnx import load_onnx
     from .traces import Trace, record
 
 __version__ = "0.1.0"
@@ -232,6 +237,7 @@ __all__ = [
     "abs",
     "absolute",
     "acos",
+    "acosh",
     "adaptive_avg_pool2d",
     "adaptive_max_pool2d",
     "add",
@@ -247,7 +253,9 @@ __all__ = [
     "argsort",
     "as_tensor",
     "asin",
+    "asinh",
     "atan",
+    "atanh",
     "autograd",
     "avg_pool2d",
     "batch_norm",
@@ -313,6 +321,7 @@ __all__ = [
     "enable_grad",
     "eq",
     "equal",
+    "erf",
     "exp",
     "exp2",
     "expand",
@@ -376,6 +385,7 @@ __all__ = [
     "linear",
     "linspace",
     "load",
+    "load_onnx",
     "local_conv2d",
     "log",
     "log10",
@@ -530,6 +540,7 @@ _NAMES = {
     "doctor": ".checkup",
     "explain": ".explanation",
     "explain_grad": ".explanation",
+    "load_onnx": ".onnx",
     "record": ".traces",
     "solve_conv": ".checkup",
     "to_numpy": ".emit",

@@ -132,6 +132,10 @@ def _inverse(name: str) -> Callable[[Values, Summary], str]:
     return words
 
 
+def _area(inputs: Values, out: Summary) -> str:
+    return "atanh is nan outside [−1, 1], and inf at both; clamp the input" if out.nans or out.infs else ""
+
+
 def _spread(name: str) -> Callable[[Values, Summary], str]:
     def words(inputs: Values, out: Summary) -> str:
         return f"{name} divides by n − correction = 0; use correction=0, or more numbers" if out.nans else ""
@@ -145,7 +149,9 @@ def _all_ignored(inputs: Values, out: Summary) -> str:
 
 _REASONS: dict[str, Callable[[Values, Summary], str]] = {
     "acos": _inverse("acos"),
+    "acosh": lambda inputs, out: "acosh is nan below 1; clamp the input to 1 or more" if out.nans else "",
     "asin": _inverse("asin"),
+    "atanh": _area,
     "cosh": _exponential("cosh"),
     "cross_entropy_of_labels": _all_ignored,
     "div": _division("div"),
@@ -180,7 +186,9 @@ def _has_one(value: Summary) -> bool:
 _Test = Callable[[Summary], bool]
 _SLOPES: dict[str, tuple[tuple[str, _Test, str], ...]] = {  # where a rule divides by 0: what it keeps, and the words
     "acos": (("x", _has_one, "acos′ is −inf at −1 and 1"),),
+    "acosh": (("x", lambda value: value.low <= 1, "acosh′(1) is inf"),),
     "asin": (("x", _has_one, "asin′ is inf at −1 and 1"),),
+    "atanh": (("x", _has_one, "atanh′ is inf at −1 and 1"),),
     "div": (("y", _has_zero, "x/y and its slope divide by 0"),),
     "log": (("x", _has_zero, "log′(0) = 1/0 is inf"),),
     "log10": (("x", _has_zero, "log10′(0) is inf"),),

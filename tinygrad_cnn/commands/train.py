@@ -161,6 +161,7 @@ class _Training:
             raise CommandError(f"{out} holds a run; give --resume to go on with it, or another --out")
         else:
             runs.remembered(before, given, out)
+            networks.check_allowed(before.settings.model, given.get("model"), out / runs.NAME)
         self.settings = _settings(given) if before is None else before.settings
         s, size = self.settings, self.group.size
         if s.batch_size % size:
@@ -185,6 +186,8 @@ class _Training:
             return self._measured()
         except KeyboardInterrupt:
             command = f"python -m tinygrad_cnn train --out {shlex.quote(str(self.out))} --resume"
+            if self.settings.model not in networks.NETWORKS:
+                command += f" --model {shlex.quote(self.settings.model)}"
             raise Interrupted(f"go on after the last complete epoch with: {command}") from None
 
     def _measured(self) -> dict[str, Any]:

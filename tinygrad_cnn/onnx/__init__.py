@@ -3,6 +3,8 @@
 Needs the extra `onnx`.
 """
 
-from .errors import OnnxError
+from .errors import OnnxError, OnnxUnsupported
+from .exporting import export, translation
+from .model import OnnxModule, load_onnx
 
-__all__ = ["OnnxError"]
+__all__ = ["OnnxError", "OnnxModule", "OnnxUnsupported", "export", "load_onnx", "translation"]

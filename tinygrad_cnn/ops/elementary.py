@@ -6,15 +6,21 @@ from typing import Any
 import numpy as np
 
 from ..flops import one_per_output
+from ..kernels import normal
+from ..kernels.reduce import widened
 from ..primitive import op
-from .elementwise import mask, sqrt
+from .elementwise import exp, mask, sqrt
 
 __all__ = [
     "acos",
+    "acosh",
     "asin",
+    "asinh",
     "atan",
+    "atanh",
     "ceil",
     "cosh",
+    "erf",
     "exp2",
     "expm1",
     "floor",
@@ -176,8 +182,53 @@ cosh.formula(x="∂out · (exp(x) − exp(−x)) / 2")
 cosh.flops(one_per_output)
 
 
+@op(method=("asinh", "arcsinh"), floating=True, numpy=np.arcsinh)
+def asinh(x: Any, /) -> Any:
+    """The inverse of sinh, log(x + sqrt(x ** 2 + 1))."""
+    return np.arcsinh(x)
+
+
+asinh.vjp(x=lambda g, x: g / sqrt(x * x + 1.0))
+asinh.formula(x="∂out / sqrt(x² + 1)")
+asinh.flops(one_per_output)
+
+
+@op(method=("acosh", "arccosh"), floating=True, numpy=np.arccosh)
+def acosh(x: Any, /) -> Any:
+    """The inverse of cosh, log(x + sqrt(x ** 2 - 1)); nan below 1. Its gradient at 1 is inf."""
+    return np.arccosh(x)
+
+
+acosh.vjp(x=lambda g, x: g / sqrt(x * x - 1.0))
+acosh.formula(x="∂out / sqrt(x² − 1)")
+acosh.flops(one_per_output)
+
+
+@op(method=("atanh", "arctanh"), floating=True, numpy=np.arctanh)
+def atanh(x: Any, /) -> Any:
+    """The inverse of tanh, log((1 + x) / (1 - x)) / 2; +-inf at +-1, nan outside."""
+    return np.arctanh(x)
+
+
+atanh.vjp(x=lambda g, x: g / (1.0 - x * x))
+atanh.formula(x="∂out / (1 − x²)")
+atanh.flops(one_per_output)
+
+
+@op(method=True, floating=True)
+def erf(x: Any, /) -> Any:
+    """The error function, 2 / sqrt(pi) times the integral of exp(-t ** 2) from 0 to x."""
+    return normal.erf(widened(x)).astype(x.dtype, copy=False)
+
+
+erf.vjp(x=lambda g, x: g * (exp(-(x * x)) * (2.0 / math.sqrt(math.pi))))
+erf.formula(x="∂out · 2 · sqrt(2) · pdf(x · sqrt(2))")
+erf.flops(one_per_output)
+
+
 @asin.sample
 @acos.sample
+@atanh.sample
 def _(draw: Any) -> Any:
     return (np.sin(draw.array(*draw.shape()) * 0.25),), {}
 
@@ -189,6 +240,11 @@ def _(draw: Any) -> Any:
 @reciprocal.sample
 def _(draw: Any) -> Any:
     return (draw.positive(*draw.shape()),), {}
+
+
+@acosh.sample
+def _(draw: Any) -> Any:
+    return (draw.positive(*draw.shape()) + 1.0,), {}
 
 
 @tan.sample

@@ -21,7 +21,7 @@ from .history import History
 
 __all__ = ["Checkpoint", "load_checkpoint", "save_checkpoint"]
 
-KIND = "tinygrad_cnn checkpoint 1"
+KIND = "tinygrad_cnn checkpoint 2"
 OTHERS = "random of other ranks"  # {"1": as "random", ...}
 
 Path = str | os.PathLike[str]

@@ -66,7 +66,8 @@ def fit(
     weights.
 
     Raises FloatingPointError if a loss or a gradient is not finite, with parameters, buffers and optimizer as the last
-    good step left them. An interrupt leaves the checkpoint of the last complete epoch and goes on to the caller.
+    good step left them. An interrupt (Ctrl-C) leaves the checkpoint of the last complete epoch and goes on to the
+    caller, after whom Python ends with code 130; SIGTERM and SIGKILL end the process at once and leave the same file.
     """
     net, group = (model.module, model.group) if isinstance(model, DataParallel) else (model, ALONE)
     callbacks = [*([Progress()] if progress else []), *callbacks] if group.rank == 0 else []
@@ -95,7 +96,7 @@ def fit(
             model.train()
             begin_pass(loader, epoch)
             for batch, (inputs, targets) in batches("fit: loader", loader):
-                with Step(parallel, optimizer, epoch, batch) as step:
+                with Step(parallel, optimizer, inputs, epoch, batch) as step:
                     outputs = model(*inputs)
                     value, of_all = step.loss(loss(outputs, targets), loss, outputs, targets)
                     optimizer.zero_grad()

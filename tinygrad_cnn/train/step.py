@@ -20,8 +20,10 @@ from .checks import one_number
 class Step:
     """A step of training that is made only with finite numbers; buffers return to what they were if it is not."""
 
-    def __init__(self, parallel: DataParallel, optimizer: Optimizer, epoch: int, batch: int) -> None:
-        self._parallel, self._optimizer = parallel, optimizer
+    def __init__(
+        self, parallel: DataParallel, optimizer: Optimizer, inputs: tuple[Any, ...], epoch: int, batch: int
+    ) -> None:
+        self._parallel, self._optimizer, self._inputs = parallel, optimizer, inputs
         model: Module = parallel.module
         self._model = model
         self._where = f"in epoch {epoch}, batch {batch}"
@@ -65,15 +67,27 @@ class Step:
 
     def _error(self, what: str) -> FloatingPointError:
         lr = float(array_of(self._optimizer.param_groups[0]["lr"]))
-        return FloatingPointError(
-            f"fit: {what} {self._where} (lr={lr:g}); the step was not made: "
-            "try a smaller lr or clip_grad_norm=1.0, and look for the cause in `with tg.detect_anomaly():`"
-        )
+        remedy = "try a smaller lr or clip_grad_norm=1.0, and look for the cause in `with tg.detect_anomaly():`"
+        for number, value in enumerate(self._inputs):
+            if (place := _first_not_finite(array_of(value))) is not None:
+                remedy = f"input {number} of the batch is {array_of(value)[place]} at {place}; clean the data"
+                break
+        return FloatingPointError(f"fit: {what} {self._where} (lr={lr:g}); the step was not made: {remedy}")
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
+        if isinstance(error, Exception) and not isinstance(error, FloatingPointError):
+            error.add_note(f"fit: {self._where}")
         if kind is None or not issubclass(kind, FloatingPointError):
             return
         for module, name, buffer, values in self._buffers:
             memory.mark_changed(buffer.array, "fit")
             buffer.array[...] = values
             setattr(module, name, buffer)
+
+
+def _first_not_finite(value: Any) -> tuple[int, ...] | None:
+    """The index of the first nan or inf of an array of floats."""
+    if not isinstance(value, np.ndarray) or value.dtype.kind != "f":
+        return None
+    places = np.argwhere(~np.isfinite(value))
+    return tuple(places[0].tolist()) if len(places) else None
