@@ -26,8 +26,8 @@ PLAIN = (
     "gathernd", "greater", "greater_or_equal", "identity", "isinf", "isnan", "less", "less_or_equal", "log", "max",
     "mean", "min", "mod", "mul", "neg", "nonzero", "not_", "onehot", "or_", "pad", "pow", "rangeop", "reciprocal",
     "reduce_log_sum", "reduce_log_sum_exp", "reducel1", "reducel2", "reducemax", "reducemean", "reducemin",
-    "reduceprod", "reducesum", "reducesumsquare", "reshape", "resize", "reversesequence", "round", "scatter", "scatterelements",
-    "scatternd", "shape", "sign", "sin", "sinh", "size", "slice", "spacetodepth", "split", "sqrt", "squeeze",
+    "reduceprod", "reducesum", "reducesumsquare", "reshape", "resize", "reversesequence", "round", "scatter",
+    "scatterelements", "scatternd", "shape", "sign", "sin", "sinh", "size", "slice", "spacetodepth", "split", "sqrt", "squeeze",
     "sub", "sum", "tan", "tile", "topk", "transpose", "trilu", "unique", "unsqueeze", "upsample", "where", "xor",
 )  # fmt: skip
 
