@@ -46,3 +46,14 @@ def made():
     yield make
     for name in set(registry) - before:
         del registry[name]
+
+
+@pytest.fixture(scope="module")
+def one_torch_thread():
+    """PyTorch on one thread: for tiny problems more of them cost more than they compute."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -19,13 +19,7 @@ import tinygrad_cnn as tg  # noqa: E402
 inf, nan = math.inf, math.nan
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Any:
-    """The problems are tiny: threads would cost more than they compute."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 
 # Elementwise

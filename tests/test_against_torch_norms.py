@@ -22,14 +22,7 @@ from torch_problems import (  # noqa: E402
     values,
 )
 
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Any:
-    """The problems are tiny: threads would cost more than they compute."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 
 SHAPES = [(2, 4), (3, 4, 2), (1, 6, 2, 3), (2, 4, 3, 1), (2, 6, 1, 3, 2)]

@@ -20,13 +20,7 @@ inf, nan = math.inf, math.nan
 REDUCTIONS = st.sampled_from(["mean", "sum", "none"])
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Any:
-    """The problems are tiny: threads would cost more than they compute."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 
 # Activations: the call, and how many derivatives PyTorch has

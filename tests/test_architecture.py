@@ -34,6 +34,7 @@ LAYERS = [
         "watching",
         "kernels",
         "random",
+        "replicas",
     ),  # none of these knows a Tensor
     ("geometry", "notation", "flops", "provenance"),
     ("graph",),
@@ -43,10 +44,10 @@ LAYERS = [
     ("backprop",),
     ("ops",),
     ("creation",),
-    ("inplace", "protocols", "sampling"),
+    ("inplace", "interchange", "protocols", "sampling"),
     ("nn",),
-    ("optim", "data", "interchange", "testing", "func"),
-    ("diagram", "emit", "metrics", "onnx", "plot", "traces", "autograd"),
+    ("optim", "data", "testing", "func"),
+    ("diagram", "distributed", "emit", "metrics", "onnx", "plot", "traces", "autograd"),
     ("train", "utils", "checkup", "explanation"),
     ("",),  # the package itself: the public names
     ("digits_net", "bench"),
@@ -85,6 +86,7 @@ OPTIONAL = {
 REQUIRED = {"numpy", "safetensors", "threadpoolctl"}
 OPTIONAL_AT_THE_TOP = {
     ("testing.strategies", "hypothesis"): "the module consists of strategies, and is loaded lazily",
+    ("onnx.backend", "onnx"): "the module consists of classes derived from onnx's, and nothing of ours imports it",
     **{
         (f"kernels.{module}", target): "the module consists of code for numba, and is loaded lazily"
         for module in ("depthwise_vectors", "instructions", "pool_vectors", "spin", "vectors")

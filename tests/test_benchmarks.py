@@ -1,7 +1,9 @@
 """Every benchmark runs and prints what it measured; no number is judged here."""
 
 import functools
+import importlib.util
 import json
+import os
 import re
 import subprocess
 import sys
@@ -15,6 +17,7 @@ TINY = {
     "inference.py": ["--batch", "2", "--warmup", "1", "--rounds", "1"],
     "layers.py": ["--batch", "1", "--warmup", "0", "--rounds", "1"],
     "memory.py": ["--batch", "4"],
+    "mpi.py": ["--only", "8x8", "--batch", "4", "--warmup", "0", "--rounds", "1"],
     "overhead.py": ["--warmup", "0", "--rounds", "1"],
     "scaling.py": ["--batch", "2", "--smallest", "2", "--doublings", "1", "--warmup", "0", "--rounds", "1"],
     "targets.py": ["--only", "step S, 1 thread|import", "--batch", "2", "--warmup", "0", "--rounds", "1"],
@@ -29,7 +32,9 @@ def run(name: str, *arguments: str) -> str:
     folders = [str(ROOT), str(ROOT / "benchmarks")]
     program = f"import sys; sys.path[:1] = {folders!r}; sys.argv = {[path, *arguments]!r}; import runpy; "
     program += f"runpy.run_path({path!r}, run_name='__main__')"
-    process = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    without_numba = {"TINYGRAD_CNN_NUMBA": "0"} if name == "mpi.py" else {}  # which each process would load anew
+    environment = {**os.environ, **without_numba}
+    process = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment)
     assert (process.returncode, process.stderr) == (0, "")
     return process.stdout
 
@@ -133,6 +138,21 @@ def test_memory_is_measured_for_each_side_in_a_process_of_its_own(figures):
     assert "tinygrad_cnn" in sizes
     assert set(written["ours_over_theirs"]) == set(sizes)
     assert all(size["before"] > 2**20 and size["step"] >= 0 for size in sizes.values())
+
+
+def test_more_processes_are_timed_and_put_on_paper_or_said_to_be_missing(figures):
+    printed, written = figures("mpi.py")
+    if importlib.util.find_spec("mpi4py") is None or "said" in written:
+        assert written["said"].startswith("not measured: mpi4py or mpiexec is not installed")
+        return
+    for name, case in written["cases"].items():
+        assert printed.count(name) == 1 + 5
+        assert case["faster"] == pytest.approx(case["alone"] / case["together"])
+        assert 0 < case["share"] < 1
+        paper = case["on paper"]
+        assert paper["1"]["step"] == pytest.approx(case["alone"])
+        assert [row["reducing"] for row in paper.values()] == sorted(row["reducing"] for row in paper.values())
+    assert [case["calls"] for case in written["cases"].values()] == [2 + 2 * 3]  # three batch norms
 
 
 def test_layers_have_a_forward_and_gradients_of_every_shape(figures):

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-import zlib
 from collections import Counter
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from safetensors.numpy import load_file, save_file
 import tinygrad_cnn as tg
 from tinygrad_cnn import CheckpointError, nn, optim
 from tinygrad_cnn.data import DataLoader, TensorDataset
+from tinygrad_cnn.interchange.digest import KEY, digest
 from tinygrad_cnn.interchange.tree import load_tree, save_tree
 from tinygrad_cnn.nn import functional as F
 from tinygrad_cnn.optim import lr_scheduler
@@ -70,9 +70,10 @@ def test_a_tree_comes_back_bit_for_bit(tmp_path_factory, tree):
 
 def test_arrays_are_stored_under_their_paths(tmp_path):
     save_tree({"a": {"b": np.ones(2)}, "a.b": np.zeros(3), "list": [np.ones(1)]}, tmp_path / "x", "test")
-    assert {name: value.shape for name, value in load_file(tmp_path / "x").items()} == {
-        "a.b": (2,), "a.b'": (3,), "list.0": (1,)
-    }  # fmt: skip
+    shapes = {name: value.shape for name, value in load_file(tmp_path / "x").items()}
+    text = shapes.pop("$tree")
+    assert text == (len('{"a": {"b": {"$array": "a.b"}}, "a.b": {"$array": "a.b\'"}, "list": [{"$array": "list.0"}]}'),)
+    assert shapes == {"a.b": (2,), "a.b'": (3,), "list.0": (1,)}
 
 
 def test_arrays_of_the_other_byte_order_come_back_in_that_of_this_machine(tmp_path):
@@ -94,7 +95,7 @@ def test_what_a_tree_cannot_hold_is_refused_and_the_old_file_stays(tmp_path, val
     assert (tmp_path / "x").read_bytes() == b"old"
 
 
-def test_any_byte_that_changes_and_any_cut_is_noticed(tmp_path):
+def test_H166_H167_any_byte_that_changes_and_any_cut_is_noticed(tmp_path):
     path, tree = tmp_path / "x", {"a": np.arange(5, dtype=np.int16), "b": [0.1, {"c": None}]}
     save_tree(tree, path, "test")
     content = path.read_bytes()
@@ -125,8 +126,10 @@ def test_any_byte_that_changes_and_any_cut_is_noticed(tmp_path):
     ],
 )
 def test_a_tree_made_by_others_is_read_with_care(tmp_path, text, message):
-    metadata = {"kind": "test", "tree": text, "crc32": f"{zlib.crc32(text.encode()):08x}"}
-    save_file({}, tmp_path / "x", metadata)
+    tree = np.frombuffer(text.encode(), np.uint8)
+    metadata = {"kind": "test"}
+    metadata[KEY] = digest(metadata, [("$tree", "U8", tree.shape, tree.tobytes())])
+    save_file({"$tree": tree}, tmp_path / "x", metadata)
     with pytest.raises(CheckpointError, match=message):
         load_tree(tmp_path / "x", "test")
 
@@ -135,8 +138,13 @@ def test_a_file_of_another_kind_is_refused(tmp_path):
     tg.save({"a": np.ones(2)}, tmp_path / "x")
     with pytest.raises(CheckpointError, match=r"x: its kind is None; 'test' is needed"):
         load_tree(tmp_path / "x", "test")
-    save_file({"a": np.ones(2)}, tmp_path / "x", {"kind": "test", "tree": "{}", "crc32": "0"})
-    with pytest.raises(CheckpointError, match="its checksum is not that of its content"):
+    metadata = {"kind": "test"}
+    for tensors, digested in (({"$tree": np.frombuffer(b"{}", np.uint8)}, {}), ({}, {KEY: digest(metadata, [])})):
+        save_file(tensors, tmp_path / "x", metadata | digested)
+        with pytest.raises(CheckpointError, match=r"x: it has no digest or no \$tree; another program wrote it"):
+            load_tree(tmp_path / "x", "test")
+    save_file({}, tmp_path / "x", metadata | {KEY: "0"})
+    with pytest.raises(CheckpointError, match="its digest is"):
         load_tree(tmp_path / "x", "test")
 
 
@@ -211,7 +219,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("optimizer", "scheduler", "shuffle"), CASES)
-def test_a_run_that_goes_on_comes_to_the_same_bits(tmp_path, optimizer, scheduler, shuffle):
+def test_H134_a_run_that_goes_on_comes_to_the_same_bits(tmp_path, optimizer, scheduler, shuffle):
     whole = objects(tmp_path, optimizer, scheduler, shuffle)
     history = fit(**whole, epochs=4)
     wanted, csv = everything(whole), (tmp_path / "csv").read_text()
@@ -325,7 +333,7 @@ MISFITS = {
 
 
 @pytest.mark.parametrize("part", MISFITS)
-def test_a_state_that_does_not_fit_changes_nothing(tmp_path, part):
+def test_H135_a_state_that_does_not_fit_changes_nothing(tmp_path, part):
     change, message = MISFITS[part]
     trained = objects(tmp_path, scheduler="MultiStepLR")
     fit(**trained, epochs=1)
@@ -372,7 +380,7 @@ def test_a_checkpoint_without_its_epoch_changes_nothing(tmp_path):
     model = nn.Linear(2, 3)
     before = {name: value.numpy().copy() for name, value in model.state_dict().items()}
     save_tree({"model": {name: value * 0 for name, value in before.items()}, "random": {}, "run": {}},
-              tmp_path / "x", "tinygrad_cnn checkpoint 1")  # fmt: skip
+              tmp_path / "x", "tinygrad_cnn checkpoint 2")  # fmt: skip
     with pytest.raises(CheckpointError, match=r"x: its run does not fit, nothing was changed: KeyError: 'epoch'"):
         load_checkpoint(tmp_path / "x", model)
     assert same(before, dict(model.state_dict()))
@@ -435,7 +443,7 @@ def start(folder, end):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for one process")
-def test_H176_a_run_that_is_interrupted_or_killed_goes_on_to_the_same_bits(tmp_path):
+def test_H163_H176_a_run_that_is_interrupted_or_killed_goes_on_to_the_same_bits(tmp_path):
     (tmp_path / "whole").mkdir()
     (tmp_path / "broken").mkdir()
     with start(tmp_path / "whole", "end") as process:

@@ -1,8 +1,6 @@
 """Gradients at ties and kinks, as each framework has them; the numbers of the table were measured."""
 
-import doctest
 import math
-import sys
 import threading
 
 import numpy as np
@@ -114,6 +112,31 @@ def test_an_argument_goes_before_a_convention():
         assert gradient(lambda x: tg.max_pool2d(x, 2, ties="first"), np.ones((1, 1, 2, 2))) == FIRST
 
 
+@pytest.mark.parametrize(
+    ("pool", "shape"),
+    [
+        (lambda x: tg.nn.functional.max_pool2d(x, 2), (1, 1, 2, 2)),
+        (tg.nn.MaxPool2d(2), (1, 1, 2, 2)),
+        (lambda x: tg.nn.functional.max_pool1d(x, 4), (1, 1, 4)),
+        (tg.nn.MaxPool1d(4), (1, 1, 4)),
+    ],
+)
+def test_layers_and_functions_that_pool_follow_the_convention(pool, shape):
+    assert gradient(pool, np.ones(shape)) == FIRST
+    with tg.conventions("tinygrad"):
+        assert gradient(pool, np.ones(shape)) == [0.25] * 4
+    with tg.conventions(max_pool_ties="last"):
+        assert gradient(pool, np.ones(shape)) == FIRST[::-1]
+
+
+def test_a_convention_that_shares_names_no_index():
+    x = tg.ones(1, 1, 2, 2)
+    with tg.conventions("tinygrad"):
+        with pytest.raises(ValueError, match=r"max_pool2d: ties='split' with return_indices=True"):
+            tg.nn.functional.max_pool2d(x, 2, return_indices=True)
+        assert tg.nn.functional.max_pool2d(x, 2, return_indices=True, ties="first")[1].tolist() == [[[[0]]]]
+
+
 def test_blocks_nest_and_a_preset_replaces_all_that_held():
     assert tg.get_conventions() == PRESETS["tinygrad_cnn"]
     with tg.conventions(max_ties="last"):
@@ -200,9 +223,3 @@ def test_what_is_no_convention_is_refused():
     for op in (tg.amax, tg.amin):
         with pytest.raises(ValueError, match=f"{op.__name__}: ties='both'; it can be 'first', 'last' or 'split'"):
             op(np.ones(1), ties="both")
-
-
-def test_the_example_in_the_docstring_runs():
-    found = doctest.testmod(sys.modules["tinygrad_cnn.conventions"])
-    assert found.attempted
-    assert not found.failed

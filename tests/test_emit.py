@@ -322,7 +322,7 @@ def test_what_is_no_recorded_loss_is_refused():
         tg.to_numpy(lambda: None)
     with pytest.raises(RuntimeError, match="to_numpy: this Tensor has no graph"):
         tg.to_numpy(x.detach().sum())
-    with pytest.raises(ValueError, match=r"to_numpy: the loss has shape \(3,\); reduce it"):
+    with pytest.raises(ValueError, match=r"the result has shape \(3,\), .* or reduce the result to a loss"):
         tg.to_numpy(x * 2.0)
     with pytest.raises(ValueError, match=r"save: the script's file is 'a.txt'; a name that ends in .py"):
         small_script().save("a.txt")
@@ -382,17 +382,3 @@ def test_a_long_chain_does_not_recurse():
     for _ in range(3000):
         y = y + 1.0
     assert tg.to_numpy(y.sum(), inputs={"x": x}).count("\nadd_3000 = ") == 1
-
-
-def test_the_examples_in_the_docstrings_run():
-    import doctest
-
-    import tinygrad_cnn.emit.script
-    import tinygrad_cnn.emit.templates
-
-    for module in (tinygrad_cnn.emit.script, tinygrad_cnn.emit.templates):
-        found = doctest.testmod(module)
-        assert found.attempted
-        assert not found.failed
-    templates.pop("cube", None)
-    registry.pop("cube", None)

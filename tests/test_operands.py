@@ -202,3 +202,67 @@ def test_the_error_state_is_as_before_after_an_op(private, monkeypatch):
         with pytest.raises(ValueError, match="do not broadcast"):
             Tensor([1.0, 2.0]) + Tensor([1.0, 2.0, 3.0])
         assert np.geterr() == before
+
+
+# Functions of NumPy that meet a Tensor
+
+
+NUMPY_SPELLINGS = [
+    lambda x: np.squeeze(x[None], axis=0),
+    lambda x: np.expand_dims(x, axis=0),
+    lambda x: np.expand_dims(x, axis=(0, -1)),
+    lambda x: np.clip(x, min=1, max=4),
+    lambda x: np.clip(x, a_min=1, a_max=None),
+    lambda x: np.concatenate([x, x], axis=None),
+    lambda x: np.concatenate([x, x], axis=1),
+    lambda x: np.stack([x, x], axis=-1),
+    lambda x: np.flip(x),
+    lambda x: np.flip(x, axis=1),
+    lambda x: np.transpose(x, axes=(1, 0)),
+    lambda x: np.reshape(x, (3, 2)),
+    lambda x: np.max(x, axis=1, keepdims=True),
+]
+
+
+@pytest.mark.parametrize("f", NUMPY_SPELLINGS)
+def test_numpys_keywords_mean_what_they_mean_in_numpy(f):
+    array = np.arange(6.0).reshape(2, 3)
+    x = Tensor(array, requires_grad=True)
+    y = f(x)
+    np.testing.assert_array_equal(y.array, f(array), strict=True)
+    assert y.requires_grad
+
+
+def test_numpys_size_and_shape_of_a_tensor():
+    x = Tensor(np.zeros((2, 3)), requires_grad=True)
+    assert [np.size(x), np.size(x, 0), np.size(x, axis=-1), np.ndim(x), np.shape(x)] == [6, 2, 3, 2, (2, 3)]
+
+
+@pytest.mark.parametrize(
+    ("f", "message"),
+    [
+        (
+            lambda x: np.sum(x, dtype=float),
+            r"np\.sum of Tensors takes \(x, axis=None, keepdims=False\).*'dtype'.*numpy",
+        ),
+        (lambda x: np.reshape(x, (3, 2), order="F"), r"np\.reshape of Tensors takes \(x, shape\).*'order'"),
+        (lambda x: np.concatenate([x], dtype=float), r"np\.concatenate of Tensors takes \(xs, axis=0\)"),
+        (lambda x: np.where(x > 1), r"np\.where of Tensors takes \(condition, x, y\)"),
+        (lambda x: np.median(x), r"np\.median has no op here"),
+    ],
+)
+def test_what_numpys_functions_cannot_do_with_a_tensor_is_said_in_numpys_names(f, message):
+    with pytest.raises(TypeError, match=message):
+        f(Tensor(np.zeros((2, 3)), requires_grad=True))
+
+
+def test_numpys_squeeze_refuses_a_longer_axis():
+    with pytest.raises(tg.ShapeError, match=r"np.squeeze: axis 1 of shape \(1, 3\) is longer than 1"):
+        np.squeeze(Tensor(np.zeros((1, 3)), requires_grad=True), axis=(0, 1))
+
+
+def test_where_names_the_shapes_that_do_not_broadcast_and_draws_them():
+    x = Tensor(np.ones((2, 3), np.float32), requires_grad=True)
+    with pytest.raises(tg.ShapeError, match=r"where: shapes \(4,\) and \(2, 3\) and \(\) do not broadcast") as caught:
+        tg.where(np.ones(4, bool), x * 2.0, 0.0)
+    assert [card.title for card in caught.value.graph().drawing.cards if card.problem] == ["where"]

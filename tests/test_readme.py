@@ -227,12 +227,12 @@ def test_what_is_missing_is_missing():
     missing = README.partition("## What it cannot do yet")[2].partition("\n## ")[0]
     names = re.findall(r"`([a-z]\w*)`", missing)
     assert {"conv3d", "median", "grid_sample"} <= set(names)
-    extras = {"onnx", "mpi"}
+    extras = {"onnx"}
     assert extras <= set(names)
     for name in set(names) - extras:
         assert not any(hasattr(place, name) for place in (tg, F, tg.Tensor)), name
     source = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tinygrad_cnn").rglob("*.py"))
-    assert not re.findall(r"import (?:onnx|onnxruntime|mpi4py)\b", source)
+    assert not re.findall(r"import (?:onnx|onnxruntime)\b", source)
 
 
 def table_rows(heading: str) -> list[str]:

@@ -1,9 +1,7 @@
 """Traces: every value and gradient of a run by name, kept in files, and the first difference between two."""
 
-import doctest
 import json
 import re
-import sys
 
 import numpy as np
 import pytest
@@ -286,9 +284,3 @@ def test_a_program_is_the_same_as_itself(graph):
     first, second = (tg.record(lambda *xs: graph(*xs).sum(), *leaves) for _ in range(2))
     assert not first.diff(second, rtol=0)
     assert all(s.array.shape == t.array.shape for s, t in zip(first.steps, second.steps, strict=True))
-
-
-def test_the_example_in_the_docstring_runs():
-    found = doctest.testmod(sys.modules["tinygrad_cnn.traces.trace"])
-    assert found.attempted
-    assert not found.failed

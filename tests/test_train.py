@@ -248,6 +248,24 @@ def test_a_number_that_is_not_finite_stops_at_the_last_good_step(gradient, what)
             assert np.array_equal(optimizer.state[p][key], value)
 
 
+@pytest.mark.parametrize("bad", [math.nan, -math.inf])
+def test_a_number_of_the_data_that_is_not_finite_is_named(bad):
+    x, y = make_data()
+    x[6, 1, 3, 2] = x[7, 0, 0, 0] = bad
+    message = rf"in epoch 1, batch 2 .* was not made: input 0 of the batch is {bad} at \(2, 1, 3, 2\); clean the data"
+    model = make_model()
+    with pytest.raises(FloatingPointError, match=message):
+        run(model, DataLoader(TensorDataset(x, y), 4))
+
+
+def test_a_wrong_label_is_named_with_its_place_and_batch():
+    x, y = make_data()
+    y[9] = 3
+    with pytest.raises(IndexError, match=r"cross_entropy: target\[1\] is 3, but the 3 classes") as caught:
+        run(loader=DataLoader(TensorDataset(x, y), 4))
+    assert caught.value.__notes__[-1] == "fit: in epoch 1, batch 3"
+
+
 def test_a_validation_that_is_not_finite_stops():
     model = make_model()
     with pytest.raises(FloatingPointError, match=r"valid_loss is inf after epoch 1 \(lr=0.1\); try a smaller lr"):

@@ -6,86 +6,19 @@ alike everywhere.
 """
 
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from numpy.typing import NDArray
+from libraries import Array, Library, derivatives, values
+from libraries import a as a
 
 import tinygrad_cnn
 
-Array = NDArray[Any]
-
-
-class Library:
-    """The names of one of the two libraries, and the few things that are spelt differently."""
-
-    def __init__(self, module: Any) -> None:
-        self._module, self.F, self.grad = module, module.nn.functional, self._autograd(module).grad
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._module, name)
-
-    @staticmethod
-    def _autograd(module: Any) -> Any:
-        return getattr(module, "autograd", module)
-
-    def leaf(self, array: Array) -> Any:
-        return self.constant(array).requires_grad_()
-
-    def constant(self, array: Array) -> Any:
-        return (torch.tensor if self._module is torch else tinygrad_cnn.Tensor)(np.array(array, order="C"))
-
-
 BOTH = OURS, THEIRS = Library(tinygrad_cnn), Library(torch)
-
-
-def values(tensor: Any) -> Array:
-    """The numbers of a Tensor of either library, as an array of its own."""
-    tensor = tensor.detach()
-    return np.array(tensor.numpy(force=True) if isinstance(tensor, torch.Tensor) else tensor.numpy())
-
-
-def derivatives(
-    m: Library, f: Callable[..., Any], arrays: list[Array], order: int, seed: int = 0, parameters: Sequence[Any] = ()
-) -> list[Array]:
-    """f's value; then <g, f'> for a random g, by input; then the gradient of <h, that> for random h, by input and g.
-
-    parameters: further leaves, which f uses by itself.
-    """
-    rng = np.random.default_rng(seed)
-    floats = [a.dtype.kind == "f" for a in arrays]
-    inputs = [m.leaf(a) if is_float else m.constant(a) for a, is_float in zip(arrays, floats, strict=True)]
-    leaves = [x for x, is_float in zip(inputs, floats, strict=True) if is_float]
-    leaves += parameters
-    out = f(m, *inputs)
-    found = [values(out)]
-    if order == 0:
-        return found
-    g = m.leaf(_normal(rng, out))
-    first = m.grad(out, leaves, g, create_graph=order > 1, allow_unused=True)
-    found += [_or_zeros(d, x) for d, x in zip(first, leaves, strict=True)]
-    if order == 1:
-        return found
-    cotangents = [m.constant(_normal(rng, x)) for x in leaves]
-    total = sum((d * h).sum() for d, h in zip(first, cotangents, strict=True) if d is not None)
-    wanted = [*leaves, g]
-    if not getattr(total, "requires_grad", False):
-        return found + [_or_zeros(None, x) for x in wanted]
-    second = m.grad(total, wanted, allow_unused=True)
-    return found + [_or_zeros(d, x) for d, x in zip(second, wanted, strict=True)]
-
-
-def _normal(rng: np.random.Generator, like: Any) -> Array:
-    like = values(like)
-    return np.asarray(rng.standard_normal(like.shape)).astype(like.dtype)
-
-
-def _or_zeros(gradient: Any, x: Any) -> Array:
-    return np.zeros_like(values(x)) if gradient is None else values(gradient)
 
 
 def agree(f: Callable[..., Any], *arrays: Any, order: int = 2, tolerance: float = 1e-10, float32: bool = True) -> None:
@@ -167,11 +100,6 @@ def fails(f: Callable[..., Any], *arrays: Any) -> tuple[type[Exception], type[Ex
 sides = st.integers(1, 4)
 seeds = st.integers(0, 2**16)
 pairs = st.tuples(st.integers(1, 3), st.integers(1, 3))
-
-
-def a(*rows: Any) -> Array:
-    """A float64 array of these rows."""
-    return np.array(rows, np.float64)
 
 
 def grid(seed: int, *shape: int, low: float = -3.0, high: float = 3.0) -> Array:

@@ -219,7 +219,7 @@ from .sampling import bernoulli, multinomial, normal
 from .shapes import ShapeError
 
 if TYPE_CHECKING:
-    from . import autograd, data, emit, func, metrics, onnx, plot, testing, train, utils
+    from . import autograd, data, distributed, emit, func, metrics, onnx, plot, testing, train, utils
     from .checkup import doctor, solve_conv
     from .emit import to_numpy
     from .explanation import conv2d_matrix, explain, explain_grad
@@ -305,6 +305,7 @@ __all__ = [
     "device",
     "diag",
     "diagonal",
+    "distributed",
     "div",
     "doctor",
     "dot",
@@ -530,7 +531,7 @@ __all__ = [
 ]
 
 # Loaded when first asked for: a third of what the import would take.
-_MODULES = ("autograd", "data", "emit", "func", "metrics", "onnx", "plot", "testing", "train", "utils")
+_MODULES = ("autograd", "data", "distributed", "emit", "func", "metrics", "onnx", "plot", "testing", "train", "utils")
 _NAMES = {
     "Trace": ".traces",
     "checkpoint": ".func",

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .devices import check_device
-from .dtypes import default_float
+from .dtypes import default_float, element_type
 from .graph import Tensor, from_numpy, method, wrap
 from .ops.elementwise import array_of
 from .ops.layout import cast, sizes_of
@@ -46,9 +46,7 @@ Generator = np.random.Generator | None
 def _new(array: Any, dtype: Any, device: Any, requires_grad: bool, name: str) -> Tensor:
     """A Tensor of a fresh array."""
     check_device(name, device)
-    wanted = array.dtype if dtype is None else np.dtype(dtype)
-    if wanted.kind not in "biuf" or wanted.itemsize > 8:
-        raise TypeError(f"{name}: dtype {wanted}; it can be bool, an integer or a float of up to 64 bits")
+    wanted = element_type(name, array.dtype if dtype is None else dtype)
     with np.errstate(all="ignore"):
         found = wrap(np.asarray(array, wanted))
     return found.requires_grad_() if requires_grad else found
@@ -82,11 +80,13 @@ def tensor(data: Any, dtype: Any = None, device: Any = None, requires_grad: bool
 
 
 def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
-    """The data as a Tensor: a Tensor of that dtype itself, an array sharing its memory, anything else copied."""
+    """The data as a Tensor: a Tensor of that dtype itself, a native-endian array sharing its memory, anything else
+    copied."""
     check_device("as_tensor", device)
     if isinstance(data, Tensor):
-        return data if dtype is None or np.dtype(dtype) == data.dtype else cast(data, np.dtype(dtype))
-    if isinstance(data, np.ndarray) and (dtype is None or np.dtype(dtype) == data.dtype):
+        kind = data.dtype if dtype is None else element_type("as_tensor", dtype)
+        return data if kind == data.dtype else cast(data, kind)
+    if isinstance(data, np.ndarray) and (dtype is None or np.dtype(dtype) == data.dtype) and data.dtype.isnative:
         return from_numpy(data)
     return tensor(data, dtype)
 
@@ -159,7 +159,7 @@ def linspace(
 
 
 def _uniform(shape: tuple[int, ...], dtype: Any, generator: Generator) -> Any:
-    draw, kind = source(generator), np.dtype(dtype or default_float)
+    draw, kind = source(generator), element_type("rand", dtype or default_float)
     if kind.kind != "f":
         raise TypeError(f"rand: dtype {kind}; it must be a float")
     if kind == np.float16:  # float32 numbers near 1 would be rounded to it
@@ -168,7 +168,7 @@ def _uniform(shape: tuple[int, ...], dtype: Any, generator: Generator) -> Any:
 
 
 def _normal(shape: tuple[int, ...], dtype: Any, generator: Generator) -> Any:
-    draw, kind = source(generator), np.dtype(dtype or default_float)
+    draw, kind = source(generator), element_type("randn", dtype or default_float)
     if kind.kind != "f":
         raise TypeError(f"randn: dtype {kind}; it must be a float")
     drawn = draw.standard_normal(shape, dtype=np.float64 if kind == np.float64 else np.float32)

@@ -41,6 +41,14 @@ def as_array(data: Any, dtype: Any = None) -> Array:
     return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 
+def element_type(name: str, dtype: Any) -> np.dtype[Any]:
+    """`dtype` as a Tensor can have it, in the machine's byte order. Raises TypeError in the name of `name`."""
+    wanted: np.dtype[Any] = np.dtype(dtype).newbyteorder("=")
+    if wanted.kind not in _RANK or wanted.itemsize > 8:
+        raise TypeError(f"{name}: dtype {wanted}; it can be bool, an integer or a float of up to 64 bits")
+    return wanted
+
+
 def _shown(data: Any) -> str:
     text = repr(data)
     return text if len(text) <= 60 else f"{text[:57]}..."

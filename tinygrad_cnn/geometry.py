@@ -174,12 +174,13 @@ def _four_axes(op: str, name: str, shape: Shape, axes: str, unbatched: bool) -> 
     raise ShapeError(f"{op}: {name} has {len(shape)} axes, shape {shown(shape)}, needs 4: {axes}; {edit}")
 
 
-def _not_huge(op: str, what: str, shape: Shape) -> None:
+def check_not_huge(op: str, what: str, shape: Shape, edit: str = "use a smaller padding, dilation or image") -> None:
+    """Raise MemoryError, before anything is allocated, for a shape of more than MOST_ELEMENTS."""
     elements = math.prod(shape)
     if elements > MOST_ELEMENTS:
         raise MemoryError(
             f"{op}: {what} {shown(shape)} would have {elements} elements, {4 * elements} bytes in float32, "
-            f"and no more than 2**48 elements are tried; use a smaller padding, dilation or image"
+            f"and no more than 2**48 elements are tried; {edit}"
         )
 
 
@@ -310,8 +311,8 @@ def _conv2d(
     if oh <= 0 or ow <= 0:
         _kernel_too_large(op, x_shape, kernel, stride, numbers, dilation)
     (top, bottom), (left, right) = numbers
-    _not_huge(op, "the padded image", (n, c, size[0] + top + bottom, size[1] + left + right))
-    _not_huge(op, "the output", (n, o, oh, ow))
+    check_not_huge(op, "the padded image", (n, c, size[0] + top + bottom, size[1] + left + right))
+    check_not_huge(op, "the output", (n, o, oh, ow))
     if strict:
         _refuse_unread(op, size, kernel, stride, numbers, dilation, (oh, ow))
     return Conv2dGeometry(stride, numbers, dilation, groups, size, kernel, (oh, ow), (n, o, oh, ow))
@@ -406,7 +407,7 @@ def _conv_transpose2d(
                 f"use padding <= {most}, or a larger stride or kernel"
             )
     out_shape = (n, o_group * groups, out[0], out[1])
-    _not_huge(op, "the output", out_shape)
+    check_not_huge(op, "the output", out_shape)
     return ConvTranspose2dGeometry(
         stride, padding, output_padding, dilation, groups, size, kernel, (out[0], out[1]), out_shape
     )
@@ -488,8 +489,8 @@ def _pool2d(
                 f"(shape {shown(x_shape)}), padding {lo}; use padding=0, or dilation <= {h}"
             )
     (top, bottom), (left, right) = numbers
-    _not_huge(op, "the padded image", (n, c, size[0] + top + bottom, size[1] + left + right))
-    _not_huge(op, "the output", (n, c, out[0], out[1]))
+    check_not_huge(op, "the padded image", (n, c, size[0] + top + bottom, size[1] + left + right))
+    check_not_huge(op, "the output", (n, c, out[0], out[1]))
     if strict:
         _refuse_unread(op, size, kernel, stride, numbers, dilation, (out[0], out[1]))
     return Pool2dGeometry(stride, numbers, dilation, ceil_mode, size, kernel, (out[0], out[1]), (n, c, out[0], out[1]))

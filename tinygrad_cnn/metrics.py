@@ -137,6 +137,11 @@ class Mean:
         self.total += float(_array(value)) * weight if weight else 0.0
         self.weight += weight
 
+    def merge(self, other: Mean) -> None:
+        """Take the numbers of another one too."""
+        self.total += other.total
+        self.weight += other.weight
+
     def compute(self) -> float:
         """sum(weight * value) / sum(weight). Raises ValueError of no numbers."""
         if not self.weight:
@@ -160,6 +165,11 @@ class Accuracy:
         right, counted = _hits("Accuracy", logits, labels, self.k, self.ignore_index)
         self.right += right
         self.counted += counted
+
+    def merge(self, other: Accuracy) -> None:
+        """Count the labels of another one too."""
+        self.right += other.right
+        self.counted += other.counted
 
     def compute(self) -> float:
         """The share of hits. Raises ValueError of no labels."""
@@ -187,6 +197,10 @@ class ConfusionMatrix:
         if array.dtype.kind == "f":
             array = _scores(type(self).__name__, array, _array(labels)).argmax(1)
         self.matrix += confusion_matrix(array, labels, self.num_classes, self.ignore_index)
+
+    def merge(self, other: ConfusionMatrix) -> None:
+        """Count the labels of another one too."""
+        self.matrix += other.matrix
 
     def compute(self) -> Any:
         """The matrix, copied."""

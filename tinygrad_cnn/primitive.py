@@ -189,6 +189,7 @@ def _applier(op: Op, forward: Callable[..., Any]) -> Callable[..., Any]:
             return (out, extra) if residual else out
         tensor = _new(Tensor)
         tensor.array = out
+        given = params
         if mask and is_recording() and out.dtype.kind == "f":  # integers have no gradient
             key = mask | bit if variadic else mask  # the bit above all inputs tells how many there are
             plan = get_plan(key)
@@ -224,7 +225,7 @@ def _applier(op: Op, forward: Callable[..., Any]) -> Callable[..., Any]:
             tensor.node = None
         if watchers:
             for block in told():
-                block.saw_op(op, args, scope[: len(args)], params, tensor, began, seconds)
+                block.saw_op(op, args, scope[: len(args)], given, tensor, began, seconds)
         return (tensor, extra) if residual else tensor
 
     simple = len(op.defaults) == n_params and not residual and not variadic and op.required == n_inputs <= 2

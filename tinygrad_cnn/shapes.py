@@ -20,6 +20,21 @@ class ShapeError(ValueError):
     failed: the Node of the op that refused its inputs, None if it was no op on Tensors.
     layers: inside a Module, (path, class, shape) of the input and of what each layer gave before.
     edits: what would make the layer fit, the likeliest first. A note of the error shows both.
+
+        >>> import tinygrad_cnn as tg
+        >>> net = tg.nn.Sequential(tg.nn.Conv2d(1, 4, 3), tg.nn.Flatten(), tg.nn.Linear(100, 10))
+        >>> try:
+        ...     net(tg.zeros(1, 1, 8, 8))
+        ... except tg.ShapeError as error:
+        ...     print(error.__notes__[1])
+        shapes so far:
+            the model  input    (1, 1, 8, 8)
+            0          Conv2d   (1, 4, 6, 6)
+            1          Flatten  (1, 144)
+            2          Linear   (1, 144) refused
+        to fix it:
+            1. 2 (Linear): in_features should be 144 = 4*6*6, not 100
+            2. or keep 100 = 4*5*5 with a padding, stride or kernel before that makes images of 5x5 instead of 6x6
     """
 
     failed: Any = None

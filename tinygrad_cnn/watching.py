@@ -38,7 +38,8 @@ class Watcher:
     def saw_op(
         self, op: Any, args: Sequence[Any], scope: Sequence[Any], params: Any, result: Any, began: float, seconds: float
     ) -> None:
-        """An op has made a Tensor. args: as the caller gave them. scope: their arrays. began, seconds: of the forward.
+        """An op has made a Tensor. args: as the caller gave them. scope: their arrays. params: as given too,
+        not frozen. began, seconds: of the forward.
 
         result.node is None where nothing was recorded.
         """

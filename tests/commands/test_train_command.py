@@ -1,6 +1,7 @@
 """`train`: its files, the same bits again, going on after a break, and what it refuses then."""
 
 import csv
+import json
 import re
 import shutil
 import signal
@@ -170,17 +171,39 @@ def test_a_run_that_goes_on_ends_in_the_bits_of_one_without_a_break(
     with monkeypatch.context() as patch:
         stop_after(complete, patch, when)
         code, _, stderr = call(capsys, *options, "--out", tmp_path / "broken run")
+    model = options[options.index("--model") + 1]
     assert (code, stderr) == (
         130,
         "interrupted; go on after the last complete epoch with: python -m tinygrad_cnn train "
-        f"--out '{tmp_path / 'broken run'}' --resume\n",
+        f"--out '{tmp_path / 'broken run'}' --resume --model {model}\n",
     )
-    code, stdout, _ = call(capsys, "train", "--out", tmp_path / "broken run", "--resume")
+    code, stdout, _ = call(capsys, "train", "--out", tmp_path / "broken run", "--resume", "--model", model)
     assert code == 0
     assert stdout.count("\nepoch ") + stdout.startswith("epoch ") == 3 - complete
     assert figures(tmp_path / "broken run") == figures(before)
     name = "weights.safetensors"
     assert (tmp_path / "broken run" / name).read_bytes() == (before / name).read_bytes()
+
+
+@pytest.mark.parametrize("command", [["train", "--resume", "--out"], ["predict", "--test"]])
+def test_H172_no_code_runs_because_a_file_of_a_run_names_it(command, whole, tmp_path, capsys, no_figures):
+    run = shutil.copytree(whole[1], tmp_path / "run")
+    trap = tmp_path / "trap.py"
+    trap.write_text(f"import pathlib\npathlib.Path({str(tmp_path / 'ran')!r}).touch()\n{NET}")
+    about = json.loads((run / "run.json").read_text())
+    about["settings"]["model"] = f"{trap}:Net"
+    (run / "run.json").write_text(json.dumps(about))
+    code, _, stderr = call(capsys, *command, run)
+    assert code == 1
+    assert stderr == (
+        f"{command[0]}: {run}/run.json names code that would be run, {trap}:Net; if it is what you expect, "
+        f"add --model {trap}:Net\n"
+    )
+    assert not (tmp_path / "ran").exists()
+    assert call(capsys, *command, run, "--model", "lenet5")[0] == 1
+    assert not (tmp_path / "ran").exists()
+    assert call(capsys, *command, run, "--model", f"{trap}:Net")[0] == 0
+    assert (tmp_path / "ran").exists()
 
 
 def test_resuming_a_complete_run_measures_it_again(done, tmp_path, capsys, no_figures):

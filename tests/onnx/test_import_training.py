@@ -217,22 +217,55 @@ def test_statistics_that_are_given_are_never_moved(rng):
     np.testing.assert_allclose(m.grad.array, -4 * net.w.numpy() / np.sqrt(kept[1] + 1e-5), 1e-5)
 
 
-def test_training_mode_gives_onnx_statistics_and_a_training_module_moves_pytorch_ones(rng):
-    arrays = {"w": floats(rng, 3), "b": floats(rng, 3), "m": floats(rng, 3), "v": np.abs(floats(rng, 3))}
-    batch_norm = node("BatchNormalization", ["x", *arrays], ["y", "mean", "var"], training_mode=1, momentum=0.75)
-    net = loaded([batch_norm], {"x": ["n", 3]}, ["y", "mean", "var"], arrays)
+def test_a_file_written_for_training_follows_the_mode_of_the_module(rng):
+    """Its batch normalization and its dropout say that they train, as PyTorch writes it."""
+    arrays = {"w": floats(rng, 3), "b": floats(rng, 3), "m": floats(rng, 3), "v": np.abs(floats(rng, 3)) + 1}
+    batch_norm = node("BatchNormalization", ["x", *arrays], ["a", "mean", "var"], training_mode=1, momentum=0.75)
+    drop = node("Dropout", ["a", "p", "trains"], ["y"], seed=1)
+    fixed = {"p": np.array(0.5, np.float32), "trains": np.array(True)}
+    net = loaded([batch_norm, drop], {"x": ["n", 3]}, ["y", "mean", "var"], {**arrays, **fixed})
     x = floats(rng, 5, 3)
     y, mean, var = net(x)
-    np.testing.assert_allclose(
-        y.array, (x - x.mean(0)) / np.sqrt(x.var(0) + 1e-5) * arrays["w"] + arrays["b"], 1e-4, 1e-5
-    )
+    expected = (x - arrays["m"]) / np.sqrt(arrays["v"] + 1e-5) * arrays["w"] + arrays["b"]
+    np.testing.assert_allclose(y.array, expected, 1e-4, 1e-5)
+    assert np.array_equal(mean.array, arrays["m"])
+    assert np.array_equal(var.array, arrays["v"])
+    y, mean, var = net.train()(x)
+    assert 0 < (y.array == 0).sum() < y.array.size
     np.testing.assert_allclose(mean.array, 0.75 * arrays["m"] + 0.25 * x.mean(0), 1e-5)
-    np.testing.assert_allclose(var.array, 0.75 * arrays["v"] + 0.25 * x.var(0), 1e-5)
-    assert np.array_equal(net.m.numpy(), arrays["m"])
-    _, _, var = net.train()(x)
     np.testing.assert_allclose(var.array, 0.75 * arrays["v"] + 0.25 * x.var(0), 1e-5)
     np.testing.assert_allclose(net.v.numpy(), 0.75 * arrays["v"] + 0.25 * x.var(0, ddof=1), 1e-5)
     np.testing.assert_allclose(net.m.numpy(), 0.75 * arrays["m"] + 0.25 * x.mean(0), 1e-5)
+
+
+def test_a_training_mode_that_is_given_is_obeyed(rng):
+    drop = node("Dropout", ["x", "p", "trains"], ["y"], seed=1)
+    inputs = {"x": [40], "trains": value("trains", [], TensorProto.BOOL)}
+    net = loaded([drop], inputs, ["y"], {"p": np.array(0.5, np.float32)})
+    x = np.ones(40, np.float32)
+    for training in (False, True):
+        net.train(training)
+        assert np.array_equal(net(x, np.array(False)).array, x)
+        assert set(net(x, np.array(True)).array) == {0.0, 2.0}
+        assert np.array_equal(net(x, np.array(True)).array, net(x, np.array(True)).array)  # from the node's seed
+
+
+def test_training_mode_with_given_statistics_gives_onnxs(rng):
+    arrays = {"w": floats(rng, 3), "b": floats(rng, 3)}
+    batch_norm = node(
+        "BatchNormalization", ["x", "w", "b", "m", "v"], ["y", "mean", "var"], training_mode=1, momentum=0.75
+    )
+    net = loaded([batch_norm], {"x": ["n", 3], "m": [3], "v": [3]}, ["y", "mean", "var"], arrays)
+    x, m, v = floats(rng, 5, 3), floats(rng, 3), np.abs(floats(rng, 3))
+    for training in (False, True):
+        given = tg.tensor(m), tg.tensor(v)
+        y, mean, var = net.train(training)(x, *given)
+        expected = (x - x.mean(0)) / np.sqrt(x.var(0) + 1e-5) * arrays["w"] + arrays["b"]
+        np.testing.assert_allclose(y.array, expected, 1e-4, 1e-5)
+        np.testing.assert_allclose(mean.array, 0.75 * m + 0.25 * x.mean(0), 1e-5)
+        np.testing.assert_allclose(var.array, 0.75 * v + 0.25 * x.var(0), 1e-5)
+        assert np.array_equal(given[0].array, m)
+        assert np.array_equal(given[1].array, v)
 
 
 def test_dropout_drops_only_in_a_module_that_trains_anew_each_time(rng):

@@ -11,9 +11,7 @@ pytest.importorskip("onnxruntime", reason="needs the extra onnx")
 import onnxruntime
 from import_models import floats, one
 
-import tinygrad_cnn as tg
-from tinygrad_cnn.onnx import OnnxError, OnnxUnsupported, load_onnx
-from tinygrad_cnn.testing import gradcheck
+from tinygrad_cnn.onnx import load_onnx
 
 AUTO = ["NOTSET", "NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER"]
 

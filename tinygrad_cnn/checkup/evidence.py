@@ -15,7 +15,7 @@ import numpy as np
 from ..backprop import grad
 from ..graph import Array, Tensor, wrap
 from ..modes import enable_grad, is_grad_enabled
-from ..nn import CrossEntropyLoss, Module, NLLLoss
+from ..nn import AlphaDropout, CrossEntropyLoss, Dropout, Dropout1d, Dropout2d, Module, NLLLoss
 from ..nn import functional as F
 from ..observation import norm
 from ..optim import Adam, Optimizer
@@ -24,6 +24,7 @@ from .trace import Trace
 
 FEW = 16  # examples that are to be learned by heart
 LEARNED = 0.7  # of the first loss, below which they count as learned
+_DROPOUTS = (Dropout, Dropout1d, Dropout2d, AlphaDropout)
 _LABEL_LOSSES = (F.cross_entropy, F.nll_loss)
 
 
@@ -136,10 +137,13 @@ def _step(found: Evidence) -> None:
 
 
 def _overfit(model: Module, found: Evidence) -> list[float]:
-    """The losses of Adam on a few examples, until they are learned or the steps have run out."""
+    """The losses of Adam on a few examples, without dropout, until they are learned or the steps have run out."""
     n = found.xs[0].shape[0] if found.xs[0].ndim else 0
     few = all(t.ndim and t.shape[0] == n for t in (*found.xs, found.y))
     xs, y = (tuple(wrap(x.array[:FEW]) for x in found.xs), wrap(found.y.array[:FEW])) if few else (found.xs, found.y)
+    for layer in model.modules():
+        if isinstance(layer, _DROPOUTS):
+            layer.eval()
     trained = [p for p in model.parameters() if p.requires_grad]
     optimizer = Adam(trained, lr=3e-3)
     curve: list[float] = []

@@ -7,6 +7,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from .. import memory
 from ..graph import Array, Tensor
 from ..records import line_of_call
 from ..scopes import current as current_scope
@@ -64,7 +65,8 @@ class Trace(Watcher):
         """Keep an op."""
         place = current_scope.get()
         path, kind = place.chain[-1] if place is not None else ("", "")
-        step = Step(op.name, tuple(args), tuple(scope), dict(params), result, path, kind, line_of_call(), self.is_loss)
+        kept = {name: memory.freeze(value) for name, value in params.items()}
+        step = Step(op.name, tuple(args), tuple(scope), kept, result, path, kind, line_of_call(), self.is_loss)
         self.steps.append(step)
         self._made[id(result)] = step
 

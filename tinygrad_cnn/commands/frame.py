@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from ..data import DatasetError
+from ..distributed import abort
+from ..distributed.group import current
 from ..interchange import CheckpointError
 
 __all__ = ["CommandError", "EXPECTED", "Interrupted", "framed", "one_line", "printing"]
@@ -35,24 +39,42 @@ EXPECTED: tuple[type[Exception], ...] = (
 
 
 def framed(name: str, command: Callable[[], int]) -> int:
-    """The command's exit code; 1 for an error that a user can mend, 130 for an interrupt."""
+    """The command's exit code; 1 for an error that a user can mend, 130 for an interrupt.
+
+    Where several processes run the command together, one that fails ends all.
+    """
+    code = _framed(name, command)
+    if code:
+        abort(code)
+    return code
+
+
+def _framed(name: str, command: Callable[[], int]) -> int:
     try:
         code = command()
         sys.stdout.flush()
     except Interrupted as interrupt:
-        print(f"interrupted; {interrupt}", file=sys.stderr)
+        _complain(f"interrupted; {interrupt}")
         return 130
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        _complain("interrupted")
         return 130
     except BrokenPipeError:
         # Whoever read has enough, as `| head` does; what is still buffered must not complain at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except EXPECTED as error:
-        print(f"{name}: {one_line(error)}", file=sys.stderr)
+        _complain(f"{name}: {one_line(error)}")
         return 1
     return code
+
+
+def _complain(line: str) -> None:
+    """Print a line on stderr. What befalls all processes is said by the first of them, which then ends the others."""
+    if rank := current().rank:
+        time.sleep(1)
+        line = f"rank {rank}: {line}"
+    print(line, file=sys.stderr)
 
 
 def one_line(error: BaseException) -> str:
@@ -64,15 +86,18 @@ def one_line(error: BaseException) -> str:
 def printing(as_json: bool) -> Iterator[Callable[[Callable[[], str], Any], None]]:
     """A function of (text, document) that prints one of the two; as JSON nothing else reaches stdout meanwhile.
 
-    text: is only made where it is printed.
+    text: is only made where it is printed. Of several processes only the first prints.
     """
-    stdout = sys.stdout
+    stdout, silent = sys.stdout, current().rank > 0
 
     def tell(text: Callable[[], str], document: Any) -> None:
+        if silent:
+            return
         if as_json:
             print(json.dumps(document, indent=1, allow_nan=False), file=stdout)
         else:
             print(text(), file=stdout)
 
-    with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
+    elsewhere = io.StringIO() if silent else sys.stderr
+    with contextlib.redirect_stdout(elsewhere) if as_json or silent else contextlib.nullcontext():
         yield tell

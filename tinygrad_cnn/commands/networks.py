@@ -7,6 +7,7 @@ import contextlib
 import importlib
 import importlib.util
 import inspect
+import shlex
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -30,6 +31,7 @@ __all__ = [
     "WAYS",
     "add_model",
     "build",
+    "check_allowed",
     "check_name",
     "chosen",
     "forward",
@@ -91,6 +93,19 @@ def full_name(name: str) -> str:
     """The name as it holds from every folder: a file's path made absolute."""
     place, _, attribute = name.rpartition(":")
     return f"{Path(place).resolve()}:{attribute}" if place.endswith(".py") else name
+
+
+def check_allowed(name: str, given: str | None, file: Path) -> None:
+    """Refuse to run code because a file of a run names it: the command must name it too.
+
+    Raises CommandError for a network that is not one of ours and is not `given`, or is another one than given.
+    """
+    if given is not None and given != name:
+        raise CommandError(f"the run was trained with --model {name}, now {given}; give the same")
+    if given is None and name not in NETWORKS:
+        raise CommandError(
+            f"{file} names code that would be run, {name}; if it is what you expect, add --model {shlex.quote(name)}"
+        )
 
 
 def build(name: str, num_classes: int, in_channels: int, seed: int = 0) -> Any:

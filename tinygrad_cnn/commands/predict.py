@@ -31,6 +31,7 @@ def main(arguments: Sequence[str]) -> int:
     parser = options.parser("predict", "Use a network that `train` has trained.", EXAMPLES)
     parser.add_argument("run", type=Path, metavar="RUN", help="the folder that train wrote")
     parser.add_argument("images", nargs="*", type=Path, help="image files, whose classes are told")
+    parser.add_argument("--model", help=f"{networks.WAYS}, where the run was trained with such a network")
     parser.add_argument("--test", action="store_true", help="measure on the test set of the run instead")
     parser.add_argument("--top", type=options.positive(int), default=3, metavar="K", help="most likely classes (3)")
     parser.add_argument("--resize", action="store_true", help="bring images of another size to that of the run")
@@ -38,7 +39,7 @@ def main(arguments: Sequence[str]) -> int:
     if given.test == bool(given.images):
         parser.error("give image files, or --test, one of the two")
     with printing(given.json) as tell, threadpoolctl.threadpool_limits(1, "blas"):
-        run, model = _loaded(given.run)
+        run, model = _loaded(given.run, None if given.model is None else networks.full_name(given.model))
         if given.test:
             measured = _measured(run, model)
             tell(lambda: table(measured), {"run": str(given.run), **measured})
@@ -48,11 +49,12 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _loaded(folder: Path) -> tuple[runs.Run, Any]:
+def _loaded(folder: Path, named: str | None) -> tuple[runs.Run, Any]:
     """The run and its network with the best weights, in eval mode."""
     run = runs.read(folder)
     if run is None:
         raise CommandError(f"{folder} holds no {runs.NAME}; give a folder that train wrote")
+    networks.check_allowed(run.settings.model, named, folder / runs.NAME)
     weights = folder / "weights.safetensors"
     if not weights.exists():
         raise CommandError(f"{folder} has no weights yet; its first epoch is not complete: train --resume goes on")

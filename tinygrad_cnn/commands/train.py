@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
+import io
 import json
 import shlex
 import tempfile
@@ -17,11 +19,13 @@ import threadpoolctl
 
 from .. import plot
 from ..data import DataLoader
+from ..distributed import DataParallel, DistributedSampler, Group, init
 from ..interchange.atomic import replace_file
 from ..kernels.parallel import get_num_threads, set_num_threads
 from ..nn import CrossEntropyLoss
 from ..optim import AdamW
 from ..optim.lr_scheduler import OneCycleLR
+from ..random import manual_seed
 from ..train import BestModel, CSVLog, EarlyStopping, History, fit
 from . import datasets, networks, options, preparation, runs
 from .evaluation import measure
@@ -30,6 +34,10 @@ from .frame import EXPECTED, CommandError, Interrupted, printing
 __all__ = ["main"]
 
 WEIGHT_DECAY = 0.05
+DESCRIPTION = """Train a network on a dataset of images.
+
+With the extra mpi, several processes share the work of each batch:
+  mpiexec -n 4 python -m mpi4py -m tinygrad_cnn train --data cifar10"""
 EXAMPLES = [
     "",
     "--data synthetic28 --epochs 5 --out runs/drawn",
@@ -41,12 +49,11 @@ EXAMPLES = [
 
 def main(arguments: Sequence[str]) -> int:
     """0 when the run is complete. Raises CommandError and other expected errors, Interrupted by Ctrl-C."""
-    parser = _parser()
-    given = vars(parser.parse_args(arguments))
-    free = {name: given.pop(name) for name in ("json", "out", "resume", "threads", "workers", "download")}
-    _check_names(parser, given)
-    if free["resume"] and free["out"] is None:
-        parser.error("--resume needs --out, the folder of the run to go on with")
+    try:
+        group = init()
+    except RuntimeError as error:
+        raise CommandError(str(error)) from error
+    given, free = _options(arguments, group)
     with printing(free["json"]) as tell:
         out = free["out"] or _folder(given)
         threads = get_num_threads()
@@ -55,15 +62,30 @@ def main(arguments: Sequence[str]) -> int:
         try:
             # A matrix product on more threads of BLAS gives other bits.
             with threadpoolctl.threadpool_limits(1, "blas"):
-                result = _Training(out, given, free).run()
+                result = _Training(out, given, free, group).run()
         finally:
             set_num_threads(threads)
         tell(lambda: _closing(out, result), {"out": str(out), **result})
     return 0
 
 
+def _options(arguments: Sequence[str], group: Group) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(the options that decide the numbers of a run, the others); of several processes the first tells of errors."""
+    parser = _parser()
+    with contextlib.ExitStack() as stack:
+        if group.rank:
+            stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
+            stack.enter_context(contextlib.redirect_stderr(io.StringIO()))
+        given = vars(parser.parse_args(arguments))
+        free = {name: given.pop(name) for name in ("json", "out", "resume", "threads", "workers", "download")}
+        _check_names(parser, given)
+        if free["resume"] and free["out"] is None:
+            parser.error("--resume needs --out, the folder of the run to go on with")
+    return given, free
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = options.parser("train", "Train a network on a dataset of images.", EXAMPLES)
+    parser = options.parser("train", DESCRIPTION, EXAMPLES)
     whole, positive = options.whole, options.positive
 
     def add(name: str, help: str, **more: Any) -> None:
@@ -88,8 +110,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--resume", "go on with the run in --out after its last complete epoch, with the options that it has",
         action="store_true", default=False)  # fmt: skip
     add("--workers", "threads that make batches ahead (0)", type=whole, default=0, metavar="N")
-    add("--threads", "threads that compute (those of TINYGRAD_CNN_THREADS, or all)", type=positive(int), default=None,
-        metavar="N")  # fmt: skip
+    add("--threads", "threads that compute (those of TINYGRAD_CNN_THREADS, or all; with several processes 1 in each)",
+        type=positive(int), default=None, metavar="N")  # fmt: skip
     return parser
 
 
@@ -106,10 +128,30 @@ def _check_names(parser: argparse.ArgumentParser, given: dict[str, Any]) -> None
 
 
 class _Training:
-    """A run from its settings to its files."""
+    """A run from its settings to its files, which the first process writes."""
 
-    def __init__(self, out: Path, given: dict[str, Any], free: dict[str, Any]) -> None:
-        self.out, self.workers = out, free["workers"]
+    settings: runs.Settings
+    about: runs.Run
+    parts: datasets.Parts
+    model: Any
+
+    def __init__(self, out: Path, given: dict[str, Any], free: dict[str, Any], group: Group) -> None:
+        self.out, self.workers, self.group = out, free["workers"], group
+        if group.rank == 0:
+            self._begin(given, free)
+        # The others wait here until the first has looked at the options, fetched the data and made the folder.
+        self.settings, self.about = group.share(None if group.rank else (self.settings, self.about))
+        s = self.settings
+        if group.rank:
+            self.parts = datasets.parts(s.data, s.data_dir, False, s.seed, s.limit)
+            self.about.check_data(self.parts)
+            self.model = self._model()
+            manual_seed(self._own_seed)  # what dropout drops is another thing in each process
+        self.parallel = DataParallel(self.model)
+
+    def _begin(self, given: dict[str, Any], free: dict[str, Any]) -> None:
+        """Look at the options, the folder, the data and the network, and write what a new run is."""
+        out = self.out
         before = runs.read(out)
         if before is None:
             if free["resume"]:
@@ -119,11 +161,19 @@ class _Training:
             raise CommandError(f"{out} holds a run; give --resume to go on with it, or another --out")
         else:
             runs.remembered(before, given, out)
+            networks.check_allowed(before.settings.model, given.get("model"), out / runs.NAME)
         self.settings = _settings(given) if before is None else before.settings
-        s = self.settings
+        s, size = self.settings, self.group.size
+        if s.batch_size % size:
+            raise CommandError(
+                f"--batch-size {s.batch_size} cannot be shared by {size} processes; give a multiple of {size}, as "
+                f"{-(-s.batch_size // size) * size}"
+            )
         self.parts = datasets.parts(s.data, s.data_dir, free["download"], s.seed, s.limit)
         self.about = self._described() if before is None else before
         self.about.check_data(self.parts)
+        if len(self.parts.train) < size:
+            raise CommandError(f"{len(self.parts.train)} training images for {size} processes; start fewer")
         self.model = self._model()
         if before is None:
             out.mkdir(parents=True, exist_ok=True)
@@ -136,15 +186,15 @@ class _Training:
             return self._measured()
         except KeyboardInterrupt:
             command = f"python -m tinygrad_cnn train --out {shlex.quote(str(self.out))} --resume"
+            if self.settings.model not in networks.NETWORKS:
+                command += f" --model {shlex.quote(self.settings.model)}"
             raise Interrupted(f"go on after the last complete epoch with: {command}") from None
 
     def _measured(self) -> dict[str, Any]:
         began = time.perf_counter()
         s, best = self.settings, BestModel(self.out / "weights.safetensors", restore=True)
         history = self._fit(best)
-        prepared = self.about.preparation
-        test = DataLoader(self.parts.test, 256, num_workers=self.workers, collate_fn=prepared.collate())
-        measured = measure(self.model, test, self.about.classes)
+        measured = measure(self.parallel, self._measuring(self.parts.test), self.about.classes)
         chosen = history.best("valid_loss")
         result: dict[str, Any] = {
             **{f"test_{name}": measured[name] for name in ("accuracy", "loss")},
@@ -161,6 +211,8 @@ class _Training:
             "settings": dataclasses.asdict(s),
             "history": history.logs,
         }
+        if self.group.rank:
+            return result
         replace_file(self.out / "metrics.json", f"{json.dumps(result, indent=1, allow_nan=False)}\n".encode())
         _draw(self.out, history, measured, self.about.classes)
         return result
@@ -168,11 +220,14 @@ class _Training:
     def _fit(self, best: BestModel) -> History:
         s, prepared = self.settings, self.about.preparation
         _, h, w = self.about.given_shape
+        images, size = self.parts.train, self.group.size
+        sampler = DistributedSampler(images, seed=s.seed, drop_last=True) if size > 1 else None
         train = DataLoader(
-            self.parts.train, min(s.batch_size, len(self.parts.train)), shuffle=True, drop_last=True, seed=s.seed,
-            num_workers=self.workers, collate_fn=prepared.collate(preparation.augmentation(s.augment, h, w)),
+            images, min(s.batch_size, len(images)) // size, shuffle=size == 1, sampler=sampler, drop_last=True,
+            seed=self._own_seed, num_workers=self.workers,
+            collate_fn=prepared.collate(preparation.augmentation(s.augment, h, w)),
         )  # fmt: skip
-        valid = DataLoader(self.parts.valid, 256, num_workers=self.workers, collate_fn=prepared.collate())
+        valid = self._measuring(self.parts.valid)
         optimizer = AdamW(self.model.parameters(), lr=s.lr, weight_decay=WEIGHT_DECAY)
         callbacks: list[Any] = [CSVLog(self.out / "log.csv"), best]
         if s.patience is not None:
@@ -182,7 +237,7 @@ class _Training:
         try:
             with networks.theirs(s.model, "training it", passing):
                 return fit(
-                    self.model, train, CrossEntropyLoss(), optimizer,
+                    self.parallel, train, CrossEntropyLoss(), optimizer,
                     epochs=s.epochs, valid=valid, metrics={"accuracy": _accuracy},
                     scheduler=OneCycleLR(optimizer, s.lr, total_steps=s.epochs * len(train)),
                     callbacks=callbacks, checkpoint=self.out / "checkpoint.safetensors", resume="auto",
@@ -190,6 +245,18 @@ class _Training:
         except FloatingPointError as error:
             what = str(error).removeprefix("fit: ").partition(":")[0].partition("; ")[0]
             raise CommandError(f"{what}; give a smaller --lr than {s.lr:g}, and another --out") from error
+
+    @property
+    def _own_seed(self) -> int:
+        """The seed of what each process draws for itself."""
+        seed, rank = self.settings.seed, self.group.rank
+        return int(np.random.SeedSequence([seed, rank]).generate_state(1)[0]) if rank else seed
+
+    def _measuring(self, images: Any) -> DataLoader:
+        """Batches of this process's part of the images, in which each is once."""
+        sampler = DistributedSampler(images, shuffle=False, pad=False) if self.group.size > 1 else None
+        collate = self.about.preparation.collate()
+        return DataLoader(images, 256, sampler=sampler, num_workers=self.workers, collate_fn=collate)
 
     def _described(self) -> runs.Run:
         """The new run, once its data was looked at."""

@@ -7,11 +7,11 @@ import os
 import re
 import struct
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..interchange.npy import npy_array
 from .errors import DatasetError
 
 __all__ = ["EXTENSIONS", "read_image"]
@@ -64,14 +64,11 @@ def _in_mode(picture: Bytes, mode: str) -> Bytes:
 
 def _npy(path: Path) -> Bytes:
     try:
-        array: Any = np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)
-    # NumPy's reader raises nearly any error for a damaged header.
-    except Exception as error:
-        if isinstance(error, FileNotFoundError):
-            raise
+        array = npy_array(path.read_bytes())
+    except ValueError as error:
         raise DatasetError(f"read_image: {path}: {error}; it needs an array as numpy.save writes it") from error
-    found = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
-    if isinstance(array, np.ndarray) and array.dtype == np.uint8 and array.ndim in (2, 3) and array.size:
+    found = f"{array.dtype} {array.shape}"
+    if array.dtype == np.uint8 and array.ndim in (2, 3) and array.size:
         picture: Bytes = array[None] if array.ndim == 2 else array
         first, last = (length in CHANNELS for length in (len(picture), picture.shape[-1]))
         if array.ndim == 3 and first and last:

@@ -58,6 +58,13 @@ class Picture:
         """The ops and parameters that hold nan or inf, the first cause first; marked in the view `health`.
 
         Before a backward, values are known where rules keep them; under `tg.watch()`, all are.
+
+            >>> import tinygrad_cnn as tg
+            >>> x = tg.tensor([1.0, 0.0], requires_grad=True)
+            >>> with tg.watch():
+            ...     loss = (x.log() * 2.0).sum()
+            >>> print(tg.draw(loss).find_nan().answer.partition("; add")[0])
+            log: first −inf (1 value) here; log(0) is −inf
         """
         return self._report(nan_causes(self.skeleton, self.options.parameters), "health")
 

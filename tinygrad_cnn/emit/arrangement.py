@@ -145,6 +145,7 @@ template(
     lambda call: f"{call['x']}.prod({_over(call)})",
     x=lambda call: f"{_kept(call, 'g')} * {_others(call)}",
 )
+template(scan.cumprod, "np.cumprod({x}, {axis})", x="running_products_gradient({g}, {x}, {axis})")
 template(scan.cumsum, "np.cumsum({x}, {axis})", x="np.flip(np.cumsum(np.flip({g}, {axis}), {axis}), {axis})")
 template(softmax.softmax, "softmax({x}, {axes})", x="({g} - ({g} * {out}).sum(axis={axes}, keepdims=True)) * {out}")
 template(

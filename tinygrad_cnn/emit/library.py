@@ -91,7 +91,7 @@ def conv2d_input_gradient(g: Any, w: Any, size: Any, stride: Any, padding: Any, 
     for p in range(kh):
         for q in range(kw):
             part = np.einsum("ngohw,goc->ngchw", g, w[:, :, p, q].reshape(groups, -1, c), optimize=True)
-            cell(dx, p, q, stride, dilation, out)[...] += part.reshape(n, -1, *out)
+            cell(dx, p, q, stride, dilation, out)[...] += part.reshape(n, c * groups, *out)
     return dx[:, :, top : top + size[0], left : left + size[1]]
 
 
@@ -232,6 +232,22 @@ def products_of_others(x: Any) -> Any:
     before = np.cumprod(np.concatenate([ones, x[..., :-1]], -1), -1)
     after = np.cumprod(np.concatenate([ones, x[..., :0:-1]], -1), -1)[..., ::-1]
     return before * after
+
+
+def running_products_gradient(g: Any, x: Any, axis: Any) -> Any:
+    """The gradient of np.cumprod: each x meets, in every product from its place on, the product of the others."""
+    g, x = np.moveaxis(g, axis, -1), np.moveaxis(x, axis, -1)
+    dx = np.zeros_like(x)
+    for k in range(x.shape[-1]):
+        others = x.copy()
+        others[..., k] = 1
+        dx[..., k] = (g * np.cumprod(others, -1))[..., k:].sum(-1)
+    return np.moveaxis(dx, -1, axis)
+
+
+def along(matrix: Any, x: Any, axis: Any) -> Any:
+    """The matrix times every line of x along an axis."""
+    return np.moveaxis(np.tensordot(x, matrix, ([axis], [1])), -1, axis)
 
 
 def logsumexp(x: Any, axes: Any, keepdims: Any) -> Any:

@@ -9,7 +9,8 @@ class Names:
     """Hands out names; those of Python, NumPy's `np` and the given functions are taken from the start."""
 
     def __init__(self, taken: set[str]) -> None:
-        self._taken = {*taken, *keyword.kwlist, *dir(builtins), "np", "math", "Path", "loss", "gradients"}
+        self._taken = {*taken, *keyword.kwlist, *dir(builtins), "np", "math", "sys", "Path"}
+        self._taken |= {"data", "loss", "gradients", "name", "gradient", "predict"}
         self._turns: dict[str, int] = {}
 
     def fresh(self, wanted: str) -> str:

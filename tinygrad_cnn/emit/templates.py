@@ -69,6 +69,7 @@ class Call:
 
     `call["x"]` is what the field {x} of a text stands for. `call.params` are the values; `call.data` puts an array into
     the script and gives its name. index: of the input whose gradient is asked for.
+    any_rows: whether axis 0 may have any length.
     """
 
     def __init__(
@@ -85,7 +86,7 @@ class Call:
     ) -> None:
         self.op, self.names, self.shapes, self.out = op, names, shapes, out
         self.out_shape, self.dtype, self.params, self._keep = out_shape, dtype, params, keep
-        self.gradient, self.index = f"d_{out}", 0
+        self.gradient, self.index, self.any_rows = f"d_{out}", 0, False
         self._fresh, self._locals = fresh, dict[str, str]()
 
     def shape(self, name: str = "x") -> tuple[int, ...]:
@@ -144,7 +145,7 @@ class Call:
         if field == "out":
             return self.out
         if field == "out_shape":
-            return self.literal(field, self.out_shape)
+            return self.literal(field, (-1, *self.out_shape[1:]) if self.any_rows else self.out_shape)
         if field == "axes":
             return self.literal(field, self.axes())
         if field == self.op.variadic:

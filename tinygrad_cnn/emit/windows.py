@@ -7,7 +7,7 @@ import numpy as np
 
 from ..geometry import checked_pair, conv2d_geometry, conv_transpose2d_geometry, pool2d_geometry
 from ..kernels.pool import pool_counts
-from ..ops import adaptive_pool, conv, norm, patches, pool, standardize
+from ..ops import adaptive_pool, conv, norm, patches, pool, resize, standardize
 from ..shapes import normalize_axes
 from .templates import Call, template
 
@@ -144,6 +144,22 @@ def _patches(call: Call) -> tuple[int, ...]:
     """(n c kh*kw oh ow)"""
     at, _ = _pool(call)
     return (*call.shape()[:2], at.kernel[0] * at.kernel[1], *at.out)
+
+
+# Resampling
+
+
+def _reads(call: Call) -> str:
+    """The matrix (size, n) of what each output reads of each cell of a line, in the data."""
+    units = np.eye(call.shape()[call.params["axis"]])
+    return call.data("reads", call.op.forward(units, **{**call.params, "axis": 1}).T)
+
+
+template(
+    resize.resampled,
+    lambda call: f"along({_reads(call)}, {call['x']}, {call['axis']})",
+    x=lambda call: f"along({_reads(call)}.T, {call['g']}, {call['axis']})",
+)
 
 
 # Normalization

@@ -3,7 +3,7 @@
 `rules.py` is the table of explainers; each file beside it fills in its ops, written as loops from the definition.
 """
 
-from . import classes, moving, norms, pointwise, products, reductions, windows  # noqa: F401  (they fill in the table)
+from . import adaptive, along, classes, losses, moving, norms, pointwise, products, reductions, windows  # noqa: F401  (they fill in the table)
 from .asking import explain, explain_grad
 from .calls import UnknownValue
 from .explanation import Explanation

@@ -1,7 +1,8 @@
 """`explain` and `explain_grad`: the arithmetic behind one number of a recorded graph, and behind one of a gradient."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -16,12 +17,14 @@ from ..nn import Module
 from ..shapes import is_int
 from .calls import Call, UnknownValue, Upstream, Values, result_name
 from .explanation import Explanation
-from .moving import VARIADIC, moved_gradient, source
-from .rules import BACKWARD, FORWARD
+from .moving import source
+from .rules import BACKWARD, FORWARD, VARIADIC
 from .table import Factor, Index, Shown, Term, place, product
 from .writers import ends
 
 __all__ = ["explain", "explain_grad"]
+
+_MOST_HELD = 1000  # of the caller's lists and dicts that are looked through for Tensors
 
 
 def explain(
@@ -35,7 +38,7 @@ def explain(
     """The arithmetic behind one number of a Tensor that an op made: its terms, and their sum.
 
     index: which number; may be left out for one element. `explain(y[0, 1])` is `explain(y, (0, 1))`.
-    depth: how many ops to go back; what enters the first one is explained below it.
+    depth: how many ops to go back, reshapes not counted; what enters the first one is explained below it.
     names: Tensors by the name to show; the caller's variables are known by theirs, and its modules by their layers.
     max_terms: longer lists are cut in the middle, with the count and the sum of what is left out.
 
@@ -129,14 +132,14 @@ def explain_grad(
     with collector.waiting():
         skeleton = Skeleton(loss.node, loss.array, names, variables)
         values = Values(skeleton, [*variables.values(), *others])
-        users = [(node, k) for node, k in skeleton.consumers.get(w.node, ())]
+        users = _readers(skeleton, w.node, at)
         if not users:
             raise RuntimeError("explain_grad: the loss does not depend on w")
-        nodes = list(dict.fromkeys(node for node, _ in users))
+        nodes = list(dict.fromkeys(node for node, _, _ in users))
         own, *upstream = grad(loss, [_handle(w.node), *map(_handle, nodes)], retain_graph=True)
         arrived = dict(zip(nodes, (g.array for g in upstream), strict=True))
-        shown = [_gradient_at(Call(node, values), k, at, arrived[node]) for node, k in users]
-    ops = ", ".join(dict.fromkeys(op_name(node) for node, _ in users))
+        shown = [_gradient_at(Call(node, values), k, cell, arrived[node]) for node, k, cell in users]
+    ops = ", ".join(dict.fromkeys(op_name(node) for node, _, _ in users))
     w_name = skeleton.name(w.node) or skeleton.title(w.node)
     return Explanation(
         title=f"{ops}: ∂{skeleton.name(loss.node) or 'loss'}/∂{place(w_name, at)}",
@@ -149,6 +152,21 @@ def explain_grad(
         tolerance=_tolerance(w.dtype),
         smallest=_smallest(w.dtype),
     )
+
+
+def _readers(skeleton: Skeleton, node: Node, at: Index) -> list[tuple[Node, int, Index]]:
+    """The ops that read a number: (op, as which of its inputs, at which index); behind reshapes that have no name."""
+    found: list[tuple[Node, int, Index]] = []
+    waiting = [(node, at)]
+    while waiting:
+        read, cell = waiting.pop(0)
+        for user, k in skeleton.consumers.get(read, ()):
+            if user.plan.op.name == "reshape" and not skeleton.name(user) and skeleton.consumers.get(user):
+                flat = int(np.ravel_multi_index(cell, read.shape)) if cell else 0
+                waiting.append((user, tuple(int(i) for i in np.unravel_index(flat, user.shape)) if user.shape else ()))
+            else:
+                found.append((user, k, cell))
+    return found
 
 
 def _behind(node: Node, at: Index, name: str, values: Values) -> tuple[Node, Index, str]:
@@ -167,11 +185,12 @@ def _explained(call: Call, at: Index, name: str, value: float | None, depth: int
     shown = _shown(call, at, value)
     below: dict[tuple[Node, Index], Explanation] = {}
     first, _, last = ends(shown.terms, max_terms)
-    for term in [*first, *last] if depth > 1 else ():
+    further = depth if call.name == "reshape" else depth - 1
+    for term in [*first, *last] if further else ():
         for factor in term.factors:
             key = call.keys.get(factor.operand)
             if isinstance(key, Node) and key.plan is not None and (key, factor.index) not in below:
-                below[key, factor.index] = _below(call, factor, key, depth - 1, max_terms)
+                below[key, factor.index] = _below(call, factor, key, further, max_terms)
     return Explanation(
         title=f"{op_name(call.node)}: {place(name, at)}",
         formula=shown.formula,
@@ -218,7 +237,7 @@ def _gradient_at(call: Call, k: int, cell: Index, g: Array) -> Shown:
     skeleton = call.values.skeleton
     upstream = Upstream(f"∂{skeleton.name(call.node) or result_name(skeleton, call.node)}", g)
     if call.name in VARIADIC:
-        return moved_gradient(call, cell, upstream, i)
+        return VARIADIC[call.name](call, cell, upstream, i)
     name = call.op.variadic or call.op.inputs[i]
     if (call.name, name) in BACKWARD:
         return BACKWARD[call.name, name](call, cell, upstream)
@@ -238,10 +257,13 @@ def _by_rule(call: Call, k: int, i: int, cell: Index, g: Array) -> Shown:
 
 
 def _others(level: int) -> list[Tensor]:
-    """Tensors whose values help, though not their names: of the caller's modules, and of its global variables."""
+    """Tensors whose values help, though not their names: in the caller's modules, lists and global variables."""
     modules = [*local_values(level, Module).values(), *global_values(level, Module).values()]
     own = [tensor for module in dict.fromkeys(modules) for tensor in module.parameters()]
-    return [*own, *global_values(level, Tensor).values()]
+    several: list[Iterable[Any]] = [part.values() for part in local_values(level, dict).values()]
+    several += [*local_values(level, list).values(), *local_values(level, tuple).values()]
+    held = [item for part in several for item in islice(part, _MOST_HELD) if isinstance(item, Tensor)]
+    return [*own, *held, *global_values(level, Tensor).values()]
 
 
 def _handle(node: Node) -> Tensor:

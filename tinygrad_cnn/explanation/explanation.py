@@ -16,6 +16,26 @@ class Explanation:
     value: the number as the engine computed it; None where it is not known any more.
     below: the numbers that enter and are results themselves, each explained, as deep as was asked for.
     max_terms: of a longer list the text shows the two ends, and how many there are between and what they add up to.
+
+        >>> import tinygrad_cnn as tg
+        >>> x, w = tg.tensor([[1.0, 2.0]]), tg.tensor([[1.0, -2.0]], requires_grad=True)
+        >>> shown = tg.explain(tg.linear(x, w), (0, 0))
+        >>> shown.total, shown.agrees, [term.value for term in shown.terms]
+        (-3.0, True, [1.0, -4.0])
+        >>> print(shown.markdown())
+        `linear: out[0,0] = Σ x[i] · w[o,i] = -3`
+        <BLANKLINE>
+        | term | numbers | value |
+        | --- | ---: | ---: |
+        | x[0,0] · w[0,0] | 1 · 1 | 1 |
+        | x[0,1] · w[0,1] | 2 · (-2) | -4 |
+        | sum of 2 terms |  | -3 |
+        >>> print(shown.latex())
+        \\begin{aligned}
+          \\mathrm{out}_{0,0} &= 1 \\cdot 1 \\\\
+          &\\quad + 2 \\cdot (-2) \\\\
+          &= -3
+        \\end{aligned}
     """
 
     title: str

@@ -4,7 +4,7 @@ import numpy as np
 
 from ..graph import Array
 from .calls import Call, Upstream
-from .rules import BACKWARD, FORWARD
+from .rules import BACKWARD, FORWARD, VARIADIC
 from .table import Factor, Index, Shown, constant, place, product
 
 MOVES = (
@@ -64,4 +64,4 @@ def moved_gradient(call: Call, cell: Index, g: Upstream, i: int = 0) -> Shown:
 
 FORWARD.update(dict.fromkeys(MOVES, _moved))
 BACKWARD.update({(op, "x"): moved_gradient for op in MOVES if op not in ("concatenate", "stacked")})
-VARIADIC = ("concatenate", "stacked")  # their explainer is told which input is meant
+VARIADIC |= {"concatenate": moved_gradient, "stacked": moved_gradient}

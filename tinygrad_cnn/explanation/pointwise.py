@@ -34,11 +34,13 @@ class Formula:
     slopes: dict[str, Slope]
 
 
-def _sigmoid(x: float) -> Any:
+def sigmoid(x: float) -> Any:
+    """1 / (1 + exp(-x)), without overflow."""
     return np.exp(np.minimum(x, 0.0)) / (1.0 + np.exp(-np.abs(x)))
 
 
-def _softplus(x: float) -> Any:
+def softplus(x: float) -> Any:
+    """log(1 + exp(x)), without overflow."""
     return np.maximum(x, 0.0) + np.log1p(np.exp(-np.abs(x)))
 
 
@@ -56,8 +58,8 @@ def _gelu_tanh_slope(x: float) -> Any:
 
 
 def _mish_slope(x: float) -> Any:
-    w = np.tanh(_softplus(x))
-    return w + x * _sigmoid(x) * (1.0 - w * w)
+    w = np.tanh(softplus(x))
+    return w + x * sigmoid(x) * (1.0 - w * w)
 
 
 _AT_TIES = {"split": 0.5, "first": 1.0, "last": 0.0}  # what the first of two equal values gets
@@ -109,7 +111,7 @@ FORMULAS: dict[str, Formula] = {
         "x": Slope("1[x < y]", lambda x, y, ties: _share(y, x, _AT_TIES[ties])),
         "y": Slope("1[y < x]", lambda x, y, ties: _share(x, y, 1.0 - _AT_TIES[ties]))}),
     "clip": _one("clip({x})", _clip, "1[min ≤ x ≤ max]", _inside),
-    "sigmoid": _one("1 / (1 + exp(-{x}))", _sigmoid, "out·(1-out)", lambda x: _sigmoid(x) * _sigmoid(-x)),
+    "sigmoid": _one("1 / (1 + exp(-{x}))", sigmoid, "out·(1-out)", lambda x: sigmoid(x) * sigmoid(-x)),
     "tanh": _one("tanh({x})", np.tanh, "1-out²", lambda x: 1.0 - np.tanh(x) ** 2),
     "relu": _one("max(0, {x})", lambda x: np.maximum(x, 0.0), "1[x > 0]", _step),
     "leaky_relu": _one(
@@ -137,13 +139,13 @@ FORMULAS: dict[str, Formula] = {
         "1 or exp(x/alpha)", lambda x, alpha: 1.0 if x > 0 else np.exp(x / alpha)),
     "softplus": _one(
         "log(1 + exp(beta·{x})) / beta",
-        lambda x, beta, threshold: x if x * beta > threshold else _softplus(x * beta) / beta,
-        "sigmoid(beta·x)", lambda x, beta, threshold: 1.0 if x * beta > threshold else _sigmoid(x * beta)),
-    "logsigmoid": _one("log(1 / (1 + exp(-{x})))", lambda x: -_softplus(-x), "sigmoid(-x)", lambda x: _sigmoid(-x)),
+        lambda x, beta, threshold: x if x * beta > threshold else softplus(x * beta) / beta,
+        "sigmoid(beta·x)", lambda x, beta, threshold: 1.0 if x * beta > threshold else sigmoid(x * beta)),
+    "logsigmoid": _one("log(1 / (1 + exp(-{x})))", lambda x: -softplus(-x), "sigmoid(-x)", lambda x: sigmoid(-x)),
     "silu": _one(
-        "{x} · sigmoid(x)", lambda x: x * _sigmoid(x),
-        "sigmoid(x)·(1 + x·sigmoid(-x))", lambda x: _sigmoid(x) * (1.0 + x * _sigmoid(-x))),
-    "mish": _one("{x} · tanh(log(1 + exp(x)))", lambda x: x * np.tanh(_softplus(x)), "mish'(x)", _mish_slope),
+        "{x} · sigmoid(x)", lambda x: x * sigmoid(x),
+        "sigmoid(x)·(1 + x·sigmoid(-x))", lambda x: sigmoid(x) * (1.0 + x * sigmoid(-x))),
+    "mish": _one("{x} · tanh(log(1 + exp(x)))", lambda x: x * np.tanh(softplus(x)), "mish'(x)", _mish_slope),
     "gelu_erf": _one(
         "{x} · (1 + erf(x/√2)) / 2", lambda x: x * _normal_cdf(x),
         "Φ(x) + x·φ(x)", lambda x: _normal_cdf(x) + x * _normal_density(x)),
@@ -173,7 +175,7 @@ FORMULAS: dict[str, Formula] = {
 }  # fmt: skip
 
 
-def _asks(function: Callable[..., Any], call: Call, out: Index) -> Any:
+def asks(function: Callable[..., Any], call: Call, out: Index) -> Any:
     """The function on those inputs and parameters at an output that it names; a ufunc takes the inputs in order."""
     inputs = _inputs(call, out)
     values = {name: np.float64(factor.value) for name, factor in inputs.items()}
@@ -190,7 +192,7 @@ def _inputs(call: Call, out: Index) -> dict[str, Factor]:
 
 def _pointwise(call: Call, out: Index) -> Shown:
     formula = FORMULAS[call.name]
-    value = _asks(formula.of, call, out)
+    value = asks(formula.of, call, out)
     words = {name: name for name in call.op.inputs}
     params = [f"{name} = {given!r}" for name, given in call.params.items() if isinstance(given, (int, float))]
     term = worked(formula.text, value, **_inputs(call, out))
@@ -201,7 +203,7 @@ def _pointwise_gradient(name: str, call: Call, cell: Index, g: Upstream) -> Show
     slope, i = FORMULAS[call.name].slopes[name], call.op.inputs.index(name)
     terms = []
     for out in readers(call.shape(i), cell, call.out_shape):
-        value = float(_asks(slope.of, call, out))
+        value = float(asks(slope.of, call, out))
         terms.append(masked(g.at(out), constant(value, slope.text)))
     return Shown(f"∂out · {slope.text}", terms)
 

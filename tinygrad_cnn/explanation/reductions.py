@@ -80,6 +80,26 @@ def var(call: Call, out: Index) -> Shown:
     return Shown("Σ (x - mean)^2 / (n - correction)", terms, [average])
 
 
+@shows("std")
+def std(call: Call, out: Index) -> Shown:
+    """The root of the variance."""
+    inner = var(call, out)
+    variance = total_of(inner.terms)
+    term = worked("√{v}", math.sqrt(variance) if variance >= 0 else math.nan, v=constant(variance, "var"))
+    steps = [*inner.steps, *inner.terms, Term("var = Σ (x - mean)^2 / (n - correction)", "", variance)]
+    return Shown("√(Σ (x - mean)^2 / (n - correction))", [term], steps)
+
+
+@shows("power_norm")
+def power_norm(call: Call, out: Index) -> Shown:
+    """The p-th root of the sum of |x|^p."""
+    p = float(call.params["p"])
+    each = [worked("|{x}|^{p}", abs(x.value) ** p, x=x, p=constant(p)) for x in _group(call, out)]
+    total = total_of(each)
+    term = worked("{s}^(1/{p})", total ** (1.0 / p), s=constant(total, "Σ"), p=constant(p))
+    return Shown("(Σ |x|^p)^(1/p)", [term], [*each, Term("Σ |x|^p", "", total)])
+
+
 def _best(call: Call, cells: list[Factor]) -> Factor:
     pick: Any = np.argmax if call.name == "amax" else np.argmin  # the first nan, where there is one
     return cells[int(pick([cell.value for cell in cells]))]
@@ -144,6 +164,33 @@ def var_gradient(call: Call, cell: Index, g: Upstream) -> Shown:
     return Shown(
         "∂out · 2 · (x - mean) / (n - correction)", [product(g.at(out), constant(2.0), away, share)], [average]
     )
+
+
+@shows_gradient("x", "std")
+def std_gradient(call: Call, cell: Index, g: Upstream) -> Shown:
+    """The distance from the mean, divided by the deviation and as the variance is; nothing where all are equal."""
+    out, x = _out_of(call, cell), call.cell(0, cell)
+    formula = "∂out · (x - mean) / (std · (n - correction))"
+    inner = std(call, out)
+    deviation, average = inner.terms[0].value, inner.steps[0]
+    if deviation == 0.0:
+        return Shown(formula, [], [average], note="All cells are equal there.")
+    share = _fraction(max(math.prod(call.shape(0)[i] for i in _axes(call)) - call.params["correction"], 0))
+    away = constant(x.value - average.value, f"({x.text} - mean)")
+    return Shown(formula, [product(g.at(out), away, constant(1.0 / deviation, "1/std"), share)], [average])
+
+
+@shows_gradient("x", "power_norm")
+def power_norm_gradient(call: Call, cell: Index, g: Upstream) -> Shown:
+    """sign(x) (|x| / norm)^(p-1), and what `at_zero` says where all of x is 0."""
+    out, x, p = _out_of(call, cell), call.cell(0, cell), float(call.params["p"])
+    norm = power_norm(call, out).terms[0].value
+    if norm == 0.0:
+        slope = constant(float(call.params["at_zero"]), "at_zero")
+    else:
+        slope = constant(math.copysign((abs(x.value) / norm) ** (p - 1.0), x.value) if x.value else 0.0,
+                         f"sign(x)·(|{x.text}|/norm)^{p - 1.0:g}")  # fmt: skip
+    return Shown("∂out · sign(x) · (|x| / norm)^(p-1)", [product(g.at(out), slope)], [Term("norm", "", norm)])
 
 
 @shows_gradient("x", "amax", "amin")

@@ -8,11 +8,13 @@ from .table import Index, Shown
 
 Forward = Callable[[Call, Index], Shown]
 Backward = Callable[[Call, Index, Upstream], Shown]
+OfMany = Callable[[Call, Index, Upstream, int], Shown]
 F = TypeVar("F", bound=Forward)
 B = TypeVar("B", bound=Backward)
 
 FORWARD: dict[str, Forward] = {}
 BACKWARD: dict[tuple[str, str], Backward] = {}
+VARIADIC: dict[str, OfMany] = {}  # of ops of any number of inputs: told which one is meant
 
 
 def shows(*ops: str) -> Callable[[F], F]:

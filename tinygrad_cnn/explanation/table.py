@@ -1,10 +1,13 @@
 """What an explanation consists of: terms that add up to one number, made of factors."""
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 Index = tuple[int, ...]
+
+_TWICE = re.compile(r"(?<=\()\((-[^()]*)\)(?=\))")  # exp((-2)) is exp(-2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,4 +85,5 @@ def worked(template: str, value: float, **factors: Factor) -> Term:
     """A term or step that is more than a product: `template` is a format string, filled with names and with numbers."""
     text = template.format(**{name: f.text for name, f in factors.items()})
     numbers = template.format(**{name: bracketed(f.value) for name, f in factors.items()})
+    numbers = _TWICE.sub(r"\1", numbers)
     return Term(text, numbers, float(value), tuple(factors.values()))

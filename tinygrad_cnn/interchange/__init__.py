@@ -1,5 +1,6 @@
 """Files that other programs read too."""
 
-from .safetensors import CheckpointError, load, save
+from .errors import CheckpointError
+from .safetensors import load, save
 
 __all__ = ["CheckpointError", "load", "save"]

@@ -4,21 +4,25 @@ The bytes go to a temporary file beside the target, are forced to the disk, and 
 reads sees the old file or the new one. Source: POSIX.1-2017, rename() and fsync().
 """
 
+import errno
 import os
 import re
 import stat
 import threading
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
 _writing = threading.Lock()  # one at a time in this process: its temporary files carry the process id alone
 
 
-def replace_file(path: str | os.PathLike[str], content: bytes) -> None:
-    """Write `content` to `path`; a file there keeps its permissions, and a symbolic link keeps pointing to it.
+def replace_file(path: str | os.PathLike[str], content: bytes | Iterable[bytes]) -> None:
+    """Write `content`, whole or in pieces, to `path`.
 
-    If anything fails the old file stays and the temporary one is removed. What crashed processes left of earlier
-    writes to the same path is swept first. Raises OSError if the file cannot be written.
+    A file there keeps its permissions, and a symbolic link keeps pointing to it. If anything fails, or an interrupt
+    comes, the old file stays and the temporary one is removed; what processes that were killed left of earlier writes
+    to the same path is swept first. Nothing is ever copied in the place of the rename.
+    Raises OSError if the file cannot be written, also where a folder, a device or a pipe stands.
     """
     target = Path(os.path.realpath(path))
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
@@ -29,7 +33,7 @@ def replace_file(path: str | os.PathLike[str], content: bytes) -> None:
             with temporary.open("xb") as file:
                 if mode is not None:
                     temporary.chmod(mode)  # before anything is in it
-                file.write(content)
+                file.writelines([content] if isinstance(content, bytes) else content)
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(target)
@@ -41,11 +45,15 @@ def replace_file(path: str | os.PathLike[str], content: bytes) -> None:
 
 
 def _mode(target: Path) -> int | None:
-    """The permissions of a file, None where there is none yet."""
+    """The permissions of a file, None where there is none yet; the rename would take the place of anything else."""
     try:
-        return stat.S_IMODE(target.stat().st_mode)
+        mode = target.stat().st_mode
     except FileNotFoundError:
         return None
+    if not stat.S_ISREG(mode):
+        code = errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL
+        raise OSError(code, f"{os.strerror(code)}: a regular file, or a new name, is needed", str(target))
+    return stat.S_IMODE(mode)
 
 
 def _sweep(target: Path) -> None:

@@ -1,8 +1,8 @@
 """Nested states (dicts, lists, numbers, texts, arrays) as one safetensors file: arrays by name, the rest as JSON.
 
-Each array is stored under its path in the tree ("model.conv.weight"), where other programs find it. The JSON holds the
-tree with {"$array": path} in their places; other kinds that JSON lacks are marked in the same way. A checksum over all
-of it tells of bits that changed. Nothing in the file can run code.
+Each array is stored under its path in the tree ("model.conv.weight"), where other programs find it. The JSON, the bytes
+of an array named "$tree", holds the tree with {"$array": path} in their places; other kinds that JSON lacks are marked
+in the same way. Nothing in the file can run code.
 """
 
 from __future__ import annotations
@@ -10,18 +10,18 @@ from __future__ import annotations
 import json
 import math
 import os
-import zlib
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..graph import Array, Tensor
-from .atomic import replace_file
-from .safetensors import CheckpointError, decoded, encoded, metadata_of, storable
+from .errors import CheckpointError
+from .safetensors import read, write
 
 __all__ = ["load_tree", "save_tree"]
+
+TREE = "$tree"
 
 
 def save_tree(tree: dict[str, Any], path: str | os.PathLike[str], kind: str) -> None:
@@ -30,11 +30,10 @@ def save_tree(tree: dict[str, Any], path: str | os.PathLike[str], kind: str) -> 
     A tree consists of dicts, Counters, lists, tuples, None, numbers, texts, Tensors and arrays.
     Raises TypeError that names the place of anything else, and OSError if the file cannot be written.
     """
-    arrays: dict[str, Array] = {}
+    arrays: dict[str, Array] = {TREE: np.empty(0, np.uint8)}
     text = json.dumps(_flat(tree, "", arrays), allow_nan=False)
-    arrays = storable(arrays)  # the checksum is that of what will be read
-    metadata = {"kind": kind, "tree": text, "crc32": _checksum(text, arrays)}
-    replace_file(path, encoded(arrays, metadata))
+    arrays[TREE] = np.frombuffer(text.encode(), np.uint8)
+    write(arrays, path, {"kind": kind})
 
 
 def load_tree(path: str | os.PathLike[str], kind: str) -> dict[str, Any]:
@@ -42,34 +41,19 @@ def load_tree(path: str | os.PathLike[str], kind: str) -> dict[str, Any]:
 
     Raises CheckpointError if the file is damaged or of another kind, and OSError if it cannot be read.
     """
-    content = Path(path).read_bytes()
-    arrays = decoded(content, path)
-    metadata = metadata_of(content)
-    del content
-    if metadata.get("kind") != kind:
-        raise CheckpointError(
-            f"{path}: its kind is {metadata.get('kind')!r}; {kind!r} is needed; for weights alone use load"
-        )
-    text = metadata.get("tree", "")
-    if metadata.get("crc32") != _checksum(text, {name: value.array for name, value in arrays.items()}):
-        raise CheckpointError(
-            f"{path}: its checksum is not that of its content; the file was damaged or changed by hand"
-        )
+    content = read(path)
+    found = content.metadata.get("kind")
+    if found != kind:
+        raise CheckpointError(f"{path}: its kind is {found!r}; {kind!r} is needed; for weights alone use load")
+    if not content.is_checked or TREE not in content.state:
+        raise CheckpointError(f"{path}: it has no digest or no {TREE}; another program wrote it, and it is not trusted")
     try:
-        tree = _grown(json.loads(text), arrays)
+        tree = _grown(json.loads(content.state[TREE].array.tobytes()), content.state)
     except (ValueError, TypeError, LookupError, RecursionError) as error:
         raise CheckpointError(f"{path}: its tree cannot be read: {type(error).__name__}: {error}") from error
     if not isinstance(tree, dict):
         raise CheckpointError(f"{path}: its tree is a {type(tree).__name__}; a dict is needed")
     return tree
-
-
-def _checksum(text: str, arrays: dict[str, Array]) -> str:
-    total = zlib.crc32(text.encode())
-    for name, array in sorted(arrays.items()):
-        total = zlib.crc32(f"{name} {array.dtype.str} {array.shape}".encode(), total)
-        total = zlib.crc32(np.ascontiguousarray(array).data.cast("B") if array.size else b"", total)
-    return f"{total:08x}"
 
 
 def _flat(value: Any, path: str, arrays: dict[str, Array]) -> Any:

@@ -16,6 +16,7 @@ from ..ops.layout import pad, reshape
 from ..ops.norm import batch_norm, check_movable, move, running_statistics
 from ..ops.pool import avg_pool2d
 from ..ops.standardize import standardize
+from ..replicas import averaged
 from ..shapes import ShapeError, is_int, wrong_kind
 
 __all__ = ["group_norm", "instance_norm", "layer_norm", "local_response_norm", "rms_norm"]
@@ -124,7 +125,7 @@ def instance_norm(
     if prod(shape) and running_mean is not None:
         with np.errstate(all="ignore"):
             found = [s.reshape(shape[:2]).mean(0) for s in (mean, variance * variance.dtype.type(n / (n - 1)))]
-        move("instance_norm", running, (found[0], found[1]), momentum)
+        move("instance_norm", running, averaged((found[0], found[1]), shape[0]), momentum)
     return out
 
 

@@ -7,6 +7,7 @@ from typing import Any, Literal, overload
 
 import numpy as np
 
+from ..conventions import get_conventions
 from ..graph import Tensor, wrap
 from ..ops import adaptive_pool as _adaptive
 from ..ops import layout as _layout
@@ -46,7 +47,7 @@ def max_pool2d(
     ceil_mode: bool = False,
     return_indices: Literal[False] = False,
     *,
-    ties: str = "first",
+    ties: str | None = None,
     strict: bool = False,
 ) -> Tensor: ...
 
@@ -61,7 +62,7 @@ def max_pool2d(
     ceil_mode: bool = False,
     *,
     return_indices: Literal[True],
-    ties: str = "first",
+    ties: str | None = None,
     strict: bool = False,
 ) -> tuple[Tensor, Tensor]: ...
 
@@ -75,15 +76,16 @@ def max_pool2d(
     ceil_mode: bool = False,
     return_indices: bool = False,
     *,
-    ties: str = "first",
+    ties: str | None = None,
     strict: bool = False,
 ) -> Any:
     """The maximum of each window; padding is minus infinity, stride is kernel_size unless given.
 
     return_indices: give (maxima, indices), of the cell in its plane laid out in one row, as max_unpool2d takes them.
-    ties: which of several equal cells takes the gradient: 'first' (row-major, as in PyTorch), 'last' or 'split'; with
-        'split' there is no one index.
+    ties: which of several equal cells takes the gradient: 'first' (row-major, as in PyTorch), 'last' or 'split'; what
+        `conventions` says unless given, which is 'first'. With 'split' there is no one index.
     """
+    ties = get_conventions()["max_pool_ties"] if ties is None else ties
     args = (kernel_size, stride, padding, dilation, ceil_mode, ties, strict)
     if not return_indices:
         return batched(_pool.max_pool2d, input, *args)

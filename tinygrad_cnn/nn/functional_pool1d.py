@@ -6,6 +6,7 @@ Lines are (n, c, l), or (c, l) for a single one. Errors as for the pools of imag
 from collections.abc import Callable
 from typing import Any, Literal, overload
 
+from ..conventions import get_conventions
 from ..geometry import checked_padding_1d, checked_single
 from ..graph import Tensor, wrap
 from ..ops import adaptive_pool as _adaptive
@@ -61,7 +62,7 @@ def max_pool1d(
     ceil_mode: bool = False,
     return_indices: Literal[False] = False,
     *,
-    ties: str = "first",
+    ties: str | None = None,
     strict: bool = False,
 ) -> Tensor: ...
 
@@ -76,7 +77,7 @@ def max_pool1d(
     ceil_mode: bool = False,
     *,
     return_indices: Literal[True],
-    ties: str = "first",
+    ties: str | None = None,
     strict: bool = False,
 ) -> tuple[Tensor, Tensor]: ...
 
@@ -90,7 +91,7 @@ def max_pool1d(
     ceil_mode: bool = False,
     return_indices: bool = False,
     *,
-    ties: str = "first",
+    ties: str | None = None,
     strict: bool = False,
 ) -> Any:
     """The maximum of each window: (n c l) -> (n c ol); padding is minus infinity, stride is kernel_size unless given.
@@ -99,6 +100,7 @@ def max_pool1d(
     """
     name = "max_pool1d"
     spread = (1, checked_single(name, "dilation", dilation, 1))
+    ties = get_conventions()["max_pool_ties"] if ties is None else ties
     args = (*_windows(name, kernel_size, stride, padding), spread, ceil_mode, ties, strict)
     if not return_indices:
         return _pooled(name, _pool.max_pool2d, input, *args)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..geometry import checked_integer
+from ..geometry import check_not_huge, checked_integer
 from ..graph import Tensor
 from ..modes import no_grad
 from ..shapes import ShapeError
@@ -43,11 +43,14 @@ class Linear(Layer):
     ) -> None:
         super().__init__()
         self.out_features = checked_integer("Linear", "out_features", out_features, 1)
+        if in_features is not None:
+            lengths = self.out_features, checked_integer("Linear", "in_features", in_features, 1)
+            check_not_huge("Linear", "the weight", lengths, "use fewer features")
         self.weight = UninitializedParameter(np.zeros((out_features, 0), trainable_dtype("Linear", dtype, device)))
         self.bias = UninitializedParameter(np.zeros(out_features, self.weight.dtype)) if bias else None
         self._generator = generator
         if in_features is not None:
-            self._materialize(checked_integer("Linear", "in_features", in_features, 1))
+            self._materialize(lengths[1])
 
     @property
     def in_features(self) -> int | None:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
+import numpy as np
+
 from ..graph import Tensor
+from ..ops.elementwise import array_of
+from ..shapes import broadcast_shape
 from . import functional as F
 from .module import Layer
 
@@ -18,6 +23,24 @@ class _Loss(Layer):
             *others, last = map(repr, self.reductions)
             raise ValueError(f"{type(self).__name__}: reduction={reduction!r}; it can be {', '.join(others)} or {last}")
         self.reduction = reduction
+
+    def count(self, input: Any, target: Any) -> float | None:
+        """What the mean over this input and target divides by; None if the loss is no mean.
+
+        The means of two parts of a batch, weighted by it, make the mean of the whole.
+        """
+        if self.reduction == "batchmean":
+            return float(np.shape(array_of(input))[0])
+        return self._terms(array_of(input), array_of(target)) if self.reduction == "mean" else None
+
+    def _terms(self, input: Any, target: Any) -> float:
+        return float(prod(broadcast_shape(np.shape(input), np.shape(target), op=type(self).__name__)))
+
+
+def _labels_that_count(labels: Any, weight: Tensor | None, ignore_index: int) -> float:
+    """The number of labels that are not ignored, or the sum of the weights of their classes."""
+    kept = labels[labels != ignore_index]
+    return float(kept.size if weight is None else weight.array[kept].sum(dtype=np.float64))
 
 
 class CrossEntropyLoss(_Loss):
@@ -44,6 +67,11 @@ class CrossEntropyLoss(_Loss):
             label_smoothing=self.label_smoothing,
         )
 
+    def _terms(self, input: Any, target: Any) -> float:
+        if np.shape(target) == np.shape(input):  # probabilities of classes, whose weights change no mean
+            return float(np.size(target) / np.shape(target)[min(1, np.ndim(target) - 1)])
+        return _labels_that_count(np.asarray(target), self.weight, self.ignore_index)
+
 
 class NLLLoss(_Loss):
     """-input[label] for log-probabilities, averaged: (n k), (n) -> ()."""
@@ -57,6 +85,9 @@ class NLLLoss(_Loss):
 
     def forward(self, input: Any, target: Any) -> Tensor:
         return F.nll_loss(input, target, self.weight, ignore_index=self.ignore_index, reduction=self.reduction)
+
+    def _terms(self, input: Any, target: Any) -> float:
+        return _labels_that_count(np.asarray(target), self.weight, self.ignore_index)
 
 
 class MSELoss(_Loss):

@@ -7,6 +7,7 @@ those that are `Module`s, its buffers the ones named by `register_buffer`, each 
 from __future__ import annotations
 
 import operator
+import os
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -22,6 +23,7 @@ from .. import memory
 from ..devices import check_device
 from ..dtypes import default_float, float16, float32, float64
 from ..graph import Tensor, wrap
+from ..interchange import CheckpointError, load, save
 from ..modes import no_grad
 from ..ops.convert import wanted_dtype
 from ..scopes import Scope, scope_of
@@ -29,6 +31,7 @@ from ..scopes import current as _scope
 from ..shapes import Shape, ShapeError
 from ..watching import told, watchers
 from .derivation import LONGEST, Passed, derivation, edits_for
+from .differences import differences, given_array
 from .hooks import Hooked, call_hooked, registered
 from .parameter import Parameter, UninitializedParameter, lengths
 
@@ -386,12 +389,8 @@ class Module(Hooked):
         ours = self._named_state()
         missing = [name for name in ours if name not in state_dict]
         unexpected = [name for name in state_dict if name not in ours]
-        found = {name: _given_array(name, state_dict[name]) for name in ours if name in state_dict}
-        problems = [difference for name, value in found.items() if (difference := _difference(name, ours[name], value))]
-        if strict:
-            problems += [f"{name}: missing; {type(self).__name__} has it as {_kind(ours[name])}" for name in missing]
-            problems += [f"{name!s}: not in {type(self).__name__}" for name in unexpected]
-        if problems:
+        found = {name: given_array(name, state_dict[name]) for name in ours if name in state_dict}
+        if problems := differences(type(self).__name__, ours, found, unexpected if strict else None):
             shown = "\n  ".join(problems)
             raise ValueError(
                 f"load_state_dict: {len(problems)} difference{'s' * (len(problems) > 1)} from {type(self).__name__}, "
@@ -408,6 +407,31 @@ class Module(Hooked):
             memory.mark_changed(array, "load_state_dict")
         deque(map(_assign, targets, repeat(Ellipsis), values), maxlen=0)
         return IncompatibleKeys(missing, unexpected)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write state_dict() to a safetensors file, which PyTorch reads too, replacing a file there in one step.
+
+        Raises as state_dict does, and OSError if the file cannot be written; the old file stays then.
+        """
+        save(self.state_dict(), path)
+
+    def load(self, path: str | os.PathLike[str]) -> Self:
+        """Copy a safetensors file of ours or PyTorch's into the parameters and buffers; returns self.
+
+        Every name must occur on both sides, with the same shape and dtype. Raises CheckpointError that lists every
+        difference, or all that is wrong with the file, and OSError if it cannot be read; nothing is changed.
+        """
+        state, ours = load(path), self._named_state()
+        found = {name: value.array for name, value in state.items() if name in ours}
+        if problems := differences(type(self).__name__, ours, found, [name for name in state if name not in ours]):
+            remedy = "; if it is the checkpoint of a run, use train.load_checkpoint" * (
+                "model." + next(iter(ours), "") in state
+            )
+            raise CheckpointError(
+                f"{path}: it does not fit {type(self).__name__}, nothing was changed{remedy}", problems
+            )
+        self.load_state_dict(state)
+        return self
 
     # Text
 
@@ -499,26 +523,6 @@ def _hidden(owner: str, name: str, value: Any, kind: str) -> str:
 def _nothing_at(target: str, module: Module, path: str, name: str, kind: str, there: Iterable[str]) -> str:
     where = f"{path} ({type(module).__name__})" if path else type(module).__name__
     return f"{target!r}: {where} has no {kind} {name!r}; it has {', '.join(map(repr, there)) or 'none'}"
-
-
-def _kind(tensor: Tensor) -> str:
-    return f"{tensor.dtype} {lengths(tensor)}"
-
-
-def _given_array(name: str, value: Any) -> Any:
-    if isinstance(value, UninitializedParameter) or not isinstance(value, (Tensor, np.ndarray, np.generic)):
-        raise TypeError(f"load_state_dict: {name!r} is a {type(value).__name__}; a Tensor or an ndarray is needed")
-    return value.array if isinstance(value, Tensor) else np.asarray(value)
-
-
-def _difference(name: str, target: Tensor, value: Any) -> str | None:
-    """Why `value` cannot be copied into `target`, or None."""
-    fits = target.admits(value.shape) if isinstance(target, UninitializedParameter) else target.shape == value.shape
-    if not fits or target.dtype != value.dtype:
-        return f"{name}: {value.dtype} {value.shape} is given, {_kind(target)} is needed"
-    if not target.array.flags.writeable:
-        return f"{name}: its memory is read-only"
-    return None
 
 
 def _shape_of(args: Sequence[Any]) -> Shape | None:

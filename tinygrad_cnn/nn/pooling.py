@@ -38,7 +38,7 @@ class _MaxPool(_Windows):
         return_indices: bool = False,
         ceil_mode: bool = False,
         *,
-        ties: str = "first",
+        ties: str | None = None,
         strict: bool = False,
     ) -> None:
         super().__init__(kernel_size, stride, padding)

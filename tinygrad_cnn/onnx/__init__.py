@@ -4,6 +4,7 @@ Needs the extra `onnx`.
 """
 
 from .errors import OnnxError, OnnxUnsupported
+from .exporting import export, translation
 from .model import OnnxModule, load_onnx
 
-__all__ = ["OnnxError", "OnnxModule", "OnnxUnsupported", "load_onnx"]
+__all__ = ["OnnxError", "OnnxModule", "OnnxUnsupported", "export", "load_onnx", "translation"]

@@ -59,6 +59,11 @@ class EngineBackend(Backend):  # type: ignore[misc]
             raise BackendIsNotSupposedToImplementIt(str(error)) from error
 
     @classmethod
+    def run_model(cls, model: Any, inputs: Any, device: str = "CPU", **kwargs: Any) -> tuple[Any, ...]:
+        """The outputs of a ModelProto for these inputs, as arrays."""
+        return cls.prepare(model, device, **kwargs).run(inputs)
+
+    @classmethod
     def supports_device(cls, device: str) -> bool:
         """Whether there is such a device: the CPU is."""
         return device == "CPU"

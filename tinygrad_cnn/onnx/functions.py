@@ -60,11 +60,12 @@ def inlined(nodes: Iterable[Any], functions: Iterable[Any], version: int | None)
     written: list[Any] = []
     calls = size = 0
     bodies = [_Body(("", "", ""), iter(nodes), {}, {}, "")]
+    running: set[Key] = set()
     while bodies:
         body = bodies[-1]
         node = next(body.nodes, None)
         if node is None:
-            bodies.pop()
+            running.discard(bodies.pop().key)
             continue
         if len(bodies) > 1:
             node = _put_in(node, body)
@@ -78,9 +79,10 @@ def inlined(nodes: Iterable[Any], functions: Iterable[Any], version: int | None)
         if key not in table:
             written.append(node)
             continue
-        if any(outer.key == key for outer in bodies):
+        if key in running:
             raise OnnxError(f"the function {shown(node.op_type)} calls itself; there is no end to it")
         calls += 1
+        running.add(key)
         bodies.append(_entered(table[key], key, node, f"{node.op_type[:60]}#{calls}/"))
     return written
 

@@ -26,7 +26,10 @@ def load_onnx(source: str | os.PathLike[str] | bytes, *, max_bytes: int = 1 << 3
 
     Float initializers are Parameters, under their names in the file as far as `state_dict` can carry them; the running
     statistics of BatchNormalization are buffers. Integers, single numbers (of no axes) and what no gradient flows into,
-    such as the limits of Clip, are constants. After `train()` BatchNormalization and Dropout train as PyTorch's do.
+    such as the limits of Clip, are constants.
+
+    The mode of the module decides whether BatchNormalization and Dropout train, as PyTorch's do, also in a file that
+    was written for training; only statistics and training modes that are inputs of the network are taken as they come.
 
     max_bytes: the most that all values of a run may take at a time, beside the parameters.
 
@@ -172,20 +175,31 @@ def _is_plain(text: str) -> bool:
     return text.isascii() and text.replace("_", "a").isalnum()
 
 
+def _follows_the_module(step: Step, buffers: set[str], fixed: set[str]) -> bool:
+    """Whether a layer trains when the module does, whatever training mode stands in the file.
+
+    Not a BatchNormalization whose statistics are computed or given by the caller, which are never moved, nor a Dropout
+    whose training mode is.
+    """
+    if step.op_type == "BatchNormalization":
+        return set(step.inputs[3:5]) <= buffers
+    return step.op_type != "Dropout" or set(step.inputs[2:3]) <= fixed | {""}
+
+
 def _plan(network: Network, buffers: set[str], max_bytes: int) -> list[tuple[Step, Node, Node, tuple[str, ...]]]:
     """(step, its node in eval mode, its node in training, the results that nothing reads later), for each step."""
     kept = {value.name for value in network.outputs}
     made = {name for step in network.steps for name in step.outputs if name}
+    fixed = set(network.initializers).union(*(s.outputs for s in network.steps if s.op_type == "Constant"))
     plan = []
     for step in reversed(network.steps):
         last_used = sorted((made & {*step.inputs, *step.outputs}) - kept)
         kept.update(last_used)
         outputs = max(i + 1 for i, name in enumerate(step.outputs) if name)
-        # Statistics that are computed, or given by the caller, are never moved.
-        trains = step.op_type != "BatchNormalization" or set(step.inputs[3:5]) <= buffers
+        follows = _follows_the_module(step, buffers, fixed)
         node, training = (
-            Node(step.op_type, step.name, step.opset, step.attributes, outputs, max_bytes, mode)
-            for mode in (False, trains)
+            Node(step.op_type, step.name, step.opset, step.attributes, outputs, max_bytes, mode if follows else None)
+            for mode in (False, True)
         )
         plan.append((step, node, training, tuple(last_used)))
     return plan[::-1]

@@ -12,6 +12,7 @@ from .values import attribute_value, shown
 __all__ = ["Opsets", "Step", "step_of"]
 
 NEWEST = 28  # what the operators were written for
+STILL_READ = ("GroupNormalization",)  # of opset 18, deprecated for its scale of one number for each group
 DOMAINS = ("", "ai.onnx")  # two names of one
 
 
@@ -63,7 +64,7 @@ def step_of(proto: Any, index: int, opsets: Opsets) -> Step:
     schema = _schema(proto.op_type, opsets.version, opsets.defs)
     if schema is None:
         raise OnnxError(f"{label}: opset {opsets.version} of ONNX has no operator {shown(proto.op_type)}")
-    if schema.deprecated:
+    if schema.deprecated and proto.op_type not in STILL_READ:
         raise OnnxUnsupported(f"{label}: {proto.op_type} is deprecated in opset {opsets.version}")
     attributes = _attributes(proto, label, schema)
     if proto.op_type not in registered():

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..geometry import NO_PADDING, checked_pair
+from ..geometry import NO_PADDING, check_not_huge, checked_pair
 from ..kernels import pool as kernels
 from ..kernels.reduce import widened
 from ..kernels.windows import channels_last
@@ -36,14 +36,19 @@ def _sizes(name: str, x_shape: tuple[int, ...], output_size: Any) -> Pair:
     if len(x_shape) != 4 or min(x_shape[1:]) == 0:
         raise ShapeError(f"{name}: x has shape {shown(x_shape)}, needs (n, c, h, w) with c, h, w at least 1")
     if is_int(output_size):
-        return checked_pair(name, "output_size", output_size, 1)
+        return _possible(name, x_shape, checked_pair(name, "output_size", output_size, 1))
     wanted = "an int or a pair of ints or None (height, width)"
     if not isinstance(output_size, (tuple, list)) or not all(n is None or is_int(n) for n in output_size):
         raise wrong_kind(name, "output_size", output_size, wanted)
     if len(output_size) != 2:
         raise ShapeError(f"{name}: output_size is {tuple(output_size)} with {len(output_size)} numbers, needs {wanted}")
     sizes = tuple(n if m is None else m for n, m in zip(x_shape[2:], output_size, strict=True))
-    return checked_pair(name, "output_size", sizes, 1)
+    return _possible(name, x_shape, checked_pair(name, "output_size", sizes, 1))
+
+
+def _possible(name: str, x_shape: tuple[int, ...], sizes: Pair) -> Pair:
+    check_not_huge(name, "the output", (*x_shape[:2], *sizes), "use a smaller output_size")
+    return sizes
 
 
 def _kernel(size: Pair, out: Pair) -> Pair | None:

@@ -7,6 +7,7 @@ import numpy as np
 from ..basics import cast
 from ..devices import check_device, is_device
 from ..devices import device as Device
+from ..dtypes import element_type
 from ..flops import moves_data
 from ..graph import Tensor, method
 from ..primitive import op
@@ -53,10 +54,10 @@ def to(
     """x converted to a dtype (a NumPy dtype or its name) or to that of another Tensor; x itself if it has it already.
 
     "cpu" is accepted for scripts written for several devices: to("cpu"), to("cpu", dtype), to(device=..., dtype=...).
-    copy: a copy in any case. Raises ValueError for another device.
+    copy: a copy in any case. Raises ValueError for another device, TypeError for a dtype that no Tensor can have.
     """
     dtype = wanted_dtype("to", wanted, dtype, device)
-    kind = x.dtype if dtype is None else np.dtype(dtype)
+    kind = x.dtype if dtype is None else element_type("to", dtype)
     if kind == x.dtype:
         return clone(x) if copy else x
     return cast(x, kind)

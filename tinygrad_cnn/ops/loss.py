@@ -492,6 +492,13 @@ def mse_loss(input: Any, target: Any, reduction: str = "mean") -> Tensor:
     """(input - target)^2, averaged, summed ("sum") or for each element ("none"); gradients flow into both.
 
     Raises ShapeError unless the shapes are the same: (n, 1) against (n,) would broadcast to (n, n) unnoticed.
+
+        >>> import tinygrad_cnn as tg
+        >>> try:
+        ...     tg.mse_loss(tg.zeros(4, 1), tg.zeros(4))
+        ... except tg.ShapeError as error:
+        ...     print(error.args[0].partition("; ")[2])
+        reshape one: target.reshape(4, 1) or input.reshape(4,)
     """
     check_reduction("mse_loss", reduction)
     shapes: list[tuple[int, ...]] = [tuple(np.shape(array_of(x))) for x in (input, target)]

@@ -5,12 +5,13 @@ from typing import Any
 
 import numpy as np
 
-from .. import memory
+from .. import memory, replicas
 from ..graph import Tensor
 from ..kernels import norm as kernels
 from ..kernels.reduce import sum_pairwise, widened
 from ..modes import replaying
 from ..primitive import op
+from ..replicas import Shared
 from ..shapes import ShapeError
 from .elementwise import array_of
 from .reduce import mean, sum, var
@@ -50,25 +51,26 @@ def _check(x: Any, per_channel: dict[str, Any]) -> None:
 
 
 @op(floating=True, residual="statistics")
-def batch_norm_train(x: Any, w: Any = None, b: Any = None, /, eps: float = 1e-5) -> Any:
+def batch_norm_train(x: Any, w: Any = None, b: Any = None, /, eps: float = 1e-5, shared: Shared | None = None) -> Any:
     """w (x - mean) / sqrt(var + eps) + b, with the mean and the biased variance of each channel over the batch.
 
     (n c ...), (c), (c) -> (n c ...)
 
-    The statistics are (mean, variance), float32 for half precision.
+    The statistics are (mean, variance), float32 for half precision. shared: those of a batch of which x is the part of
+    this process; its gradient is that of the sum of all processes' losses.
     Source: Ioffe & Szegedy, Batch normalization (2015), algorithm 1.
     """
     _check(x, {"weight": w, "bias": b})
     if kernels.fits(x):
-        average, variance = kernels.moments(x)
+        average, variance = kernels.moments(x) if shared is None else (shared.mean, shared.variance)
         scale = _inverse_std(variance, eps)
         scale, shift = scale if w is None else scale * w, np.zeros_like(scale) if b is None else b.copy()
         return kernels.affine(x, average, scale, shift), (average, variance)
     wide, axes = widened(x), _axes(x.ndim)
     n = wide.dtype.type(_count(x.shape))
-    average = sum_pairwise(wide, axes, False) / n
+    average = sum_pairwise(wide, axes, False) / n if shared is None else shared.mean
     out = wide - _across(average, x.ndim)
-    variance = sum_pairwise(out * out, axes, False) / n
+    variance = sum_pairwise(out * out, axes, False) / n if shared is None else shared.variance
     scale = _inverse_std(variance, eps)
     out *= _across(scale if w is None else scale * w, x.ndim)
     if b is not None:
@@ -98,6 +100,11 @@ def _weighted_sum(g: Any, x: Any, statistics: tuple[Any, Any], eps: float) -> An
         return kernels.weighted_sum(g, x, average) * _inverse_std(variance, eps)
     c = x - _across(average, x.ndim)
     return sum_pairwise(np.multiply(c, g, out=c), _axes(x.ndim), False) * _inverse_std(variance, eps)
+
+
+def _gradient_sums(g: Any, x: Any, statistics: tuple[Any, Any], eps: float) -> tuple[Any, Any]:
+    """sum g and sum g (x - mean) / sqrt(var + eps) for each channel, of arrays."""
+    return sum_pairwise(widened(g), _axes(x.ndim), False), _weighted_sum(g, x, statistics, eps)
 
 
 def _statistics_flops(x_shape: tuple[int, ...], statistics: Any) -> int:
@@ -130,7 +137,7 @@ def batch_norm_input_grad(
     Source: Ioffe & Szegedy, Batch normalization (2015), sec. 3.
     """
     average, variance = statistics = statistics or _statistics(x)
-    total, along = sums or (sum_pairwise(widened(g), _axes(x.ndim), False), _weighted_sum(g, x, statistics, eps))
+    total, along = sums or _gradient_sums(g, x, statistics, eps)
     n = average.dtype.type(_count(x.shape))
     r = _inverse_std(variance, eps)
     scale = r if w is None else r * w
@@ -144,14 +151,23 @@ def batch_norm_input_grad(
     return out.astype(x.dtype, copy=False)
 
 
-def _train_gradients(g: Any, x: Any, w: Any, statistics: Any, eps: float, needs: tuple[bool, ...]) -> Any:
+def _train_gradients(
+    g: Any, x: Any, w: Any, statistics: Any, eps: float, shared: Shared | None, needs: tuple[bool, ...]
+) -> Any:
     """All three at once, because the sums that are the gradients of w and b are what the gradient of x needs."""
+    if shared is not None and not isinstance(g, np.ndarray):
+        raise RuntimeError(
+            "batch_norm: create_graph=True needs a gradient that can be differentiated again, but the batch is shared "
+            "with other processes, where only first gradients are computed; use the module inside the DataParallel"
+        )
     total = _per_channel(g) if needs[0] or needs[2] else None
     weighted = batch_norm_weight_grad(g, x, statistics=statistics, eps=eps) if needs[0] or needs[1] else None
     if not needs[0]:
         return None, weighted, total
     # Half precision may have overflowed in the sums, so there they are made again in float32.
     sums = None if g.dtype == np.float16 else (array_of(total), array_of(weighted))
+    if shared is not None:
+        sums = shared.means_to_own_sums(*(sums or _gradient_sums(g, x, statistics, eps)))
     return batch_norm_input_grad(g, x, w, statistics=statistics, eps=eps, sums=sums), weighted, total
 
 
@@ -292,7 +308,8 @@ def batch_norm(
 
     In training mean and variance are those of the batch, and the running ones, if given, move towards them in
     place: running = (1 - momentum) running + momentum batch, with the unbiased variance, under no_grad too. Else
-    they are the running ones. A batch without images moves nothing, nor does a checkpoint that computes again.
+    they are the running ones. A batch without images moves nothing, nor does a checkpoint that computes again. In a
+    DataParallel model the batch is that of all processes.
 
     Raises ValueError in training for a single value per channel and for eps <= 0, and without running statistics
     outside training. If it raises, the running statistics are as before.
@@ -307,19 +324,35 @@ def batch_norm(
     shape = array_of(input).shape
     check_movable("batch_norm", running, momentum)
     _check(array_of(input), running)
-    n = _count(shape)
+    shared = _shared(array_of(input))
+    n = _count(shape) if shared is None else shared.count
     if n == 1 and prod(shape):
         raise ValueError(
             f"batch_norm: the input {tuple(shape)} has 1 value per channel, training needs at least 2; "
             "use a larger batch, or eval()"
         )
     out: Tensor
-    out, (average, variance) = batch_norm_train.with_residual(input, weight, bias, eps=eps)
+    out, (average, variance) = batch_norm_train.with_residual(input, weight, bias, eps=eps, shared=shared)
     if prod(shape) and running_mean is not None:
         with np.errstate(all="ignore"):
             unbiased = variance * variance.dtype.type(n / (n - 1))
         move("batch_norm", running, (average, unbiased), momentum)
     return out
+
+
+def _shared(x: Any) -> Shared | None:
+    """The statistics of the batch that this process shares with others; None where it is alone."""
+    others = replicas.current.get()
+    if others is None:
+        return None
+    if not x.size:
+        raise ValueError(
+            f"batch_norm: the input {tuple(x.shape)} has no values, but the batch is shared with other processes; give "
+            "every process at least one image of each batch"
+        )
+    x = x if x.dtype.kind == "f" else x.astype(np.float32)
+    with np.errstate(all="ignore"):
+        return replicas.share(others, _count(x.shape), *_statistics(x))
 
 
 def running_statistics(op: str, input: Any, running_mean: Any, running_var: Any) -> dict[str, Any]:

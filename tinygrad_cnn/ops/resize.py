@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ..geometry import check_not_huge
 from ..graph import Tensor
 from ..kernels.reduce import widened
 from ..primitive import op
@@ -150,6 +151,7 @@ def interpolate(
         scales = scales if recompute_scale_factor else tuple(float(s) for s in each)
     if not all(is_int(n) and n > 0 for n in sizes) or 0 in input.shape[2:]:
         raise ShapeError(f"interpolate: from {tuple(input.shape[2:])} to {sizes}; at least one pixel is needed in both")
+    check_not_huge("interpolate", "the output", (*input.shape[:2], *sizes), "use a smaller size or scale_factor")
     output: Tensor = input
     kind = KINDS[mode]
     for i, (length, n, scale) in enumerate(zip(input.shape[2:], sizes, scales, strict=True), 2):

@@ -72,7 +72,21 @@ def exact_check(op: Any, *arrays: Any, seed: int = 0, **params: Any) -> bool:
     entry and both numbers; TypeError for an op that leaves the fractions, as exp does, or has no gradient; ValueError
     where it is neither piecewise linear nor quadratic, as 1 / x, and differences are no proof.
 
-        exact_check(tg.conv2d, np.arange(12).reshape(1, 1, 3, 4), np.array([[[[1, -2], [3, 5]]]]), stride=2)
+        >>> import numpy as np
+        >>> import tinygrad_cnn as tg
+        >>> image, kernel = np.arange(12).reshape(1, 1, 3, 4), np.array([[[[1, -2], [3, 5]]]])
+        >>> tg.testing.exact_check(tg.conv2d, image, kernel, stride=2)
+        True
+        >>> @tg.op
+        ... def doubled(x, /):
+        ...     "x + x"
+        ...     return x + x
+        >>> doubled.vjp(x=lambda g: g * 3)
+        >>> try:
+        ...     tg.testing.exact_check(doubled, np.array([1, -2]))
+        ... except tg.testing.GradientError as error:
+        ...     print(str(error).partition("): ")[2])
+        the rule gives 9 for x[0]; the derivative is 6, for the cotangent [3, -2]
     """
     declared = declaration(op)
     xs: list[Any] = [
@@ -235,7 +249,11 @@ def adjoint_check(op: Any, *arrays: Any, seed: int = 0, **params: Any) -> bool:
     True, or raises GradientError with both numbers; ValueError for arrays that hold other numbers, and for an op that
     is not linear in an input that has a gradient; TypeError for an op without one.
 
-        adjoint_check(tg.conv2d, np.arange(12).reshape(1, 1, 3, 4), np.array([[[[1, -2], [3, 5]]]]), stride=2)
+        >>> import numpy as np
+        >>> import tinygrad_cnn as tg
+        >>> image, kernel = np.arange(12).reshape(1, 1, 3, 4), np.array([[[[1, -2], [3, 5]]]])
+        >>> tg.testing.adjoint_check(tg.conv2d, image, kernel, stride=2)
+        True
     """
     declared = declaration(op)
     xs: list[Any] = [

@@ -56,16 +56,17 @@ def outside_the_subdifferential(problem: "Problem", names: Sequence[str], step: 
     rules = _rows(problem, out, len(places))
     tolerances = np.array([problem.tolerance([_one_hot(out, at)]) for at in np.ndindex(out.shape)])[:, None]
     right, left = (np.empty((out.size, len(places))) for _ in range(2))
-    short = np.empty((out.size, len(places)))
+    short, between = (np.empty((out.size, len(places))) for _ in range(2))
     for k, place in enumerate(places):
         u = problem.unit(place)
         right[:, k], left[:, k] = (side[0].ravel() for side in _one_sided(problem, u, step))
         ahead, behind = _one_sided(problem, u, step / _SHORTER)
-        short[:, k] = (ahead[0] - behind[0]).ravel()
+        short[:, k], between[:, k] = (ahead[0] - behind[0]).ravel(), (ahead[0] + behind[0]).ravel() / 2
     bends = _bends(right - left, short, tolerances)
     low, high = np.minimum(right, left), np.maximum(right, left)
     middle = (right + left) / 2
-    low[~bends], high[~bends] = middle[~bends], middle[~bends]
+    limit = (_SHORTER * between - middle) / (_SHORTER - 1)  # right where the slope has a kink, too
+    low[~bends], high[~bends] = np.minimum(middle, limit)[~bends], np.maximum(middle, limit)[~bends]
     bent = [int(k) for k in np.flatnonzero(bends.any(0))]
     near = _derivatives_near_by(problem, places, bent, step)  # (points outputs bent)
     if len(near):

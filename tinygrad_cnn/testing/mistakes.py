@@ -7,6 +7,7 @@ cotangents. A mistake is named only if all numbers fit, so the name is a fact ab
     turned, flipped              a kernel rotated by 180 degrees; one axis reversed
     swapped axes                 height and width, or the two channel axes, also where the lengths differ
     swapped inputs               the gradient of another input
+    mean, variance left out      the mean, or both, are taken as constants: what goes through them is missing
     missing sum                  one slice of the output counts, the others do not: a broadcast is not summed
     shifted                      padding not cropped
     stride                       windows are taken to lie side by side
@@ -40,7 +41,7 @@ class Evidence(NamedTuple):
 
     jacobian: (*out *x) by central differences; cotangents: of the output's shape; gradients: what the rule gave for
     each. others: {name: jacobian} of the other inputs of the same shape. elsewhere: (where, jacobian) at other points.
-    tolerance: how far numbers that are equal may be apart.
+    tolerance: how far numbers that are equal may be apart. x: the input, where it may have been normalised.
     """
 
     x_shape: tuple[int, ...]
@@ -51,6 +52,7 @@ class Evidence(NamedTuple):
     others: dict[str, Array]
     elsewhere: Iterable[tuple[str, Array]]
     tolerance: float
+    x: Array | None = None
 
     def pulled(self, c: Array, jacobian: Array | None = None) -> Array:
         """The gradient for the cotangent c: (*out) -> (*x)."""
@@ -149,9 +151,11 @@ def _permuted(evidence: Evidence, truth: list[Array]) -> Iterator[Guess]:
     n = truth[0].ndim
     if not 2 <= n <= 4:
         return
+    seen: list[list[int]] = []
     for order in permutations(range(n)):
-        moved = [i for i, axis in enumerate(order) if i != axis and truth[0].shape[i] > 1]
-        if len(moved) > 1:
+        long = [axis for axis in order if truth[0].shape[axis] > 1]  # where one of length 1 goes makes no difference
+        if long != sorted(long) and long not in seen:
+            seen.append(long)
             made = [t.transpose(order).reshape(t.shape) for t in truth]
             yield f"permuted {order}", f"the true gradient with {_swap(order)}", made
 
@@ -171,6 +175,34 @@ def _swapped(evidence: Evidence, truth: list[Array]) -> Iterator[Guess]:
     for name, jacobian in evidence.others.items():
         made = [evidence.pulled(c, jacobian) for c in evidence.cotangents]
         yield f"swapped {name}", f"the true gradient of {name}: the two are swapped", made
+
+
+def _left_out(evidence: Evidence, truth: list[Array]) -> Iterator[Guess]:
+    """What is normalised by a mean, or a mean and a variance, has a gradient without the parts along 1 and x - mean.
+
+    These parts are what a rule adds that takes the mean, or the variance, as a constant.
+    """
+    shape, n = evidence.x_shape, len(evidence.x_shape)
+    if evidence.out_shape != shape or n > 4 or evidence.x is None:
+        return
+    for axes in (axes for k in range(1, n + 1) for axes in combinations(range(n), k)):
+        if min(shape[i] for i in axes) < 2:
+            continue
+        where, length = "axis " + " and ".join(map(str, axes)), int(np.prod([shape[i] for i in axes]))
+        means = [g.mean(axes, keepdims=True) for g in evidence.gradients]
+        text = f"the true gradient with the part of the mean over {where} left out: a mean depends on every x, too"
+        yield f"mean {axes}", text, [t + m for t, m in zip(truth, means, strict=True)]
+        centred = evidence.x - evidence.x.mean(axes, keepdims=True)
+        square = (centred * centred).sum(axes, keepdims=True)
+        if length < 4 or not square.all():
+            continue
+        along = [(g * centred).sum(axes, keepdims=True) / square * centred for g in evidence.gradients]
+        text = f"the true gradient with the part of the variance over {where} left out: it depends on every x, too"
+        yield f"variance {axes}", text, [t + a for t, a in zip(truth, along, strict=True)]
+        if not all(np.abs(part).max() > evidence.tolerance for part in (means[0], along[0])):
+            continue
+        text = f"the true gradient with the parts of mean and variance over {where} left out: both depend on every x"
+        yield f"mean, variance {axes}", text, [t + m + a for t, m, a in zip(truth, means, along, strict=True)]
 
 
 def _unsummed(evidence: Evidence, truth: list[Array]) -> Iterator[Guess]:
@@ -213,7 +245,7 @@ def _windows(evidence: Evidence) -> int:
 
 def _unstrided(evidence: Evidence, truth: list[Array]) -> Iterator[Guess]:
     """Each window's part of the Jacobian, moved to where the window would lie for stride 1."""
-    spatial = _windows(evidence)
+    spatial = _windows(evidence) or int(0 < len(evidence.x_shape) == len(evidence.out_shape) < 3)
     if not spatial:
         return
     n_out, shape = len(evidence.out_shape), evidence.x_shape
@@ -294,6 +326,7 @@ _TABLE: list[Any] = [
     _turned,
     _permuted,
     _swapped,
+    _left_out,
     _unsummed,
     _unstrided,
     _overwritten,

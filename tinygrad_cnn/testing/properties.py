@@ -275,17 +275,21 @@ def check_op(op: Any, data: Any) -> None:
     one of the mistakes that rules are written with (mistakes.py), and show the smallest call that fails in full:
     Hypothesis shrinks to it; for a Draw it is looked for, by Hypothesis too where that is installed.
 
-        @op
-        def scaled(x, /):
-            return x * 3.0
-
-        scaled.vjp(x=lambda g: g * -3.0)
-        check_op(scaled, Draw.seeded(0))
-        # in all 5 samples in which it is wrong, the gradient of x is the true gradient with its sign flipped
-        # the smallest failing call found:
-        #   x = [0.0, 0.0, 0.0]
-        #   g = [1.0, 2.0, -1.0]
-        #   ∂x: the rule gives [-3.0, -6.0, 3.0], differences [3.0, 6.0, -3.0]
+        >>> import tinygrad_cnn as tg
+        >>> @tg.op
+        ... def scaled(x, /):
+        ...     "x * 3"
+        ...     return x * 3.0
+        >>> scaled.vjp(x=lambda g: g * -3.0)
+        >>> try:
+        ...     tg.testing.check_op(scaled, tg.testing.Draw.seeded(0))
+        ... except tg.testing.GradientError as error:
+        ...     print("\\n".join(error.__notes__[1:]))
+        in all 5 samples in which it is wrong, the gradient of x is the true gradient with its sign flipped
+        the smallest failing call found:
+          x = [0.0, 0.0, 0.0]
+          g = [1.0, 2.0, -1.0]
+          ∂x: the rule gives [-3.0, -6.0, 3.0], differences [3.0, 6.0, -3.0]
     """
     case = Case(op, data if isinstance(data, Draw) else Draw.of(data))
     for check in FORWARD + (GRADIENT if case.free else ()):

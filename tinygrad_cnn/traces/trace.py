@@ -9,13 +9,13 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
-from zipfile import BadZipFile
 
 import numpy as np
 
 from ..backprop import grad
 from ..graph import Node, Tensor
 from ..interchange.atomic import replace_file
+from ..interchange.npy import npz_arrays
 from ..observation import norm
 from ..scopes import current as current_scope
 from ..watching import Watcher
@@ -87,6 +87,13 @@ class Trace:
         rtol: 1e-9 for float64, 1e-4 for float32, 1e-2 for float16 unless given, by the coarser dtype; 0 for equal bits.
 
         Raises ValueError if the two have no step in common.
+
+            >>> import tinygrad_cnn as tg
+            >>> w, x = tg.tensor([[1.0], [-2.0]], requires_grad=True), tg.tensor([[3.0, 1.0]])
+            >>> mine, yours = (tg.record(lambda x: (x @ w * scale).sum(), x) for scale in (1.0, 2.0))
+            >>> found = mine.diff(yours)
+            >>> print(found.first.name + ":", str(found).rpartition("; ")[2])
+            mul: the first looks like the second times 1/2
         """
         if self.steps and other.steps:
             return compared(self.steps, other.steps, rtol)
@@ -173,10 +180,11 @@ def _entries(target: Path) -> list[tuple[str, ...]]:
 def _arrays(target: Path) -> dict[str, Any]:
     """The arrays beside it, by their digests."""
     try:
-        with target.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
-    except (BadZipFile, EOFError, ValueError, TypeError):  # the last of a single array
-        raise ValueError(f"load: {target.name} is no file of arrays, or damaged; record and save again") from None
+        return npz_arrays(target)
+    except ValueError as error:
+        raise ValueError(
+            f"load: {target.name} is no file of arrays, or damaged; record and save again ({error})"
+        ) from None
 
 
 def _some(names: Iterable[str]) -> str:

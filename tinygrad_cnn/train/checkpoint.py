@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..distributed import DataParallel
+from ..distributed.group import ALONE, Group
 from ..graph import Tensor
 from ..interchange import CheckpointError
 from ..interchange.tree import load_tree, save_tree
@@ -19,7 +21,8 @@ from .history import History
 
 __all__ = ["Checkpoint", "load_checkpoint", "save_checkpoint"]
 
-KIND = "tinygrad_cnn checkpoint 1"
+KIND = "tinygrad_cnn checkpoint 2"
+OTHERS = "random of other ranks"  # {"1": as "random", ...}
 
 Path = str | os.PathLike[str]
 Generators = np.random.Generator | Sequence[np.random.Generator] | None
@@ -53,11 +56,19 @@ def save_checkpoint(
     those that modules and loaders hold, and of `generator` (one, or a list).
     epoch: how many are complete. extra: a dict of numbers, texts, arrays and nested dicts and lists of them.
     The weights are stored as "model." + name, so that other programs find them.
+    Of a DataParallel model rank 0 writes the module inside; all processes call this, and the file has the random states
+    of each of them.
 
     Raises TypeError for a state that cannot be stored, and OSError if the file cannot be written.
     """
+    model, group = _inside(model)
     holders = _holders("save_checkpoint", model, optimizer, scheduler, loader, generator, callbacks)
+    states = group.collect(holders["random"][0]())
+    if group.rank:
+        return
     tree = {name: read() for name, (read, _) in holders.items()}
+    if group.size > 1:
+        tree[OTHERS] = {str(rank): state for rank, state in enumerate(states) if rank}
     about = {
         "epoch": epoch,
         "history": (History() if history is None else history).state_dict(),
@@ -80,14 +91,17 @@ def load_checkpoint(
     """Give back the states of `save_checkpoint` to objects made as then; returns the epoch, the history and extra.
 
     What is left out here is left as it is; random_state=False leaves all random generators, for a model that is only
-    to be used.
+    to be used. Of a DataParallel model all processes read the file, each its own random states.
 
     Raises CheckpointError if the file is damaged or of another kind, or a state does not fit; nothing is changed then.
     """
+    model, group = _inside(model)
     holders = _holders("load_checkpoint", model, optimizer, scheduler, loader, generator, callbacks)
+    tree = load_tree(path, KIND)
     if not random_state:
         del holders["random"]
-    tree = load_tree(path, KIND)
+    elif "random" in tree:
+        tree["random"] = _own_random(path, group, tree)
     if missing := [name for name in (*holders, "run") if name not in tree]:
         raise CheckpointError(
             f"{path}: it holds {', '.join(tree)}, but no {', '.join(missing)}; nothing was changed: "
@@ -112,6 +126,22 @@ def load_checkpoint(
             raise
         raise CheckpointError(f"{path}: its {name} does not fit, nothing was changed: {_text(error)}") from error
     return found
+
+
+def _inside(model: Any) -> tuple[Any, Group]:
+    """The module that a DataParallel has inside, and its processes."""
+    return (model.module, model.group) if isinstance(model, DataParallel) else (model, ALONE)
+
+
+def _own_random(path: Path, group: Group, tree: dict[str, Any]) -> Any:
+    """The random states of this process."""
+    others = tree.get(OTHERS, {})
+    if len(others) + 1 != group.size:
+        raise CheckpointError(
+            f"{path}: it has the random states of {len(others) + 1} processes, and {group.size} read it; nothing was "
+            f"changed: start with mpiexec -n {len(others) + 1}, or load_checkpoint with random_state=False"
+        )
+    return others[str(group.rank)] if group.rank else tree["random"]
 
 
 Holder = tuple[Callable[[], Any], Callable[[Any], Any]]

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import memory
+from ..distributed import DataParallel, local_count
 from ..graph import Tensor
 from ..nn import Module
 from ..nn.utils import clip_grad_norm_
@@ -19,8 +20,12 @@ from .checks import one_number
 class Step:
     """A step of training that is made only with finite numbers; buffers return to what they were if it is not."""
 
-    def __init__(self, model: Module, optimizer: Optimizer, epoch: int, batch: int) -> None:
-        self._model, self._optimizer = model, optimizer
+    def __init__(
+        self, parallel: DataParallel, optimizer: Optimizer, inputs: tuple[Any, ...], epoch: int, batch: int
+    ) -> None:
+        self._parallel, self._optimizer, self._inputs = parallel, optimizer, inputs
+        model: Module = parallel.module
+        self._model = model
         self._where = f"in epoch {epoch}, batch {batch}"
         self._buffers = [
             (module, name, buffer, buffer.array.copy())
@@ -31,24 +36,27 @@ class Step:
     def __enter__(self) -> Step:
         return self
 
-    def loss(self, value: Any) -> Tensor:
-        """The loss itself, if backward can begin there."""
+    def loss(self, value: Any, loss: Any, outputs: Any, targets: Any) -> tuple[Tensor, float]:
+        """The loss from which backward can begin, and its value: of all processes, of which each begins at its part."""
         if not isinstance(value, Tensor):
             raise TypeError(
                 f"fit: the loss is a {type(value).__name__} {self._where}; a Tensor of one number is needed"
             )
-        number = one_number("fit: the loss", value)
+        one_number("fit: the loss", value)
         if not value.requires_grad:
             raise RuntimeError(
                 f"fit: the loss {self._where} does not require a gradient, so nothing can be learned from it; look "
                 "for detach(), numpy(), argmax or no_grad() between the parameters and the loss"
             )
+        count = local_count(loss, outputs, targets) if self._parallel.group.size > 1 else None
+        weighed, number = self._parallel.weigh(value, count, outputs)
         if not math.isfinite(number):
             raise self._error(f"the loss is {number}")
-        return value
+        return weighed, number
 
     def gradients(self, max_norm: float | None) -> None:
-        """Check that all gradients are finite, and clip them."""
+        """Add up the gradients of all processes, check that they are finite, and clip them."""
+        self._parallel.reduce_gradients()
         params = [p for group in self._optimizer.param_groups for p in group["params"] if p.grad is not None]
         for p in params:
             if not np.isfinite(p.grad.array).all():
@@ -59,15 +67,27 @@ class Step:
 
     def _error(self, what: str) -> FloatingPointError:
         lr = float(array_of(self._optimizer.param_groups[0]["lr"]))
-        return FloatingPointError(
-            f"fit: {what} {self._where} (lr={lr:g}); the step was not made: "
-            "try a smaller lr or clip_grad_norm=1.0, and look for the cause in `with tg.detect_anomaly():`"
-        )
+        remedy = "try a smaller lr or clip_grad_norm=1.0, and look for the cause in `with tg.detect_anomaly():`"
+        for number, value in enumerate(self._inputs):
+            if (place := _first_not_finite(array_of(value))) is not None:
+                remedy = f"input {number} of the batch is {array_of(value)[place]} at {place}; clean the data"
+                break
+        return FloatingPointError(f"fit: {what} {self._where} (lr={lr:g}); the step was not made: {remedy}")
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
+        if isinstance(error, Exception) and not isinstance(error, FloatingPointError):
+            error.add_note(f"fit: {self._where}")
         if kind is None or not issubclass(kind, FloatingPointError):
             return
         for module, name, buffer, values in self._buffers:
             memory.mark_changed(buffer.array, "fit")
             buffer.array[...] = values
             setattr(module, name, buffer)
+
+
+def _first_not_finite(value: Any) -> tuple[int, ...] | None:
+    """The index of the first nan or inf of an array of floats."""
+    if not isinstance(value, np.ndarray) or value.dtype.kind != "f":
+        return None
+    places = np.argwhere(~np.isfinite(value))
+    return tuple(places[0].tolist()) if len(places) else None

@@ -99,8 +99,9 @@ class Normalize(Transform):
                     f"Normalize: {len(values)} values of {name} for images of shape {images.shape}; "
                     f"it needs one for each of the {c} channels, or one for all"
                 )
-        mean, std = (np.array(v, images.dtype)[:, None, None] for v in (self.mean, self.std))
-        result: Array = (images - mean) / std
+        with np.errstate(all="ignore"):
+            mean, std = (np.array(v, images.dtype)[:, None, None] for v in (self.mean, self.std))
+            result: Array = (images - mean) / std
         return result
 
 

@@ -175,18 +175,20 @@ def _dropout(
 ) -> tuple[Tensor, Tensor]:
     """In training 0 with probability `ratio` and x / (1 - ratio) else, and where x was kept; else x itself.
 
-    A module that trains draws anew each time, from the default generator. A node that says itself that it trains draws
-    from its own seed if it has one.
+    A module that trains draws anew each time, from the default generator. Where the caller gives the training mode, the
+    node's own seed is used if it has one.
     """
     p = node.attribute("ratio", 0.5) if ratio is None else float(ratio.array)
     if not 0.0 <= p <= 1.0:
         raise node.fail(f"the ratio is {p}; a probability must lie between 0 and 1")
-    asked = training_mode is not None and bool(training_mode.array)
-    if p == 0.0 or not (node.training or asked):
+    trains = node.training
+    if trains is None:
+        trains = training_mode is not None and bool(training_mode.array)
+    if p == 0.0 or not trains:
         keep = np.ones(x.shape, np.bool_)
         return x, wrap(keep if node.opset >= 10 else keep.astype(x.dtype))
     seed = node.attribute("seed")
-    if seed is None or node.training:
+    if seed is None or node.training is not None:
         y = dropout(wrap(np.ones(x.shape, x.dtype)), p)
         keep = y.array != 0
     else:

@@ -26,16 +26,17 @@ def batch_normalization(
     """scale (x - mean) / sqrt(var + epsilon) + bias for each channel: (n c ...), (c), (c), (c), (c) -> (n c ...)
 
     In a module that trains the statistics are those of the batch, and the running ones move towards them in place as
-    PyTorch's do: with 1 - momentum as its momentum, and the unbiased variance. With training_mode=1 the outputs are
-    ONNX's, from the biased variance.
+    PyTorch's do: with 1 - momentum as its momentum, and the unbiased variance. The further outputs of training_mode=1
+    are ONNX's, from the biased variance, or in eval mode the running ones.
     """
     eps, momentum = node.attribute("epsilon", 1e-5), node.attribute("momentum", 0.9)
     if not node.attribute("spatial", 1):
         raise node.unsupported("spatial=0, statistics of each pixel; those of each channel are supported")
     scale, bias = (cast(p, x.dtype) if p.dtype != x.dtype else p for p in (scale, bias))
-    if node.attribute("training_mode", 0):
+    written = bool(node.attribute("training_mode", 0))
+    if written and (node.training is None or node.training):
         return _training_mode(node, x, scale, bias, (average, variance), eps, momentum)
-    if node.outputs > 1:
+    if node.outputs > 1 and not written:
         raise node.unsupported(f"{node.outputs} outputs without training_mode=1; Y alone is supported")
     if node.training:
         return batch_norm(x, average, variance, scale, bias, True, 1.0 - momentum, eps)
@@ -43,7 +44,8 @@ def batch_normalization(
         across = (-1,) + (1,) * (x.ndim - 2)
         m, v, s, b = (reshape(p, across) for p in (average, variance, scale, bias))
         return (x - m) / sqrt(v + eps) * s + b
-    return batch_norm(x, average, variance, scale, bias, eps=eps)
+    y = batch_norm(x, average, variance, scale, bias, eps=eps)
+    return y if node.outputs == 1 else (y, average.detach(), variance.detach())
 
 
 def _training_mode(

@@ -30,7 +30,7 @@ class Node:
     attributes: Mapping[str, Any]  # numbers, texts, lists of them; Tensors
     outputs: int = 1  # how many it has to give
     max_bytes: int = 1 << 31  # the largest result that a node may make
-    training: bool = False  # whether the module that runs it trains
+    training: bool | None = None  # whether the module that runs it trains; None where the file has to decide
 
     def attribute(self, name: str, default: Any = None) -> Any:
         """The value of an attribute, or its default."""
