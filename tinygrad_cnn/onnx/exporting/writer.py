@@ -12,8 +12,11 @@ __all__ = ["SINGLE", "Value", "Writer"]
 
 # What onnxruntime computes on a CPU in float32 but not in float64; found by asking it for each.
 SINGLE = frozenset(
-    {"Acos", "Asin", "Atan", "AveragePool", "Celu", "Col2Im", "Conv", "ConvTranspose", "Cosh", "Elu", "Erf"}
+    {"Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "AveragePool", "Celu", "Col2Im", "Conv", "ConvTranspose"}
     | {
+        "Cosh",
+        "Elu",
+        "Erf",
         "HardSigmoid",
         "HardSwish",
         "GlobalAveragePool",
