@@ -178,7 +178,8 @@ def test_H15_no_warning_leaks_into_a_user_s_test_suite(tmp_path: Path, setting):
         "    F.pad(tg.Tensor(np.ones((2, 2), np.float16)), (1, 1), value=1e300)\n"
     )
     # the ini file makes `suite` the root: without it pytest lists every folder from / down, while others change them
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "PYTHON"))}
+    environment["PYTHONPATH"] = str(Path(tg.__file__).parent.parent)
     environment["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", "pytest.ini"]
     run = subprocess.run(command, capture_output=True, text=True, cwd=suite, env=environment)

@@ -6,7 +6,6 @@ import pytest
 import tinygrad_cnn as tg
 
 onnx = pytest.importorskip("onnx", reason="needs the extra onnx")
-pytest.importorskip("onnx.checker", reason="needs the extra onnx")  # the folder of these tests is named onnx too
 onnxruntime = pytest.importorskip("onnxruntime", reason="needs the extra onnx")
 
 TOLERANCE = 1e-5

@@ -1,4 +1,4 @@
-"""Print which of the node tests of the package onnx pass: python -m tests.onnx [module ...]
+"""Print which of the node tests of the package onnx pass: python -m tests.onnx_models [module ...]
 
 The modules are those of onnx.backend.test.case.node, all of them unless named.
 

@@ -58,7 +58,7 @@ def test_a_wrong_operator_is_seen(monkeypatch):
 
 
 def test_the_report_prints_from_the_command_line(monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["tests.onnx", "tanh"])
+    monkeypatch.setattr(sys, "argv", ["tests.onnx_models", "tanh"])
     monkeypatch.setattr(sys, "path", list(sys.path))
     with pytest.raises(SystemExit) as ended:
         runpy.run_path(str(HERE / "__main__.py"), run_name="__main__")
