@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -169,8 +170,12 @@ def two_hosts() -> Iterator[list[str]]:
         ip("link", "add", "card", "netns", names[0], "type", "veth", "peer", "name", "card", "netns", names[1])
         for number, name in enumerate(names, 1):
             ip("-n", name, "address", "add", f"{SUBNET}{number}/30", "dev", "card")
+            ip("-n", name, "link", "set", "card", "addrgenmode", "none")  # no second address, that of IPv6
             for card in ("lo", "card"):
                 ip("-n", name, "link", "set", card, "up")
+        for name in names:
+            while json.loads(ip("-n", name, "-j", "link", "show", "card"))[0]["operstate"] != "UP":
+                time.sleep(0.01)  # the other end is seen a moment later
         yield names
     finally:
         for name in made:
@@ -187,6 +192,7 @@ def test_ranks_on_two_hosts_compute_the_same_over_tcp(tmp_path):
         launcher.chmod(0o755)
         process = run(
             ["ip", "netns", "exec", names[0], "env", "MPIR_CVAR_CH4_NETMOD=ucx", "UCX_TLS=tcp,self",
+             "UCX_NET_DEVICES=card",
              MPIEXEC, "-launcher", "ssh", "-launcher-exec", launcher, "-hosts", f"{SUBNET}1,{SUBNET}2",
              "-localhost", f"{SUBNET}1", "-n", 2, sys.executable, ROOT / "tests/ranks.py", tmp_path, CHECKS[2]]
         )  # fmt: skip
