@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinygrad_cnn.geometry import conv2d_geometry, conv_transpose2d_geometry, pool2d_geometry
-from tinygrad_cnn.kernels import conv, conv_depthwise, conv_im2col, pool, reduce
+from tinygrad_cnn.kernels import conv, conv_depthwise, conv_im2col, packing, pool, reduce
 from tinygrad_cnn.kernels.windows import span, spans, windows
 
 NONE = ((0, 0), (0, 0))
@@ -571,3 +571,29 @@ def test_H34_an_empty_sum_is_zero():
     assert reduce.sum_pairwise(np.zeros((0, 3), np.float32), (0,), False).tolist() == [0, 0, 0]
     assert reduce.sum_pairwise(np.zeros((3, 0), np.float32), (0,), False).shape == (0,)
     assert reduce.sum_pairwise(np.zeros((0, 3)), (0, 1), True).tolist() == [[0]]
+
+
+def test_transformed_kernels_are_kept_for_few_layers_and_few_bytes(monkeypatch):
+    monkeypatch.setattr(packing, "_kept", {})
+    monkeypatch.setattr(packing, "LAYERS", 3)
+    kernels = [np.full((2, 1, 2, 2), i, np.float32) for i in range(5)]
+    made = []
+
+    def ask(i):
+        def make():
+            made.append(i)
+            return (kernels[i] * 2,)
+
+        (found,) = packing.kept("twice", kernels[i], None, make)
+        np.testing.assert_array_equal(found, kernels[i] * 2)
+
+    for i in (0, 1, 2, 0, 3, 0, 2, 1):
+        ask(i)
+    assert made == [0, 1, 2, 3, 1]  # 1 had not been asked for longest when 3 came
+    assert len(packing._kept) == 3
+    kernels[1][0, 0, 0, 0] = 7  # in place, unsaid
+    ask(1)
+    assert made[-2:] == [1, 1]
+    monkeypatch.setattr(packing, "MOST", 3 * kernels[0].nbytes)
+    ask(4)
+    assert len(packing._kept) == 1

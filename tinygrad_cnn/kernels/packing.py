@@ -14,6 +14,7 @@ Array = NDArray[Any]
 F = np.float32
 
 MOST = 2**26  # bytes of transformed kernels that are kept
+LAYERS = 256  # and of so many layers, whose kernels may be small
 _kept: dict[tuple[str, int, tuple[int, ...]], tuple[list[Array], tuple[Any, ...]]] = {}
 
 
@@ -32,12 +33,17 @@ def kept(kind: str, w: Array, b: Array | None, make: Callable[[], tuple[Any, ...
     place = (f"{kind}, {w.dtype}", w.ctypes.data, w.shape)
     values = [np.ascontiguousarray(a).view(f"u{a.itemsize}") for a in ((w,) if b is None else (w, b))]  # nan is itself
     found = _kept.pop(place, None)
-    if found is None or not _same(found[0], values):
-        found = ([a.copy() for a in values], make())
-    _kept[place] = found
-    while len(_kept) > 1 and sum(made[0].nbytes + old[0].nbytes for old, made in list(_kept.values())) > MOST:
+    if found is not None and _same(found[0], values):
+        _kept[place] = found  # as the last that was asked for
+        return found[1]
+    _kept[place] = made = ([a.copy() for a in values], make())
+    while len(_kept) > 1 and (len(_kept) > LAYERS or _bytes_kept() > MOST):
         _kept.pop(next(iter(list(_kept)), place), None)  # the one that has not been asked for longest
-    return found[1]
+    return made[1]
+
+
+def _bytes_kept() -> int:
+    return sum(made[0].nbytes + old[0].nbytes for old, made in list(_kept.values()))
 
 
 def _same(old: list[Array], new: list[Array]) -> bool:
