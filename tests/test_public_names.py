@@ -24,9 +24,9 @@ PACKAGE = Path(tg.__file__).parent
 CODE_FOR_NUMBA = {
     f"tinygrad_cnn.kernels.{m}" for m in ("depthwise_vectors", "instructions", "pool_vectors", "spin", "vectors")
 }
-HIDDEN = (
-    set() if importlib.util.find_spec("numba") else CODE_FOR_NUMBA
-)  # they import it, and nobody imports them without
+# They import what is not installed, and nobody imports them without.
+HIDDEN = set() if importlib.util.find_spec("numba") else CODE_FOR_NUMBA
+HIDDEN |= set() if importlib.util.find_spec("onnx") else {"tinygrad_cnn.onnx.backend"}
 
 MODULES = [tg] + [
     importlib.import_module(found.name)
