@@ -122,7 +122,10 @@ def test_H166_H167_any_byte_that_changes_and_any_cut_is_noticed(tmp_path):
         ('{"$array": "b"}', "its tree cannot be read: KeyError: 'b'"),
         ('{"$code": "b"}', "its tree cannot be read: ValueError: the mark '\\$code' is unknown"),
         ('{"$items": 3}', "its tree cannot be read: TypeError"),
-        ('{"$number": ["O", 3]}', "its tree is a int; a dict is needed"),
+        ('{"$number": ["O", 3]}', "its tree cannot be read: ValueError: 'O' is no dtype of a number"),
+        ('{"$number": ["V1", 9000000000]}', "its tree cannot be read: ValueError: 'V1' is no dtype of a number"),
+        ('{"$number": ["|i1", 1000]}', "its tree cannot be read: OverflowError"),
+        ('{"$number": ["<i8", 3]}', "its tree is a int64; a dict is needed"),
     ],
 )
 def test_a_tree_made_by_others_is_read_with_care(tmp_path, text, message):
@@ -384,6 +387,32 @@ def test_a_checkpoint_without_its_epoch_changes_nothing(tmp_path):
     with pytest.raises(CheckpointError, match=r"x: its run does not fit, nothing was changed: KeyError: 'epoch'"):
         load_checkpoint(tmp_path / "x", model)
     assert same(before, dict(model.state_dict()))
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        (
+            {"random of other ranks": 5},
+            "x: its 'random of other ranks' are not by the ranks from 1; nothing was changed",
+        ),
+        ({"random of other ranks": {"7": 0}}, "x: its 'random of other ranks' are not by the ranks from 1"),
+        ({"loader": [-3]}, "x: its loader does not fit, .*: the pass of a loader is -3; a whole number >= 0 is needed"),
+        (
+            {"loader": ["2"]},
+            "x: its loader does not fit, .*: the pass of a loader is '2'; a whole number >= 0 is needed",
+        ),
+    ],
+)
+def test_H135_a_checkpoint_made_by_others_is_read_with_care(tmp_path, changed, message):
+    model = nn.Linear(2, 3)
+    loader = DataLoader(TensorDataset(np.zeros((4, 2)), np.zeros(4)), 2, shuffle=True)
+    save_checkpoint(tmp_path / "x", model, loader=loader)
+    kind = "tinygrad_cnn checkpoint 2"
+    save_tree({**load_tree(tmp_path / "x", kind), **changed}, tmp_path / "x", kind)
+    with pytest.raises(CheckpointError, match=message):
+        load_checkpoint(tmp_path / "x", model, loader=loader)
+    assert loader.epoch == 0
 
 
 def test_an_interrupt_while_loading_changes_nothing(tmp_path):

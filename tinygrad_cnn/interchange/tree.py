@@ -17,11 +17,13 @@ import numpy as np
 
 from ..graph import Array, Tensor
 from .errors import CheckpointError
+from .header import DTYPES
 from .safetensors import read, write
 
 __all__ = ["load_tree", "save_tree"]
 
 TREE = "$tree"
+NUMBERS = {order + dtype[1:] for dtype in DTYPES.values() for order in "<>|"}
 
 
 def save_tree(tree: dict[str, Any], path: str | os.PathLike[str], kind: str) -> None:
@@ -49,7 +51,7 @@ def load_tree(path: str | os.PathLike[str], kind: str) -> dict[str, Any]:
         raise CheckpointError(f"{path}: it has no digest or no {TREE}; another program wrote it, and it is not trusted")
     try:
         tree = _grown(json.loads(content.state[TREE].array.tobytes()), content.state)
-    except (ValueError, TypeError, LookupError, RecursionError) as error:
+    except (ValueError, TypeError, LookupError, OverflowError, RecursionError) as error:
         raise CheckpointError(f"{path}: its tree cannot be read: {type(error).__name__}: {error}") from error
     if not isinstance(tree, dict):
         raise CheckpointError(f"{path}: its tree is a {type(tree).__name__}; a dict is needed")
@@ -107,6 +109,8 @@ def _grown(value: Any, arrays: dict[str, Tensor]) -> Any:
         return float(content)
     if mark == "$number":
         dtype, number = content
+        if dtype not in NUMBERS:  # np.void(n) would take n bytes
+            raise ValueError(f"{dtype!r} is no dtype of a number")
         return np.dtype(dtype).type(_grown(number, arrays))
     if mark == "$tuple":
         return tuple(_grown(entry, arrays) for entry in content)

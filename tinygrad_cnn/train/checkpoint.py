@@ -136,6 +136,8 @@ def _inside(model: Any) -> tuple[Any, Group]:
 def _own_random(path: Path, group: Group, tree: dict[str, Any]) -> Any:
     """The random states of this process."""
     others = tree.get(OTHERS, {})
+    if not isinstance(others, dict) or set(others) != {str(rank) for rank in range(1, len(others) + 1)}:
+        raise CheckpointError(f"{path}: its {OTHERS!r} are not by the ranks from 1; nothing was changed")
     if len(others) + 1 != group.size:
         raise CheckpointError(
             f"{path}: it has the random states of {len(others) + 1} processes, and {group.size} read it; nothing was "
@@ -202,6 +204,8 @@ def _generators(caller: str, model: Module, loaders: list[Any], given: Any) -> d
 def _set_epochs(loaders: list[Any], state: list[int]) -> None:
     if len(loaders) != len(state):
         raise ValueError(f"{len(state)} loaders were saved, {len(loaders)} are given")
+    if wrong := [epoch for epoch in state if type(epoch) is not int or epoch < 0]:
+        raise ValueError(f"the pass of a loader is {wrong[0]!r}; a whole number >= 0 is needed")
     for loader, epoch in zip(loaders, state, strict=True):
         loader.epoch = epoch
 
