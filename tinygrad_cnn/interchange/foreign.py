@@ -39,7 +39,10 @@ def conversion(path: Path, head: bytes) -> str | None:
     kind = _kind(path, head)
     if kind is None:
         return None
-    names = shlex.join([str(path), str(path.with_suffix(".safetensors"))])
+    target = path.with_suffix(".safetensors")
+    if target == path:  # the line must not write over what it reads
+        target = path.with_suffix(".converted.safetensors")
+    names = shlex.join([str(path), str(target)])
     return f'{WHAT[kind]}; {WHEN[kind]}\n  python -c "{CODE[kind]}" {names}'
 
 
