@@ -434,6 +434,22 @@ def test_evaluation_counts_each_item_once_over_all_ranks():
         on_ranks(4, padded)
 
 
+def test_a_rank_without_an_item_measures_with_the_others_and_no_item_at_all_is_refused():
+    valid = data_of(2)
+    whole = evaluate(Net(), DataLoader(valid, 2), nn.CrossEntropyLoss(), {"accuracy": metrics.Accuracy()})
+
+    def work(group: Group) -> Any:
+        figures = {"accuracy": metrics.Accuracy()}
+        return evaluate(
+            DataParallel(Net(), group), loaders(group, data_of(3), valid, 3)[1], nn.CrossEntropyLoss(), figures
+        )
+
+    for found in on_ranks(3, work):
+        assert found == {"loss": pytest.approx(whole["loss"], rel=1e-12), "accuracy": whole["accuracy"]}
+    with pytest.raises(ValueError, match="evaluate: loader gave no batch"):
+        on_ranks(3, lambda group: evaluate(DataParallel(Net(), group), []))
+
+
 def test_a_metric_that_cannot_be_put_together_is_refused():
     class Own:
         reset = update = compute = lambda self, *values: None

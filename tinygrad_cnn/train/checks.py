@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ..distributed.group import ALONE, Group
 from ..nn import Module
 from ..ops.elementwise import array_of
 from ..optim import Optimizer
@@ -116,8 +117,10 @@ def monitored(scheduler: Any, monitor: str | None, figures: tuple[str, ...]) -> 
     return monitor
 
 
-def batches(name: str, loader: Iterable[Any]) -> Iterator[tuple[int, tuple[tuple[Any, ...], Any]]]:
-    """(number from 1, (inputs, targets)) of each batch."""
+def batches(
+    name: str, loader: Iterable[Any], group: Group = ALONE
+) -> Iterator[tuple[int, tuple[tuple[Any, ...], Any]]]:
+    """(number from 1, (inputs, targets)) of each batch; one process of the group at least must have one."""
     number = 0
     for batch in loader:
         number += 1
@@ -128,7 +131,7 @@ def batches(name: str, loader: Iterable[Any]) -> Iterator[tuple[int, tuple[tuple
                 "DataLoader of TensorDataset(images, labels) gives"
             )
         yield number, (tuple(batch[:-1]), batch[-1])
-    if not number:
+    if not any(group.collect(number)):
         raise ValueError(f"{name} gave no batch; an iterator runs out after one pass: give a DataLoader or a list")
 
 

@@ -158,7 +158,7 @@ def _measure(name: str, prefix: str, model: Module, loader: Any, loss: Any, metr
     check_counted_once(name, group, loader)
     figures = Figures(name.partition(":")[0], prefix, metrics, group)
     with evaluating(model):
-        for _, (inputs, targets) in batches(name, loader):
+        for _, (inputs, targets) in batches(name, loader, group):
             outputs = model(*inputs)
             figures.update(None if loss is None else loss(outputs, targets), outputs, targets)
         return figures.compute()
