@@ -85,6 +85,13 @@ def test_an_exception_on_one_rank_ends_all(tmp_path):
 
 
 @needs_mpi
+def test_an_exit_on_one_rank_ends_all_under_the_runner_of_mpi4py(tmp_path):
+    script = tmp_path / "exits.py"
+    script.write_text(RAISES.replace('KeyError("of one rank alone")', "SystemExit(3)"))
+    assert mpiexec(2, "-m", "mpi4py", script).returncode != 0
+
+
+@needs_mpi
 def test_the_documented_command_trains_as_one_process_does(tmp_path, monkeypatch, capsys):
     (tmp_path / "matplotlib.py").write_text("raise ImportError('left out, as it takes most of the time')")
     monkeypatch.setitem(ENVIRONMENT, "PYTHONPATH", os.pathsep.join([str(tmp_path), str(ROOT)]))

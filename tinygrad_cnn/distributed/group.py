@@ -79,7 +79,8 @@ def init(threads: int | None = None) -> Group:
 
     threads: of the kernels of each process; by default 1 where there are several processes, for which BLAS is held to
     one thread too, and as it is where there is one. Further calls give the same group.
-    With several processes an exception that nobody catches ends all of them, with exit code 1.
+    With several processes an exception that nobody catches ends all of them, with exit code 1. `sys.exit(1)` in one of
+    them does so where they were started with `python -m mpi4py script.py`; otherwise the others wait for it.
 
     Raises ImportError where mpiexec has started several processes and mpi4py is not installed, and RuntimeError where
     it does not see them, as it uses another MPI than mpiexec.
