@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import re
 import shutil
 import signal
@@ -260,6 +261,7 @@ def test_files_of_something_else_are_not_overwritten(tmp_path, capsys):
         ("{", "Expecting property name"),
         ('{"kind": "other"}', "its kind is 'other', 'tinygrad_cnn run 1' is needed"),
         ('{"kind": "tinygrad_cnn run 1"}', "it has no 'settings'"),
+        ("[" * 100_000, "maximum recursion depth exceeded"),
     ],
 )
 def test_a_damaged_run_is_refused(text, complaint, tmp_path, capsys):
@@ -269,6 +271,41 @@ def test_a_damaged_run_is_refused(text, complaint, tmp_path, capsys):
         assert code == 1
         assert f"{tmp_path / 'run.json'} is damaged: {complaint}" in stderr
         assert stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("part", "name", "value", "complaint"),
+    [
+        ("settings", "model", ["x"], "its model is ['x']; a text is needed"),
+        ("settings", "augment", "all", "its augment is 'all'; one of none, shift, crop-flip is needed"),
+        ("settings", "epochs", 2.0, "its epochs is 2.0; a whole number >= 1 is needed"),
+        ("settings", "seed", -1, "its seed is -1; a whole number >= 0 is needed"),
+        ("settings", "limit", "all", "its limit is 'all'; a whole number >= 1 is needed"),
+        ("settings", "lr", math.inf, "its lr is inf; a finite number > 0 is needed"),
+        ("preparation", "border", [0, 0, 0, "x"], "its border is 'x'; a whole number >= 0 is needed"),
+        ("preparation", "size", 0, "its size is 0; a whole number >= 1 is needed"),
+        ("preparation", "mean", [], "its mean is (); finite numbers are needed, one or one for each of 1 channels"),
+        ("preparation", "mean", [10**400], "int too large to convert to float"),
+        (
+            "preparation",
+            "std",
+            [0.0],
+            "its std is (0.0,); finite numbers > 0 are needed, one or one for each of 1 channels",
+        ),
+        (None, "shape", [1, True, 8], "its shape is True; a whole number >= 1 is needed"),
+        (None, "classes", [1, 2], "its classes are not texts"),
+    ],
+)
+def test_a_run_with_what_no_option_gives_is_refused(part, name, value, complaint, done, tmp_path, capsys):
+    about = json.loads((done[0] / "run.json").read_text())
+    (about[part] if part else about)[name] = value
+    (tmp_path / "run.json").write_text(json.dumps(about))
+    for arguments in (["train", "--out", tmp_path, "--resume"], ["predict", tmp_path, "--test"]):
+        code, _, stderr = call(capsys, *arguments)
+        assert (code, stderr.partition(": ")[2]) == (
+            1,
+            f"{tmp_path / 'run.json'} is damaged: {complaint}; give another folder\n",
+        )
 
 
 def test_data_that_changed_is_refused(tmp_path, capsys, no_figures):

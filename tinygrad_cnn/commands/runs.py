@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from ..interchange.atomic import replace_file
 from .datasets import Parts
 from .frame import CommandError
-from .preparation import Preparation
+from .preparation import AUGMENTATIONS, Preparation
 
 __all__ = ["Run", "Settings", "option", "read", "refuse_foreign_files", "remembered", "write"]
 
@@ -86,6 +87,7 @@ def read(folder: Path) -> Run | None:
         if found["kind"] != KIND:
             raise ValueError(f"its kind is {found['kind']!r}, {KIND!r} is needed")
         settings = Settings(**{field.name: found["settings"][field.name] for field in fields(Settings)})
+        _check_settings(settings)
         prepared = found["preparation"]
         border = prepared["border"]
         preparation = Preparation(
@@ -95,10 +97,56 @@ def read(folder: Path) -> Run | None:
             tuple(map(float, prepared["std"])),
         )
         c, h, w = found["shape"]
-        return Run(settings, list(found["classes"]), (c, h, w), preparation, dict(found["images"]))
-    except (KeyError, IndexError, TypeError, ValueError) as error:
+        run = Run(settings, list(found["classes"]), (c, h, w), preparation, dict(found["images"]))
+        _check_pictures(run)
+        return run
+    except (KeyError, IndexError, TypeError, ValueError, OverflowError, RecursionError) as error:
         reason = f"it has no {error}" if isinstance(error, KeyError) else str(error)
         raise CommandError(f"{path} is damaged: {reason}; give another folder") from error
+
+
+def _check_settings(settings: Settings) -> None:
+    """Raises ValueError for what no option lets through."""
+    for name in ("data", "data_dir", "model", "augment"):
+        if not isinstance(value := getattr(settings, name), str):
+            raise ValueError(f"its {name} is {_short(value)}; a text is needed")
+    if settings.augment not in AUGMENTATIONS:
+        raise ValueError(f"its augment is {_short(settings.augment)}; one of {', '.join(AUGMENTATIONS)} is needed")
+    for name, least in (("epochs", 1), ("batch_size", 1), ("seed", 0)):
+        _check_whole(name, getattr(settings, name), least)
+    for name in ("size", "patience", "limit"):
+        if getattr(settings, name) is not None:
+            _check_whole(name, getattr(settings, name), 1)
+    if type(settings.lr) not in (int, float) or not 0 < settings.lr < math.inf:
+        raise ValueError(f"its lr is {_short(settings.lr)}; a finite number > 0 is needed")
+
+
+def _check_pictures(run: Run) -> None:
+    """Raises ValueError for shapes, classes and a preparation that no pictures have."""
+    prepared, c = run.preparation, run.shape[0]
+    for length in run.shape:
+        _check_whole("shape", length, 1)
+    for width in prepared.border:
+        _check_whole("border", width, 0)
+    if prepared.size is not None:
+        _check_whole("size", prepared.size, 1)
+    if not all(isinstance(name, str) for name in run.classes):
+        raise ValueError("its classes are not texts")
+    for name, numbers, least in (("mean", prepared.mean, -math.inf), ("std", prepared.std, 0)):
+        if len(numbers) not in (1, c) or not all(least < number < math.inf for number in numbers):
+            needed = "finite numbers" if least else "finite numbers > 0"
+            raise ValueError(
+                f"its {name} is {_short(numbers)}; {needed} are needed, one or one for each of {c} channels"
+            )
+
+
+def _check_whole(name: str, value: Any, least: int) -> None:
+    if type(value) is not int or value < least:
+        raise ValueError(f"its {name} is {_short(value)}; a whole number >= {least} is needed")
+
+
+def _short(value: Any) -> str:
+    return repr(value)[:80]
 
 
 def refuse_foreign_files(folder: Path) -> None:
