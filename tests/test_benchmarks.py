@@ -65,6 +65,8 @@ def test_a_benchmark_says_how_to_run_it(name):
 def test_a_benchmark_prints_a_table_and_writes_its_figures(name, figures):
     printed, written = figures(name)
     assert printed.startswith(written["machine"])
+    if "said" in written:
+        pytest.skip(written["said"])
     assert len(printed.splitlines()) > 3
     assert "--batch" not in TINY[name] or written["batch"] == int(TINY[name][TINY[name].index("--batch") + 1])
 

@@ -102,11 +102,6 @@ def _weighted_sum(g: Any, x: Any, statistics: tuple[Any, Any], eps: float) -> An
     return sum_pairwise(np.multiply(c, g, out=c), _axes(x.ndim), False) * _inverse_std(variance, eps)
 
 
-def _gradient_sums(g: Any, x: Any, statistics: tuple[Any, Any], eps: float) -> tuple[Any, Any]:
-    """sum g and sum g (x - mean) / sqrt(var + eps) for each channel, of arrays."""
-    return sum_pairwise(widened(g), _axes(x.ndim), False), _weighted_sum(g, x, statistics, eps)
-
-
 def _statistics_flops(x_shape: tuple[int, ...], statistics: Any) -> int:
     """What it costs to make the statistics, unless they are there."""
     return 0 if statistics is not None else 4 * prod(x_shape) + 2 * x_shape[1]
@@ -126,18 +121,28 @@ def batch_norm_weight_grad(g: Any, x: Any, /, statistics: Any = None, eps: float
 
 @op
 def batch_norm_input_grad(
-    g: Any, x: Any, w: Any = None, /, statistics: Any = None, eps: float = 1e-5, sums: Any = None
+    g: Any,
+    x: Any,
+    w: Any = None,
+    /,
+    statistics: Any = None,
+    eps: float = 1e-5,
+    sums: Any = None,
+    shared: Shared | None = None,
 ) -> Any:
     """w r (g - mean(g) - y mean(g y)) with y = (x - mean(x)) r, r = 1 / sqrt(var(x) + eps).
 
     (n c ...), (n c ...), (c) -> (n c ...)
 
     statistics: the mean and biased variance of x; sums: sum g and sum g y for each channel. Both only save
-    computing them again: the rules take them as functions of g and x.
+    computing them again: the rules take them as functions of g and x. shared: the batch of which x is a part, where
+    the means are those of the whole; without rules.
     Source: Ioffe & Szegedy, Batch normalization (2015), sec. 3.
     """
     average, variance = statistics = statistics or _statistics(x)
-    total, along = sums or _gradient_sums(g, x, statistics, eps)
+    total, along = sums or (sum_pairwise(widened(g), _axes(x.ndim), False), _weighted_sum(g, x, statistics, eps))
+    if shared is not None:
+        total, along = shared.means_to_own_sums(total, along)
     n = average.dtype.type(_count(x.shape))
     r = _inverse_std(variance, eps)
     scale = r if w is None else r * w
@@ -166,9 +171,8 @@ def _train_gradients(
         return None, weighted, total
     # Half precision may have overflowed in the sums, so there they are made again in float32.
     sums = None if g.dtype == np.float16 else (array_of(total), array_of(weighted))
-    if shared is not None:
-        sums = shared.means_to_own_sums(*(sums or _gradient_sums(g, x, statistics, eps)))
-    return batch_norm_input_grad(g, x, w, statistics=statistics, eps=eps, sums=sums), weighted, total
+    gradient = batch_norm_input_grad(g, x, w, statistics=statistics, eps=eps, sums=sums, shared=shared)
+    return gradient, weighted, total
 
 
 batch_norm_train.vjp_all(_train_gradients)
