@@ -67,8 +67,8 @@ def export(
     Parameters have their names in state_dict, nodes those of their modules. What the model holds is an initializer;
     floats that the export adds, such as the shares of an adaptive pool, are Constant nodes, which nothing trains.
 
-    dtypes stay as they are; of float64, what onnxruntime does not compute on a CPU, such as average pooling, is computed
-    in float32 between casts.
+    dtypes stay as they are; of float64, what onnxruntime does not compute on a CPU, such as average pooling, is
+    computed in float32 between casts.
 
     Raises OnnxError for what ONNX cannot say, naming the op and its module; ValueError for another opset_version or
     names that do not fit; TypeError for other arguments; ImportError without the extra `onnx`.
