@@ -71,6 +71,16 @@ def test_names_must_be_as_many_as_there_are_and_different():
         tg.onnx.export(nn.ReLU(), X, input_names=["a"], output_names=["a"])
     with pytest.raises(TypeError, match=r"^export: input_names is 'a'; a list of texts is needed$"):
         tg.onnx.export(nn.ReLU(), X, input_names="a")
+    with pytest.raises(TypeError, match=r"^export: input_names is 5; a list of texts is needed$"):
+        tg.onnx.export(nn.ReLU(), X, input_names=5)
+
+
+def test_inputs_without_a_name_of_their_own_get_a_free_one():
+    def taken(input_1, *others):
+        return input_1 - others[0] * others[1]
+
+    proto = read(tg.onnx.export(taken, (X, X, X)))
+    assert [value.name for value in proto.graph.input] == ["input_1", "input_2", "input_3"]
 
 
 def test_metadata_are_texts():
@@ -89,6 +99,11 @@ def test_the_model_must_give_tensors():
         tg.onnx.export(lambda x: (x, 1), X)
     with pytest.raises(OnnxError, match=r"^export: the model gives no Tensor; at least one is needed$"):
         tg.onnx.export(lambda x: (), X)
+    for wrong in ({1: 2.0, "1": 3.0}, {"": 2.0}):
+        with pytest.raises(
+            OnnxError, match=r"^export: the model gives a dict with the keys \[.*\]; texts that are different and not"
+        ):
+            tg.onnx.export(lambda x, wrong=wrong: {key: x * factor for key, factor in wrong.items()}, X)
 
 
 def test_a_model_beyond_one_file_is_refused(monkeypatch):

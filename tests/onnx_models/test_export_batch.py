@@ -169,7 +169,9 @@ def test_an_error_with_another_batch_says_which():
 
     with pytest.raises(ValueError, match=r"three images") as caught:
         export(strict)
-    assert "not with its numbers in another order and a batch of 4" in caught.value.__notes__[0]
+    (note,) = (note for note in caught.value.__notes__ if "export" in note)
+    assert "not with its numbers in another order and a batch of 4" in note
+    assert note.endswith("; a model of one batch alone is exported with dynamic_batch=False")
     assert ops_of(export(strict, dynamic_batch=False)) == ["Mul"]
 
 

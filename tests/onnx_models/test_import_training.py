@@ -354,6 +354,11 @@ def test_arguments_that_cannot_be_are_refused():
         load_onnx("/nowhere/net.onnx")
 
 
+def test_a_folder_is_named_in_the_error(tmp_path):
+    with pytest.raises(IsADirectoryError, match=f"{tmp_path}"):
+        load_onnx(tmp_path)
+
+
 def test_the_backend_takes_inputs_by_name_and_knows_one_device(rng):
     from tinygrad_cnn.onnx import backend
 
@@ -366,3 +371,25 @@ def test_the_backend_takes_inputs_by_name_and_knows_one_device(rng):
     assert np.array_equal(backend.run_model(proto, [x])[0], [0.0, 2.0])
     assert backend.supports_device("CPU")
     assert not backend.supports_device("CUDA")
+    with pytest.raises(ValueError, match=r"^prepare: the device is 'CUDA'; the engine runs files of ONNX on 'CPU'$"):
+        backend.run_model(proto, [x], "CUDA")
+    for wrong in ({"z": x}, {"x": x, "z": x}):
+        with pytest.raises(ValueError, match=r"^run: inputs named \[.*'z'\] were given; the network has \['x'\]"):
+            prepared.run(wrong)
+
+
+def test_the_backend_runs_a_node_alone(rng):
+    from tinygrad_cnn.onnx import backend
+
+    x, y = rng.normal(size=(2, 3)).astype(np.float32), rng.normal(size=(3,)).astype(np.float32)
+    (out,) = backend.run_node(node("Sub", ["x", "y"], ["z"]), [x, y])
+    assert np.array_equal(out, x - y)
+    (out,) = backend.run_node(node("Clip", ["x", "", "high"], ["z"]), [x, np.float32(0.25)])
+    assert np.array_equal(out, np.minimum(x, np.float32(0.25)))
+    (out,) = backend.run_node(node("Mul", ["x", "x"], ["z"]), [x, x])
+    assert np.array_equal(out, x * x)
+    first, second = backend.run_node(node("Split", ["x"], ["a", "b"], axis=1, split=[1, 2]), x, opset_version=11)
+    assert np.array_equal(first, x[:, :1])
+    assert np.array_equal(second, x[:, 1:])
+    with pytest.raises(ValueError, match=r"^run_node: 1 inputs were given; Sub reads 2: \['x', 'y'\]$"):
+        backend.run_node(node("Sub", ["x", "y"], ["z"]), x)

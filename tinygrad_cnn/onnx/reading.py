@@ -62,16 +62,19 @@ def _content(source: "str | os.PathLike[str] | bytes") -> bytes:
         return bytes(source)
     if not isinstance(source, (str, os.PathLike)):
         raise TypeError(f"load_onnx: a {type(source).__name__} was given; a path or the bytes of a file is needed")
-    # A pipe would keep the caller waiting when it is opened, and a device has no end.
-    descriptor = os.open(source, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
+    with open(source, "rb", opener=_opened) as file:
+        status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
             raise OnnxError(f"{os.fspath(source)}: no regular file; a file of ONNX is needed")
         _check_size(status.st_size)
         content = file.read(MOST_BYTES + 1)
     _check_size(len(content))
     return content
+
+
+def _opened(path: str, flags: int) -> int:
+    """A descriptor without waiting: a pipe would keep the caller until someone writes."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def _check_size(size: int) -> None:

@@ -1,6 +1,7 @@
 """A model that ran, as the bytes of an ONNX file."""
 
 import inspect
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any
@@ -63,8 +64,11 @@ def export(
     batch follows it, and what else differs is refused: branches and masks on what the inputs hold, random numbers,
     values that left the Tensors. A branch that all runs take alike is written as it went. Gradients are not written.
 
-    Parameters have their names in state_dict, nodes those of their modules. dtypes stay as they are; of float64, what
-    onnxruntime does not compute on a CPU, such as average pooling, is computed in float32 between casts.
+    Parameters have their names in state_dict, nodes those of their modules. What the model holds is an initializer;
+    floats that the export adds, such as the shares of an adaptive pool, are Constant nodes, which nothing trains.
+
+    dtypes stay as they are; of float64, what onnxruntime does not compute on a CPU, such as average pooling, is
+    computed in float32 between casts.
 
     Raises OnnxError for what ONNX cannot say, naming the op and its module; ValueError for another opset_version or
     names that do not fit; TypeError for other arguments; ImportError without the extra `onnx`.
@@ -131,14 +135,19 @@ def _arguments(model: Any, count: int) -> list[str]:
         parameters = inspect.signature(model.forward if isinstance(model, Module) else model).parameters.values()
     except (TypeError, ValueError):  # a function that has no signature
         parameters = {}.values()
-    named = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    return [named[i] if i < len(named) else f"input_{i}" for i in range(count)]
+    named = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)][:count]
+    free = (name for i in itertools.count(len(named)) if (name := f"input_{i}") not in named)
+    return [*named, *itertools.islice(free, count - len(named))]
 
 
 def _names(what: str, given: Sequence[str] | None, default: list[str], count: int) -> list[str]:
     if given is None:
         return default
-    if isinstance(given, str) or not all(isinstance(name, str) and name for name in given):
+    if (
+        isinstance(given, str)
+        or not isinstance(given, Sequence)
+        or not all(isinstance(name, str) and name for name in given)
+    ):
         raise TypeError(f"export: {what} is {given!r}; a list of texts is needed")
     if len(given) != count or len(set(given)) != count:
         raise ValueError(f"export: {what} has {len(given)} names {list(given)}; {count} different ones are needed")
@@ -151,6 +160,11 @@ def _results(found: Any) -> tuple[list[Any], list[str]]:
         return [found.array], ["output"]
     if isinstance(found, dict):
         named = {str(name): value for name, value in found.items()}
+        if len(named) < len(found) or "" in named:
+            raise OnnxError(
+                f"export: the model gives a dict with the keys {list(found)}; texts that are different and not empty "
+                "are needed, which name the outputs"
+            )
     elif isinstance(found, (tuple, list)):
         named = {f"output_{i}": value for i, value in enumerate(found)}
     else:
@@ -197,9 +211,10 @@ def _traced(model: Any, arrays: list[Any], dynamic_batch: bool) -> tuple[Graph, 
             except Exception as error:
                 if turn:
                     larger = f" and a batch of {batch}" if batch != batches[0] else ""
+                    remedy = "; a model of one batch alone is exported with dynamic_batch=False" if larger else ""
                     error.add_note(
                         f"export: the model runs with the example, but not with its numbers in another order{larger}, "
-                        "which is how what depends on them is found"
+                        f"which is how what depends on them is found{remedy}"
                     )
                 raise
             results, names = _results(found)
@@ -264,7 +279,7 @@ def _written(graph: Graph, inputs: list[str], outputs: list[str], opset: int) ->
                 f"export: the output {name!r} differs between runs with other inputs, and no recorded op made it; "
                 "compute it with ops, or leave it out"
             )
-        value = values[slot] if slot in values else writer.constant(slot.array, slot.name)
+        value = values[slot] if slot in values else writer.constant(slot.array, slot.name, of_model=True)
         if value.name in taken or value.name in writer.constants:
             value = writer.node("Identity", value)
         writer.rename(value.name, name)
@@ -296,12 +311,21 @@ def _proto(
     ]
     read = {name for node in nodes for name in node.input}
     constants = [onnx.numpy_helper.from_array(array, name) for name, array in writer.constants.items() if name in read]
+    # Floats with axes that are initializers would be taken for weights, and trained, by whoever fine-tunes the file.
+    added = {
+        name
+        for name, array in writer.constants.items()
+        if array.ndim and array.dtype.kind == "f" and name not in writer.of_model
+    }
     made = helper.make_graph(
-        nodes,
+        [
+            *(helper.make_node("Constant", [], [c.name], name=c.name, value=c) for c in constants if c.name in added),
+            *nodes,
+        ],
         title,
         [described(name, slot) for name, slot in zip(inputs, graph.inputs, strict=True)],
         [described(name, slot) for name, slot in results],
-        constants,
+        [c for c in constants if c.name not in added],
     )
     opsets = [helper.make_opsetid("", opset)]
     proto = helper.make_model(

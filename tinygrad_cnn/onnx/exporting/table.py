@@ -101,7 +101,7 @@ class Call:
         if slot.array is None:
             shown = ", ".join(map(str, slot.shape))
             raise self.fail(f"it reads an array ({shown}) that differs between runs and that no op made; {REMEDY}")
-        found = self.writer.constant(slot.array, slot.name)
+        found = self.writer.constant(slot.array, slot.name, of_model=True)
         return found if fixed(slot.shape) else self.writer.expand(self.writer.reshape(found, ()), slot.shape)
 
     def shape_of(self, name: str = "") -> Shape:

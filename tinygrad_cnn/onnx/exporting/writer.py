@@ -72,6 +72,7 @@ class Writer:
         self.opset = opset
         self.nodes: list[tuple[str, list[str], list[str], str, dict[str, Any]]] = []  # type, inputs, outputs, name
         self.constants: dict[str, Any] = {}
+        self.of_model: set[str] = set()  # the constants that the model itself holds
         self.place = ""  # what the nodes of the current call are named after
         self.batch: Any = None  # (an input, its axis that is as long as the batch): there is one wherever a Dim is
         self._kept: dict[Any, Value] = {}
@@ -88,14 +89,19 @@ class Writer:
 
     # Constants
 
-    def constant(self, array: Any, name: str = "") -> Value:
-        """An array in the file; equal ones without a name of their own are kept once."""
+    def constant(self, array: Any, name: str = "", of_model: bool = False) -> Value:
+        """An array in the file; equal ones without a name of their own are kept once.
+
+        of_model: whether the model holds it, so that readers may train it; what a translation adds stays as it is.
+        """
         array = np.asarray(array)
-        key = None if name else (array.dtype, array.shape, array.tobytes())
+        key = None if name else (array.dtype, array.shape, array.tobytes(), of_model)
         if key in self._kept:
             return self._kept[key]
         made = Value(self, self.fresh(name or "constant"), array.dtype, array.shape)
         self.constants[made.name] = array
+        if of_model:
+            self.of_model.add(made.name)
         if key is not None:
             self._kept[key] = made
         return made
