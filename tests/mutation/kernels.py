@@ -45,6 +45,9 @@ _GROUPS = [
 _NEXT = {name: [other for other in group if other != name] for group in _GROUPS for name in group}
 
 
+_COMMUTE = ("dtypes", ".swapaxes", "np.minimum", "np.add", "np.multiply", "np.multiply.outer")
+
+
 class Target(NamedTuple):
     """A function of a kernel module, or a method of one of its classes."""
 
@@ -155,18 +158,39 @@ def kernel_mutants(name: str) -> Iterator[KernelMutant]:
 def _changes(tree: ast.FunctionDef) -> Iterator[tuple[str, Callable[[], Callable[[], None]]]]:
     skipped = _skipped(tree)
     names = _local_names(tree)
-    for parent in ast.walk(tree):
-        for field, value in ast.iter_fields(parent):
-            places = enumerate(value) if isinstance(value, list) else [(None, value)]
-            for index, node in places:
-                if not isinstance(node, ast.AST) or node in skipped or (parent is tree and field != "body"):
-                    continue
-                for new in [*_alternatives(node, []), *_more(node, names)]:
-                    if _saves_a_copy(node, new) or ast.dump(node) == ast.dump(new):
-                        continue
-                    yield f"{_show(node)} -> {_show(new)}", _swap(parent, field, index, new)
-                if isinstance(node, ast.stmt) and not isinstance(node, (ast.Return, ast.Raise, ast.FunctionDef)):
-                    yield f"without {_show(node)}", _swap(parent, field, index, ast.Pass())
+    for parent, field, index, node, line in _places(tree, ""):
+        if node in skipped:
+            continue
+        where = "" if isinstance(node, ast.stmt) else f" | {line}"
+        for new in [*_alternatives(node, []), *_more(node, names)]:
+            if not _saves_a_copy(node, new) and ast.dump(node) != ast.dump(new):
+                yield f"{_show(node)} -> {_show(new)}{where}", _swap(parent, field, index, new)
+        if isinstance(node, ast.stmt) and not isinstance(node, (ast.Return, ast.Raise, ast.FunctionDef, ast.Nonlocal)):
+            yield f"without {_show(node)}", _swap(parent, field, index, ast.Pass())
+
+
+def _places(parent: ast.AST, line: str) -> Iterator[tuple[ast.AST, str, int | None, ast.AST, str]]:
+    """Every node below `parent` and where it stands: in which field of which node, and in which line of code."""
+    for field, value in ast.iter_fields(parent):
+        for index, node in enumerate(value) if isinstance(value, list) else [(None, value)]:
+            if not isinstance(node, ast.AST):
+                continue
+            inside = _head(node) if isinstance(node, ast.stmt) else line
+            yield parent, field, index, node, inside
+            yield from _places(node, inside)
+
+
+def _head(line: ast.stmt) -> str:
+    """A statement, without the block below it."""
+    match line:
+        case ast.If(test) | ast.While(test):
+            return f"if {_show(test)}"
+        case ast.For(target, source):
+            return f"for {_show(target)} in {_show(source)}"
+        case ast.FunctionDef(name):
+            return f"def {name}"
+        case _:
+            return _show(line)
 
 
 def _swap(parent: ast.AST, field: str, index: int | None, new: ast.AST) -> Callable[[], Callable[[], None]]:
@@ -198,11 +222,11 @@ def _more(node: ast.AST, names: list[str]) -> Iterator[ast.AST]:
 
 
 def _saves_a_copy(node: ast.AST, new: ast.AST) -> bool:
-    """Whether the only change is a copy that need not be made, or the order of two dtypes."""
+    """Whether the only change is a copy that need not be made, or the order of two arguments that are alike."""
     if not (isinstance(node, ast.Call) and isinstance(new, ast.Call)):
         return False
     lost = {keyword.arg for keyword in node.keywords} - {keyword.arg for keyword in new.keywords}
-    swapped = ast.unparse(node.func) in ("dtypes", "_dtypes") and len(node.args) == len(new.args)
+    swapped = len(node.args) == len(new.args) and ast.unparse(node.func).endswith(_COMMUTE)
     return swapped or bool(lost & {"copy", "casting"})
 
 
@@ -210,8 +234,14 @@ def _skipped(tree: ast.AST) -> set[ast.AST]:
     """What only raises or converts nothing, and how many steps the threads are told that work takes."""
     found = _guards(tree)
     for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("parallel.spans", "parallel.run"):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("parallel.spans", "parallel.run", "_in_spans"):
             found.update(ast.walk(node.args[-1]))
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("reshape"):  # any negative length will do
+            found.update(one for a in node.args if isinstance(a, ast.UnaryOp) for one in ast.walk(a))
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "vectors":  # what drives vector code
+            found.update(one for line in node.body for one in ast.walk(line))
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "vectors":
+            found.update(ast.walk(node))
         if isinstance(node, ast.keyword) and node.arg in ("copy", "casting"):
             found.update(ast.walk(node))
         if isinstance(node, ast.FunctionDef):
