@@ -150,8 +150,8 @@ def cells_inside(size, kernel, stride, padding, dilation, out):
 
 
 def conv2d_input_grad(g, w, size, stride=(1, 1), padding=((0, 0), (0, 0)), dilation=(1, 1), groups=1):
-    n, o, oh, ow = g.shape
-    _, c_group, kh, kw = w.shape
+    n, o = g.shape[:2]
+    c_group = w.shape[1]
     dx = _zeros((n, c_group * groups, *size), g, w)
     for (image, channel_out, i, j), value in np.ndenumerate(g):
         group = channel_out // (o // groups)

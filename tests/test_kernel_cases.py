@@ -3,11 +3,11 @@
 import kernel_cases
 import pytest
 from mutation.equivalent_kernels import EQUIVALENT, reason
-from mutation.kernels import JUDGED, kernel, kernel_mutants
+from mutation.kernels import JUDGED, PREPARED, kernel, kernel_mutants
 from mutation.kill_kernels import BESIDE, ways
 from mutation.plain import plain, start
 
-WAYS = [(name, loops) for name in JUDGED for loops in ways(name)]
+WAYS = [(name, loops) for name in JUDGED + PREPARED for loops in ways(name)]
 
 
 @pytest.mark.parametrize(("name", "loops"), WAYS)
@@ -27,4 +27,4 @@ def test_reasons_are_for_mutants_that_there_are():
     assert not reason("pool.gather: x -> y")
     labels = [mutant.label for name in JUDGED for mutant in kernel_mutants(name)]
     assert len(set(labels)) == len(labels) > 5000
-    assert {pattern.split(r"\.")[0] for pattern in EQUIVALENT} <= set(JUDGED)
+    assert {pattern.split(r"\.")[0] for pattern in EQUIVALENT} <= {*JUDGED, r"\w+"}

@@ -46,7 +46,10 @@ def functions(name):
     return getattr(activations, name), getattr(activations, f"{name}_gradient")
 
 
-@case("activations", *[(name, dtype, block) for name in FUNCTIONS for dtype in (np.float32, np.float64) for block in (100, 2**15)])
+@case(
+    "activations",
+    *[(name, dtype, block) for name in FUNCTIONS for dtype in (np.float32, np.float64) for block in (100, 2**15)],
+)
 def values_and_slopes_are_within_a_few_units_of_the_last_place(name, dtype, block):
     x, (value, gradient) = points(dtype), functions(name)
     g = frozen(np.random.default_rng(1).choice(np.array([1, -2, 0.5, 4], dtype), x.shape))
@@ -84,7 +87,16 @@ def what_hardswish_cuts_off_holds_nothing_even_of_inf_and_nan(small):
 LAYOUTS = ("planes", "channels last", "reversed", "every second")
 
 
-@case("activations", *[(name, mine, others, dtype) for name in FUNCTIONS for mine in LAYOUTS for others in LAYOUTS for dtype in (np.float32, np.float64)])
+@case(
+    "activations",
+    *[
+        (name, mine, others, dtype)
+        for name in FUNCTIONS
+        for mine in LAYOUTS
+        for others in LAYOUTS
+        for dtype in (np.float32, np.float64)
+    ],
+)
 def every_memory_order_gives_the_same(name, mine, others, dtype):
     rng, (value, gradient) = np.random.default_rng(5), functions(name)
     plain = [rng.normal(0, 3, (2, 3, 4, 5)).astype(dtype) for _ in range(2)]
@@ -119,7 +131,9 @@ def few_values_are_left_to_numpy_in_one_piece(name):
 def the_share_below_keeps_the_digits_of_its_small_tail(dtype):
     rng = np.random.default_rng(4)
     edges = np.sqrt(2) * np.array([0.46875, 4.0])
-    x = np.concatenate([rng.uniform(-13, 13, 600), rng.standard_normal(300), rng.uniform(-0.7, 0.7, 200), edges, -edges, [0.0]])
+    x = np.concatenate(
+        [rng.uniform(-13, 13, 600), rng.standard_normal(300), rng.uniform(-0.7, 0.7, 200), edges, -edges, [0.0]]
+    )
     x = frozen(x.astype(dtype))
     y = normal.share_below(x)
     assert y.dtype == dtype

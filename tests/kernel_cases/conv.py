@@ -166,12 +166,14 @@ def the_operands_alone_say_the_dtype(name):
             same(kernels.conv2d_weight_grad(x.astype(first), g.astype(second), at.kernel, *at.params), dw)
 
 
-
 @case("conv_im2col", *[(name, np.float64, "planes", 6000) for name in PROBLEMS])
 @case("conv_im2col", *[(name, np.float32, "channels last", 300) for name in PROBLEMS])
 @case("conv_im2col", *[(name, np.float32, "every second", 2**19) for name in list(PROBLEMS)[::2]])
 @case("conv_im2col", *[(name, np.float64, "channels last", 1) for name in list(PROBLEMS)[1::2]])
-@case("conv_im2col", *[(name, np.float16, "planes", 700) for name in (*list(PROBLEMS)[::3], "depthwise", "depthwise, two kernels")])
+@case(
+    "conv_im2col",
+    *[(name, np.float16, "planes", 700) for name in (*list(PROBLEMS)[::3], "depthwise", "depthwise, two kernels")],
+)
 @case("conv_im2col", *[(name, np.int64, "planes", 700) for name in list(PROBLEMS)[1::3]])
 @case("conv_im2col", ("strided, many channels", np.float64, "Fortran", 300), ("1x1", np.float64, "reversed", 90))
 @case("conv_im2col", ("1x1", np.float16, "planes", 700), ("1x1", np.int64, "planes", 700))
@@ -197,11 +199,28 @@ def of_few_channels_the_gradient_comes_in_planes_unless_it_is_a_convolution(name
         assert channels_last(dx) is not planes
 
 
-@case("conv_im2col", *[(name, dtype) for name in ("strided", "one channel", "groups", "wide groups", "four channels", "five channels",
-    "strided, many channels", "more outputs") for dtype in (np.float32, np.float64, np.int64)])
+@case(
+    "conv_im2col",
+    *[
+        (name, dtype)
+        for name in (
+            "strided",
+            "one channel",
+            "groups",
+            "wide groups",
+            "four channels",
+            "five channels",
+            "strided, many channels",
+            "more outputs",
+        )
+        for dtype in (np.float32, np.float64, np.int64)
+    ],
+)
 def few_channels_are_copied_in_runs_of_windows(name, dtype):
     at, (x, *_) = PROBLEMS[name], solved(name, dtype, True)
-    columns = conv_im2col.Columns(x, at.kernel, at.stride, at.padding, at.dilation, at.groups, at.windows, np.dtype(dtype))
+    columns = conv_im2col.Columns(
+        x, at.kernel, at.stride, at.padding, at.dilation, at.groups, at.windows, np.dtype(dtype)
+    )
     floats = dtype != np.int64
     by_loops = compiled.available() and at.groups == 1 and floats
     assert columns._compiles is by_loops
@@ -212,7 +231,9 @@ def few_channels_are_copied_in_runs_of_windows(name, dtype):
     count = at.n * at.windows[0] * at.windows[1] * at.kernel[0] * at.kernel[1] * at.c
     assert columns.steps == (count if floats else 0)
     assert type(columns.steps) is float
-    assert not conv_im2col.Columns(x.astype(np.int16), at.kernel, at.stride, at.padding, at.dilation, 1, at.windows, np.dtype(dtype))._compiles
+    assert not conv_im2col.Columns(
+        x.astype(np.int16), at.kernel, at.stride, at.padding, at.dilation, 1, at.windows, np.dtype(dtype)
+    )._compiles
 
 
 @case("conv_im2col", ("planes", False), ("channels last", True))
@@ -224,7 +245,7 @@ def a_1x1_convolution_keeps_the_memory_order_of_its_image(layout, last):
         assert y.flags.c_contiguous is not last
 
 
-@case("conv_im2col", *[(name,) for name in list(PROBLEMS)[:4] + ["1x1", "1x1, padded", "depthwise"]])
+@case("conv_im2col", *[(name,) for name in (*list(PROBLEMS)[:4], "1x1", "1x1, padded", "depthwise")])
 def without_out_every_window_is_computed(name):
     x, w, b, _, y, *_ = solved(name, np.float64, True)
     same(conv_im2col.conv2d(x, w, b, *PROBLEMS[name].params), y)
@@ -266,10 +287,16 @@ def nan_outside_a_window_stays_outside():
     assert np.array_equal(np.isnan(conv_im2col.conv2d_input_grad(g, w, (8, 7), (1, 1), NONE, (1, 1), 1)), reached)
 
 
-@case("conv_depthwise", *[(name, dtype, layout, block)
-    for name in PROBLEMS if "depth" in name
-    for dtype, layout in ((np.float64, "planes"), (np.float32, "channels last"), (np.int64, "every second"))
-    for block in (1, 500, 1500, 2**19)])
+@case(
+    "conv_depthwise",
+    *[
+        (name, dtype, layout, block)
+        for name in PROBLEMS
+        if "depth" in name
+        for dtype, layout in ((np.float64, "planes"), (np.float32, "channels last"), (np.int64, "every second"))
+        for block in (1, 500, 1500, 2**19)
+    ],
+)
 def depthwise_equals_the_definition(name, dtype, layout, block):
     at = PROBLEMS[name]
     x, w, b, g, y, _, dw = solved(name, dtype, True)
@@ -281,7 +308,11 @@ def depthwise_equals_the_definition(name, dtype, layout, block):
             conv_depthwise.conv2d(x, w, bias, at.stride, at.padding, at.dilation, found)
             same(found.transpose(0, 3, 1, 2), y if bias is not None else y - b[:, None, None], dtype)
         last = g.transpose(0, 2, 3, 1)
-        same(conv_depthwise.weight_grad(x, last, at.kernel, at.stride, at.padding, at.dilation, np.dtype(dtype)), dw, dtype)
+        same(
+            conv_depthwise.weight_grad(x, last, at.kernel, at.stride, at.padding, at.dilation, np.dtype(dtype)),
+            dw,
+            dtype,
+        )
 
 
 @case("conv_depthwise", *[(block,) for block in (1, 400, 1000, 2**19)])

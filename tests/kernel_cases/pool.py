@@ -115,12 +115,16 @@ def agrees(name, values, dtype, layout):
         assert not winners[at][~chosen].any()
     many = whole(winners.shape, 5, dtype)
     wanted = np.zeros(x.shape)
-    for at, held in holders.items():
+    for at in holders:
         for cell, value in zip(winners[at], many[at], strict=True):
             wanted[at[:2]].flat[cell] += value
     same(pool.scatter(many, winners, size), wanted, dtype)
-    same(pool.gather(finite, winners), np.array([finite[at[:2]].reshape(-1)[cell] for at, cell in np.ndenumerate(winners)],
-        dtype).reshape(winners.shape))
+    same(
+        pool.gather(finite, winners),
+        np.array([finite[at[:2]].reshape(-1)[cell] for at, cell in np.ndenumerate(winners)], dtype).reshape(
+            winners.shape
+        ),
+    )
     added = pool.sum_pool2d(finite, *params, out)
     same(added, total, dtype)
     given = pool.sum_pool2d_input_grad(g, size, *params)
@@ -134,16 +138,29 @@ SMALL = [name for name in PROBLEMS if PROBLEMS[name][1] < 8]
 LARGE = [name for name in PROBLEMS if PROBLEMS[name][1] > 7]
 
 
-@case("pool", *[(name, values, np.float64, layout) for layout, values in zip(LAYOUTS, VALUES, strict=True) for name in SMALL])
+@case(
+    "pool",
+    *[(name, values, np.float64, layout) for layout, values in zip(LAYOUTS, VALUES, strict=True) for name in SMALL],
+)
 @case("pool", *[(name, "nan", np.float32, "channels last") for name in SMALL])
-@case("pool", *[(name, "nan", np.float32, "planes") for name in ("many channels", "many channels, apart", "tall windows", "nothing")])
+@case(
+    "pool",
+    *[
+        (name, "nan", np.float32, "planes")
+        for name in ("many channels", "many channels, apart", "tall windows", "nothing")
+    ],
+)
 @case("pool", *[(name, "ties", np.float64, "channels last") for name in ("many channels", "tall windows")])
 @case("pool", *[(name, "ties", np.int64, "planes") for name in SMALL[::2]])
 @case("pool", ("whole image", "ties", np.int64, "planes"), ("one row", "nan", np.float16, "planes"))
 @case("pool", *[(name, "nan", np.float16, "planes") for name in SMALL[1::2]])
 @case("pool_loops", *[(name, "nan", np.float32, "planes") for name in LARGE])
 @case("pool_loops", *[(name, "low", np.float64, "channels last") for name in LARGE])
-@case("pool_loops", ("many channels", "nan", np.float32, "every second"), ("many channels, cut", "nan", np.float32, "planes"))
+@case(
+    "pool_loops",
+    ("many channels", "nan", np.float32, "every second"),
+    ("many channels, cut", "nan", np.float32, "planes"),
+)
 def pooling_equals_the_definition(name, values, dtype, layout):
     agrees(name, values, dtype, layout)
 
@@ -162,7 +179,9 @@ def a_chunk_of_images_is_as_large_as_it_says():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pool_loops, "CHUNK", 30)
         pool_loops._in_spans(seen.append, 12, 120)
-    assert sorted((part.start, part.stop) for part in seen) == [(k + i, min(k + i + 3, k + 4)) for k in (0, 4, 8) for i in (0, 3)]
+    assert sorted((part.start, part.stop) for part in seen) == [
+        (k + i, min(k + i + 3, k + 4)) for k in (0, 4, 8) for i in (0, 3)
+    ]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pool_loops, "CHUNK", 1)
         seen.clear()
@@ -174,7 +193,9 @@ def a_chunk_of_images_is_as_large_as_it_says():
 @case("pool_loops")
 def the_loops_are_for_floats_with_channels_and_small_windows():
     x = np.zeros((1, 8, 2, 2), np.float32)
-    assert pool_loops.fits(x) and pool_loops.fits(x.astype(float), (16, 3)) and pool_loops.fits(x, (1, 16))
+    assert pool_loops.fits(x)
+    assert pool_loops.fits(x.astype(float), (16, 3))
+    assert pool_loops.fits(x, (1, 16))
     assert not pool_loops.fits(x[:, :7])
     assert not pool_loops.fits(x.astype(np.float16))
     assert not pool_loops.fits(x.astype(int))

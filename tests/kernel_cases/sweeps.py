@@ -13,8 +13,12 @@ from .arrays import frozen, laid_out
 SPECIAL = (-2.0, -0.0, 0.0, 1.0, 2.0, np.nan, np.inf, -np.inf, 0.5)
 SHAPES = ((2, 8, 3, 5), (3, 1, 4, 2), (40,), (2, 3), (0, 8, 2, 2))
 LAYOUTS = ("planes", "channels last", "reversed")
-PLACES = [(shape, mine, others) for shape in SHAPES for mine in LAYOUTS[: 1 if len(shape) < 4 else 3]
-    for others in LAYOUTS[: 1 if len(shape) < 4 else 3]]
+PLACES = [
+    (shape, mine, others)
+    for shape in SHAPES
+    for mine in LAYOUTS[: 1 if len(shape) < 4 else 3]
+    for others in LAYOUTS[: 1 if len(shape) < 4 else 3]
+]
 
 
 def values(shape, dtype, seed):
@@ -122,7 +126,11 @@ def few_values_are_left_to_numpy():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sweeps, "_swept", lambda loop, x, *others: called.append(len(x)) or np.zeros_like(x))
         patch.setattr(sweeps, "_masked", lambda x, keep: called.append(len(x)) or np.zeros_like(x))
-        for few, function in ((sweeps.FEW, sweeps.rectified), (sweeps.FEW, lambda x: sweeps.added(x, x)), (sweeps.SMALL, lambda x: sweeps.masked(x, x > 0))):
+        for few, function in (
+            (sweeps.FEW, sweeps.rectified),
+            (sweeps.FEW, lambda x: sweeps.added(x, x)),
+            (sweeps.SMALL, lambda x: sweeps.masked(x, x > 0)),
+        ):
             for size in (few - 1, few):
                 called.clear()
                 function(np.ones(size, np.float32))

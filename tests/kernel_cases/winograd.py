@@ -1,4 +1,4 @@
-"""3x3 convolution in tiles: the transforms from their matrices, the whole against the definition; and packed kernels."""
+"""3x3 convolution in tiles: the transforms from their matrices, the whole by the definition; packed kernels."""
 
 from functools import cache
 from types import SimpleNamespace
@@ -55,8 +55,14 @@ def the_pixels_of_every_tile_are_transformed(n, h, w, c, corner, images, rows, a
     assert (v[:, count * c :] == 77).all()
 
 
-OUTPUTS = [(2, 9, 10, 3, (0, 2), (0, 3), 3), (3, 13, 5, 2, (1, 3), (1, 3), 2), (2, 7, 7, 1, (0, 1), (1, 2), 2),
-    (2, 8, 4, 2, (1, 2), (0, 2), 1), (1, 6, 11, 2, (0, 1), (0, 2), 3), (1, 5, 6, 2, (0, 1), (0, 2), 2)]
+OUTPUTS = [
+    (2, 9, 10, 3, (0, 2), (0, 3), 3),
+    (3, 13, 5, 2, (1, 3), (1, 3), 2),
+    (2, 7, 7, 1, (0, 1), (1, 2), 2),
+    (2, 8, 4, 2, (1, 2), (0, 2), 1),
+    (1, 6, 11, 2, (0, 1), (0, 2), 3),
+    (1, 5, 6, 2, (0, 1), (0, 2), 2),
+]
 
 
 @case("tiles", *OUTPUTS)
@@ -221,13 +227,24 @@ def zeros_and_empty_batches_are_fine():
     assert not dw.any()
 
 
-@case("winograd", *[((n, 5, 9, 3), (h, w, o), least, block) for n in (1, 3) for h, w, o in ((9, 5, 2), (4, 13, 1)) for least in (1, 4) for block in (1, 2000, 4000, 9000, 2**21)])
+@case(
+    "winograd",
+    *[
+        ((n, 5, 9, 3), (h, w, o), least, block)
+        for n in (1, 3)
+        for h, w, o in ((9, 5, 2), (4, 13, 1))
+        for least in (1, 4)
+        for block in (1, 2000, 4000, 9000, 2**21)
+    ],
+)
 def blocks_of_tiles_fit_and_are_all_tiles(shape, out, least, block):
     with Blocks(block):
         made = winograd.Tiles(shape, out, least)
     down, along = -(-out[0] // 4), -(-out[1] // 4)
     assert (made.down, made.along, made.c, made.o, made.lanes, made.panels) == (down, along, 3, out[2], out[2], 1)
-    places = [(image, row) for n0, n1, r0, r1 in made.blocks.tolist() for image in range(n0, n1) for row in range(r0, r1)]
+    places = [
+        (image, row) for n0, n1, r0, r1 in made.blocks.tolist() for image in range(n0, n1) for row in range(r0, r1)
+    ]
     assert places == [(image, row) for image in range(shape[0]) for row in range(down)]
     fit = max(least, block // (144 * (3 + out[2])))
     counts = [(n1 - n0) * (r1 - r0) * along for n0, n1, r0, r1 in made.blocks.tolist()]
@@ -242,7 +259,10 @@ def blocks_of_tiles_fit_and_are_all_tiles(shape, out, least, block):
     assert [line.shape for line in lines] == [(36, made.most * 3 + 16), (36, made.most * out[2] + 16)]
 
 
-@case("packing", *[(lanes, channels, swapped) for lanes in (1, 2, 4, 8) for channels in (0, 5) for swapped in (False, True)])
+@case(
+    "packing",
+    *[(lanes, channels, swapped) for lanes in (1, 2, 4, 8) for channels in (0, 5) for swapped in (False, True)],
+)
 def kernels_are_packed_in_panels_and_unpacked(lanes, channels, swapped):
     w = whole((5, 3, 2, 3), 1)
     taps = [5, 0, 2]

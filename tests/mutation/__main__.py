@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from mutation import changed
 from mutation.equivalent import reason
 from mutation.equivalent_kernels import reason as kernel_reason
-from mutation.kernels import JUDGED, KernelMutant, kernel_mutants
+from mutation.kernels import JUDGED, PREPARED, KernelMutant, kernel_mutants
 from mutation.kill import all_mutants, survives
 from mutation.kill_kernels import passes, survives_kernel
 from mutation.mutants import Mutant
@@ -81,7 +81,7 @@ def main(arguments: list[str]) -> int:
     mode = parser.add_mutually_exclusive_group()
     mode.add_argument("--kernels", action="store_true", help="kernels instead of gradient rules")
     mode.add_argument("--changed", nargs="?", const="", metavar="REF", help="of files that differ from REF")
-    parser.add_argument("names", nargs="*", help=f"ops or functions; with --kernels of {', '.join(JUDGED)}")
+    parser.add_argument("names", nargs="*", help=f"ops or functions; with --kernels of {', '.join(JUDGED + PREPARED)}")
     given = parser.parse_args(arguments)
     table = Table()
     if given.changed is not None:
@@ -94,9 +94,9 @@ def main(arguments: list[str]) -> int:
         judge_rules(table, (m for m in all_mutants() if m.module.__name__ in modules))
         judge_kernels(table, kernels)
     elif given.kernels:
-        unknown = [name for name in given.names if name not in JUDGED]
+        unknown = [name for name in given.names if name not in JUDGED + PREPARED]
         if unknown:
-            parser.error(f"no cases for {', '.join(unknown)}; there are some for {', '.join(JUDGED)}")
+            parser.error(f"no cases for {', '.join(unknown)}; there are some for {', '.join(JUDGED + PREPARED)}")
         judge_kernels(table, given.names or JUDGED)
     else:
         judge_rules(table, all_mutants(given.names))

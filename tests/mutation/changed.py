@@ -42,5 +42,3 @@ def unjudged(paths: list[str]) -> list[str]:
 
 def _git(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, text=True)
-
-

@@ -33,23 +33,35 @@ EQUIVALENT: dict[str, str] = {
     r"norm\.moments: means - mean -> mean - means .*": SQUARE,
     r"norm\.(affine|combined): rows -> y \| _swept\(rows, .*": SIZE,
     r"norm\._rows: 1 -> 2 .* \(3\)": "both are the last axis where there are two; NumPy takes -1 for what is left",
-    r"norm\._moments: np\.empty\(c, np\.float32\) -> np\.empty\(c\) .* \(2\)": "a mean in float64 is not rounded, so nothing is away",
+    r"norm\._moments: np\.empty\(c, np\.float32\) -> np\.empty\(c\) .* \(2\)": (
+        "a mean in float64 is not rounded, so nothing is away"
+    ),
     r"norm\._moments: means\[e\] - mean\[e\] -> mean\[e\] - means\[e\] .*": SQUARE,
     r"norm\._(affine|combined): centre -> \w+ \| for e in range\(len\(centre\)\)": SIZE,
     r"reduce\.sum_pairwise: x\.size <= SMALL -> x\.size < SMALL .*": COSTS,
     r"reduce\.sum_pairwise: np\.dtype\(np\.float32\) -> np\.float32 .*": DTYPE,
-    r"reduce\.sum_pairwise: .* \| order = .*": "axes in any order are summed right; in memory order they are read in runs",
+    r"reduce\.sum_pairwise: .* \| order = .*": (
+        "axes in any order are summed right; in memory order they are read in runs"
+    ),
     r"conv_im2col\.conv2d: \(kh, kw, stride, groups, oh, ow\) -> \(kw, kh, .*": "both are compared with 1",
-    r"conv_im2col\.conv2d: stride -> dilation \| if \(kh, kw, .*": "with a stride the sizes differ, or it is never taken",
+    r"conv_im2col\.conv2d: stride -> dilation \| if \(kh, kw, .*": (
+        "with a stride the sizes differ, or it is never taken"
+    ),
     r"conv_im2col\.conv2d: b\.astype\(work\) -> b \| .*": DTYPE,
     r"conv_im2col\.conv2d: (if groups == c > 1: .*|without if groups == c > 1: .*)": IDLE,
     r"conv_im2col\.conv2d: (groups == c > 1 -> .*|1 -> 2) \| if groups == c > 1": IDLE,
-    r"conv_im2col\.conv2d: 1 -> 2 \| part\.reshape\(-1, .*": "NumPy takes any negative length for the one that it has to find",
+    r"conv_im2col\.conv2d: 1 -> 2 \| part\.reshape\(-1, .*": (
+        "NumPy takes any negative length for the one that it has to find"
+    ),
     r"conv_im2col\.conv2d_input_grad: w\.reshape\(.*, kh, kw\) -> w\.reshape\(.*, kw, kh\) \| turned = .*": (
         "the last two axes are put together again"
     ),
-    r"conv_im2col\.conv2d_input_grad: (after\[[01]\] -> after|0 -> 1) \| sides = .*": "the padding behind is not read: size says where the windows end",
-    r"conv_im2col\.conv2d_input_grad: conv2d\(.*, size\) -> conv2d\(.*, groups\) \| return .*": "the sides say the same size",
+    r"conv_im2col\.conv2d_input_grad: (after\[[01]\] -> after|0 -> 1) \| sides = .*": (
+        "the padding behind is not read: size says where the windows end"
+    ),
+    r"conv_im2col\.conv2d_input_grad: conv2d\(.*, size\) -> conv2d\(.*, groups\) \| return .*": (
+        "the sides say the same size"
+    ),
     r"conv_im2col\.conv2d_\w+: .* \| (per_image|step|at_once) = .*": COSTS,
     r"norm\._step: int\(rows\.shape\[1\]\) -> rows\.shape\[1\] .*": DTYPE,
     r"conv_im2col\.conv2d_input_grad: .* \| after = .*": IDLE,
@@ -63,14 +75,18 @@ EQUIVALENT: dict[str, str] = {
     r"reduce\._sum_run: length > RUN -> length >= RUN .*": COSTS,
     r"reduce\._sum_run: 1 -> 2 \| (y|parts) = .*reshape\(-1, .*": ANY,
     r"reduce\._sum_run: .* \| (fold|whole) = .*": "how many lines are added as one; the sums stay in runs",
-    r"reduce\._sum_run: .* \| parts = _add\(y\[:, :whole\]\.reshape\(.*": "axes that are one run of memory, and are taken apart again",
+    r"reduce\._sum_run: .* \| parts = _add\(y\[:, :whole\]\.reshape\(.*": (
+        "axes that are one run of memory, and are taken apart again"
+    ),
     r"reduce\._sum_run: (if whole < length: .*|whole < length -> .*)": "the sum of no rest is 0",
     r"pool\.max_pool2d: .* \| with_nan = .*": IDLE,
     r"pool\.max_pool2d: (np\.array|list)\(.* -> .*": DTYPE,
     r"pool\.max_pool2d: np\.zeros\(\(\*y\.shape, len\(seen\)\), bool\) -> .*": DTYPE,
     r"pool\.max_pool2d: np\.uint8 if .* -> np\.int64 .*": COSTS,
     r"pool\.max_pool2d: 1 -> 2 \| by_rank = .*": "one place more that nothing refers to",
-    r"pool\.(max_pool2d|sum_pool2d): .* \| if (ties != 'split'|channels_last\(x\)) and pool_loops\.fits\(x, kernel\)": IDLE,
+    r"pool\.(max_pool2d|sum_pool2d): .* \| if (ties != 'split'|channels_last\(x\)) and pool_loops\.fits\(x, kernel\)": (
+        IDLE
+    ),
     r"pool\.gather: x\.(transpose\(.*\)\.)?reshape\(-1\) -> x.*": "np.take reads it flat anyway",
     r"pool\.gather: 1 -> 2 \| .*np\.take\(.*reshape\(-1\).*": ANY,
     r"pool\.scatter: .* \| wide = .*": "in float64 what is in float64, or added to nothing, already",

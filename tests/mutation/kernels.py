@@ -8,6 +8,7 @@ import ast
 import copy
 import importlib
 import inspect
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -19,14 +20,13 @@ from tinygrad_cnn.kernels.compiled import Loop
 from .mutants import _COMPARISONS, _alternatives, _guards, _local_names, _show
 from .plain import TICK, as_numba, tick
 
-# What is judged. Not judged: the choice of an algorithm (conv.py) and all that drives or is vector code (conv_direct.py,
-# instructions.py, vectors.py, pool_vectors.py, depthwise_vectors.py), which works on addresses: tests/test_vectors.py
-# puts guards around every array. Nor the machinery: buffers.py, compiled.py, parallel.py, spin.py.
-JUDGED = (
-    "conv_loops",
-    "conv_im2col",
-    "windows",
-)
+# What is judged. PREPARED have cases, which the suite runs, but not every mutant that lives has its test or its reason
+# yet: python -m tests.mutation --kernels tiles lists them. Not judged at all: the choice of an algorithm (conv.py) and
+# what drives or is vector code (conv_direct.py, instructions.py, vectors.py, pool_vectors.py, depthwise_vectors.py),
+# which works on addresses: tests/test_vectors.py puts guards around every array. Nor the machinery: buffers.py,
+# compiled.py, parallel.py, spin.py.
+JUDGED = ("conv_loops", "conv_im2col", "windows", "pool", "pool_loops", "norm", "reduce", "sweeps", "packing", "normal")
+PREPARED = ("standardize", "activations", "winograd", "tiles", "conv_depthwise")
 
 # A name is taken for the others of its group, or else for the next name of the function.
 _GROUPS = [
@@ -239,6 +239,7 @@ def _skipped(tree: ast.AST) -> set[ast.AST]:
         if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("reshape"):  # any negative length will do
             found.update(one for a in node.args if isinstance(a, ast.UnaryOp) for one in ast.walk(a))
         if isinstance(node, ast.If) and ast.unparse(node.test) == "vectors":  # what drives vector code
+            found.add(node)
             found.update(one for line in node.body for one in ast.walk(line))
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "vectors":
             found.update(ast.walk(node))
@@ -247,3 +248,9 @@ def _skipped(tree: ast.AST) -> set[ast.AST]:
         if isinstance(node, ast.FunctionDef):
             found.update(ast.walk(node.args))
     return found
+
+
+def sample(name: str, every: int) -> list[KernelMutant]:
+    """Some mutants of a kernel module; which ones depends on its text, so that a change brings others."""
+    start = zlib.crc32(inspect.getsource(kernel(name)).encode()) % every
+    return list(kernel_mutants(name))[start::every]
