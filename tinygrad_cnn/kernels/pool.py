@@ -169,7 +169,7 @@ def _equal(x: Array, y: Array, with_nan: bool) -> Array:
 def _flat(winners: Array, plane: int) -> Array:
     """Index into (n c h w) taken flat: the plane's start is added."""
     n, c = winners.shape[:2]
-    starts = np.arange(n * c) * plane
+    starts: Array = np.arange(n * c) * plane
     return winners + starts.reshape(n, c, *[1] * (winners.ndim - 2))
 
 
