@@ -147,3 +147,42 @@ def cells_inside(size, kernel, stride, padding, dilation, out):
         for h, k, s, (before, _), d, windows in zip(size, kernel, stride, padding, dilation, out, strict=True)
     ]
     return sides[0] * sides[1]
+
+
+def conv2d_input_grad(g, w, size, stride=(1, 1), padding=((0, 0), (0, 0)), dilation=(1, 1), groups=1):
+    n, o = g.shape[:2]
+    c_group = w.shape[1]
+    dx = _zeros((n, c_group * groups, *size), g, w)
+    for (image, channel_out, i, j), value in np.ndenumerate(g):
+        group = channel_out // (o // groups)
+        for (channel, p, q), weight in np.ndenumerate(w[channel_out]):
+            row = i * stride[0] + p * dilation[0] - padding[0][0]
+            column = j * stride[1] + q * dilation[1] - padding[1][0]
+            if 0 <= row < size[0] and 0 <= column < size[1]:
+                dx[image, group * c_group + channel, row, column] += value.item() * weight.item()
+    return dx
+
+
+def conv2d_weight_grad(x, g, kernel, stride=(1, 1), padding=((0, 0), (0, 0)), dilation=(1, 1), groups=1):
+    o, c_group = g.shape[1], x.shape[1] // groups
+    dw = _zeros((o, c_group, *kernel), x, g)
+    for (image, channel_out, i, j), value in np.ndenumerate(g):
+        group = channel_out // (o // groups)
+        for channel, p, q in np.ndindex(c_group, *kernel):
+            row = i * stride[0] + p * dilation[0] - padding[0][0]
+            column = j * stride[1] + q * dilation[1] - padding[1][0]
+            if 0 <= row < x.shape[2] and 0 <= column < x.shape[3]:
+                pixel = x[image, group * c_group + channel, row, column].item()
+                dw[channel_out, channel, p, q] += value.item() * pixel
+    return dw
+
+
+def sum_pool2d_input_grad(g, size, kernel, stride, padding=((0, 0), (0, 0)), dilation=(1, 1)):
+    dx = _zeros((*g.shape[:2], *size), g)
+    for (image, channel, i, j), value in np.ndenumerate(g):
+        for p, q in np.ndindex(*kernel):
+            row = i * stride[0] + p * dilation[0] - padding[0][0]
+            column = j * stride[1] + q * dilation[1] - padding[1][0]
+            if 0 <= row < size[0] and 0 <= column < size[1]:
+                dx[image, channel, row, column] += value
+    return dx

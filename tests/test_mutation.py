@@ -1,10 +1,14 @@
-"""A gradient rule may not stay while a broken version of it passes its tests: see tests/mutation."""
+"""No rule or kernel may stay while a broken version of it passes its tests: see tests/mutation."""
 
 import re
 
 import pytest
+from mutation.changed import judged, unjudged
 from mutation.equivalent import reason, stale
+from mutation.equivalent_kernels import reason as kernel_reason
+from mutation.kernels import JUDGED, kernel_mutants, sample
 from mutation.kill import all_mutants, judge, survives
+from mutation.kill_kernels import passes, survives_kernel
 from mutation.mutants import modules, rules
 
 from tinygrad_cnn.declaration import registry
@@ -59,5 +63,46 @@ def test_every_kind_of_break_is_made():
         r"x > y -> x >= y",
         r"without ",
         r"sum -> mean",
+    ]:
+        assert re.search(kind, labels), kind
+
+
+@pytest.mark.parametrize("name", JUDGED)
+def test_no_broken_kernel_of_a_sample_passes(name):
+    assert passes(name)
+    unexcused = [mutant for mutant in sample(name, 300) if not kernel_reason(mutant.label)]
+    assert [mutant.label for mutant in unexcused if survives_kernel(mutant)] == []
+
+
+def test_a_broken_kernel_is_taken_out_again_and_an_endless_loop_ends():
+    assert passes("reduce")
+    endless = [
+        mutant for mutant in kernel_mutants("reduce") if mutant.label == "reduce.sum_pairwise: without end = start"
+    ]
+    assert len(endless) == 1
+    assert not survives_kernel(endless[0])
+    assert passes("reduce")
+
+
+def test_what_has_changed_is_judged():
+    paths = ["tinygrad_cnn/ops/conv.py", "tinygrad_cnn/kernels/pool.py", "tinygrad_cnn/kernels/vectors.py", "README.md"]
+    assert judged(paths) == (["tinygrad_cnn.ops.conv"], ["pool"])
+    assert unjudged(paths) == ["vectors"]
+    assert judged(["tests/kernel_cases/pool.py"]) == ([], list(JUDGED))
+
+
+def test_every_kind_of_break_is_made_in_kernels():
+    labels = "\n".join(mutant.label for name in ("conv_loops", "reduce") for mutant in kernel_mutants(name))
+    for kind in [
+        r"i \* sh \+ p \* dh -> i \* sh - p \* dh",
+        r"i \* sh -> i ",
+        r"sh -> sw",
+        r"top -> left",
+        r"height -> width",
+        r"0 <= row < height -> 0 <= row <= height",
+        r"total \+= .* -> total = ",
+        r"without total \+= ",
+        r"1 -> 2",
+        r"return (.*) -> return -\1",
     ]:
         assert re.search(kind, labels), kind

@@ -1,38 +1,106 @@
-"""The table of survivors: python -m tests.mutation [op or function ...]"""
+"""The table of survivors: python -m tests.mutation [--kernels | --changed [REF]] [op, function or kernel ...]"""
 
+import argparse
+import multiprocessing
+import os
 import sys
 import time
 import warnings
-from collections import Counter
+from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before NumPy is imported: products are tiny
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from mutation import changed
 from mutation.equivalent import reason
+from mutation.equivalent_kernels import reason as kernel_reason
+from mutation.kernels import JUDGED, PREPARED, KernelMutant, kernel_mutants
 from mutation.kill import all_mutants, survives
+from mutation.kill_kernels import passes, survives_kernel
+from mutation.mutants import Mutant
 
 
-def main(names: list[str]) -> int:
+class Table:
+    """How many mutants of each title were made, and which of them live without a reason."""
+
+    def __init__(self) -> None:
+        self.made: dict[str, int] = {}
+        self.lived: dict[str, int] = {}
+        self.excused, self.unexplained = 0, list[str]()
+        self.start = time.perf_counter()
+
+    def add(self, title: str, label: str, lives: bool, why: str | None) -> None:
+        self.made[title] = self.made.get(title, 0) + 1
+        self.excused += lives and why is not None
+        if lives and why is None:
+            self.lived[title] = self.lived.get(title, 0) + 1
+            self.unexplained.append(label)
+
+    def show(self) -> int:
+        for title, count in self.made.items():
+            print(f"{title:44} {count:5} mutants {self.lived.get(title, ''):>5}")
+        seconds = time.perf_counter() - self.start
+        total = sum(self.made.values())
+        print(f"{total} mutants, {self.excused} equivalent, {len(self.unexplained)} alive, {seconds:.1f} s")
+        for label in self.unexplained:
+            print(f"alive: {label}")
+        return 1 if self.unexplained else 0
+
+
+def judge_rules(table: Table, mutants: Iterable[Mutant]) -> None:
+    for mutant in mutants:
+        table.add(mutant.label.split(":")[0], mutant.label, survives(mutant), reason(mutant.label))
+
+
+@cache
+def _mutants_of(name: str) -> list[KernelMutant]:
+    return list(kernel_mutants(name))
+
+
+def _lives(place: tuple[str, int]) -> bool:
     warnings.simplefilter("ignore")
-    start = time.perf_counter()
-    made, lived, excused = Counter[str](), Counter[str](), 0
-    unexplained = []
-    for mutant in all_mutants(names):
-        title = mutant.label.split(":")[0]
-        made[title] += 1
-        if survives(mutant):
-            if reason(mutant.label):
-                excused += 1
-            else:
-                lived[title] += 1
-                unexplained.append(mutant.label)
-    for title, count in made.items():
-        print(f"{title:40} {count:5} mutants {lived[title] or '':>5}")
-    total = sum(made.values())
-    print(f"{total} mutants, {excused} equivalent, {len(unexplained)} alive, {time.perf_counter() - start:.1f} s")
-    for label in unexplained:
-        print(f"alive: {label}")
-    return 1 if unexplained else 0
+    return survives_kernel(_mutants_of(place[0])[place[1]])
+
+
+def judge_kernels(table: Table, names: Iterable[str]) -> None:
+    """On every processor."""
+    for name in names:
+        passes(name)  # unbroken, or it raises
+        places = [(name, k) for k in range(len(_mutants_of(name)))]
+        with multiprocessing.get_context("fork").Pool() as pool:
+            for (_, k), lives in zip(places, pool.imap(_lives, places, 16), strict=True):
+                label = _mutants_of(name)[k].label
+                table.add(label.split(":")[0], label, lives, kernel_reason(label))
+
+
+def main(arguments: list[str]) -> int:
+    warnings.simplefilter("ignore")
+    parser = argparse.ArgumentParser(prog="python -m tests.mutation", description=__doc__)
+    mode = parser.add_mutually_exclusive_group()
+    mode.add_argument("--kernels", action="store_true", help="kernels instead of gradient rules")
+    mode.add_argument("--changed", nargs="?", const="", metavar="REF", help="of files that differ from REF")
+    parser.add_argument("names", nargs="*", help=f"ops or functions; with --kernels of {', '.join(JUDGED + PREPARED)}")
+    given = parser.parse_args(arguments)
+    table = Table()
+    if given.changed is not None:
+        if given.names:
+            parser.error("--changed takes one commit and no names")
+        paths = changed.files(given.changed or changed.default_reference())
+        modules, kernels = changed.judged(paths)
+        for name in changed.unjudged(paths):
+            print(f"not judged, as it has no cases: kernels/{name}.py")
+        judge_rules(table, (m for m in all_mutants() if m.module.__name__ in modules))
+        judge_kernels(table, kernels)
+    elif given.kernels:
+        unknown = [name for name in given.names if name not in JUDGED + PREPARED]
+        if unknown:
+            parser.error(f"no cases for {', '.join(unknown)}; there are some for {', '.join(JUDGED + PREPARED)}")
+        judge_kernels(table, given.names or JUDGED)
+    else:
+        judge_rules(table, all_mutants(given.names))
+    return table.show()
 
 
 if __name__ == "__main__":

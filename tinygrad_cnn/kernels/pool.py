@@ -78,7 +78,7 @@ def gather(x: Array, winners: Array) -> Array:
     """
     n, c, h, w = x.shape
     if winners.ndim == 4 and channels_last(x):
-        flat = (winners.transpose(0, 2, 3, 1) + np.arange(0, n * h * w, h * w).reshape(n, 1, 1, 1)) * c + np.arange(c)
+        flat = (winners.transpose(0, 2, 3, 1) + (np.arange(n) * (h * w)).reshape(n, 1, 1, 1)) * c + np.arange(c)
         values: Array = np.take(x.transpose(0, 2, 3, 1).reshape(-1), flat)
         return values.transpose(0, 3, 1, 2)
     return np.take(x.reshape(-1), _flat(winners, h * w))
@@ -99,7 +99,7 @@ def scatter(g: Array, winners: Array, size: Pair, *, distinct: bool = False) -> 
     if winners.ndim == 4 and pool_loops.fits(g):
         return pool_loops.scatter(g, winners, size, distinct, wide)
     if winners.ndim == 4 and c > 1 and (channels_last(g) or channels_last(winners)):
-        flat = (winners.transpose(0, 2, 3, 1) + np.arange(0, n * h * w, h * w).reshape(n, 1, 1, 1)) * c + np.arange(c)
+        flat = (winners.transpose(0, 2, 3, 1) + (np.arange(n) * (h * w)).reshape(n, 1, 1, 1)) * c + np.arange(c)
         return (
             _add_at(flat, g.transpose(0, 2, 3, 1), n * h * w * c, per_plane, distinct)
             .reshape(n, h, w, c)
@@ -169,7 +169,7 @@ def _equal(x: Array, y: Array, with_nan: bool) -> Array:
 def _flat(winners: Array, plane: int) -> Array:
     """Index into (n c h w) taken flat: the plane's start is added."""
     n, c = winners.shape[:2]
-    starts = np.arange(0, n * c * plane, plane) if plane else np.zeros(n * c, np.int64)
+    starts: Array = np.arange(n * c) * plane
     return winners + starts.reshape(n, c, *[1] * (winners.ndim - 2))
 
 

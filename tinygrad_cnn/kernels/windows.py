@@ -83,13 +83,12 @@ def padded_rows(
     dtype: np.dtype[Any],
 ) -> Array:
     """The pixels that some rows of windows of some images read, zeros included: (n h w c) -> (images h' w' c)."""
-    h, c = last.shape[1], last.shape[3]
-    (r0, r1), (top, left) = rows, corner
+    (r0, r1), (top, left), c = rows, corner, last.shape[3]
     start = r0 * stride[0] - top
     # A step that is never taken may be huge.
     height = (r1 - r0 - 1) * stride[0] + dilation[0] * (kernel[0] - 1) + 1
     width = (ow - 1) * stride[1] + dilation[1] * (kernel[1] - 1) + 1
-    part = last[slice(*images), max(0, start) : max(0, min(h, start + height)), : max(0, width - left)]
+    part = last[slice(*images), max(0, start) : max(0, start + height), : max(0, width - left)]
     if part.shape[1:3] == (height, width) and part.dtype == dtype and last.flags.c_contiguous:
         return part
     block = parallel.scratch("padded", len(part) * height * width * c, dtype).reshape(len(part), height, width, c)

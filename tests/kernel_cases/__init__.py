@@ -1,0 +1,31 @@
+"""What each kernel must compute, against plain loops: one table for the suite and for the mutation gate.
+
+A case calls the public functions of one kernel module and asserts. It is small, as it also runs where the loops are
+plain Python; its inputs are read-only.
+"""
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+Check = Callable[[], None]
+_table: dict[str, list[tuple[str, Check]]] = {}
+
+
+def case(module: str, *rows: tuple[Any, ...]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Enter a function into the table of a kernel module, once for each row of arguments."""
+
+    def enter(function: Callable[..., None]) -> Callable[..., None]:
+        for row in rows or [()]:
+            name = f"{function.__name__} {' '.join(map(str, row))}".strip()
+            _table.setdefault(module, []).append((name, lambda row=row: function(*row)))
+        return function
+
+    return enter
+
+
+def cases(module: str) -> list[tuple[str, Check]]:
+    """(name, check) of every case of a kernel module."""
+    for part in ("activations", "conv", "pool", "sums", "sweeps", "windows", "winograd"):
+        import_module(f"kernel_cases.{part}")
+    return _table[module]

@@ -1,0 +1,179 @@
+"""Mutants of kernels that no test can notice, because the results stay the same, each with the reason.
+
+Keys are patterns for whole labels: "module.function: change | line of code". What differs only in time or memory is
+not a result. A pattern that excuses no living mutant any more is stale.
+"""
+
+import re
+
+IDLE = "the general path gives the same numbers; the short one saves time"
+COSTS = "only how much is worked on at once, or how long it takes"
+DTYPE = "a conversion of what has that type or value already"
+SIZE = "read for its size or dtype alone, which is the same"
+NEVER = "a step that is never taken: any number will do, as long as it fits an integer"
+ANY = "NumPy takes any negative length for the one that it has to find"
+EMPTY = "of an empty range or slice any other bounds are empty too"
+TRUTH = "only its truth is asked for, and -1 and any object are true"
+SQUARE = "it is squared"
+LATER = "what lies behind is written afterwards, or not read"
+
+EQUIVALENT: dict[str, str] = {
+    r"conv_loops\.dtypes: np\.dtype\(np\.float32\) -> np\.float32 .*": DTYPE,
+    r"conv_loops\._run: loop\.python if dtype\.kind == 'O' else loop -> loop\.python .*": COSTS,
+    r"windows\.cells: max\(first, (.*)\) -> \1 \| return .*": EMPTY,
+    r"windows\.spans: if kernel <= out: .* -> if False: .*": IDLE,
+    r"windows\.spans: (kernel <= out -> kernel < out|out -> (stride|dilation|size)) \| if kernel <= out": IDLE,
+    r"windows\.spans: list\(range\(kernel\)\) -> range\(kernel\) .*": "it is only read",
+    r"windows\.spans: max\(seen, inside\.stop\) -> inside\.stop .*": "an earlier window never ends at an earlier cell",
+    r"windows\.windows: 0 -> 1 \| (rows, columns|down, right) = .*": NEVER,
+    r"windows\.padded_rows: 0 -> 1 \| part = .* \([23]\)": "what is cut off too late falls into no place of the block",
+    r"norm\.fits: bool\(enough\) -> enough .*": DTYPE,
+    r"norm\._is_channels_last: return .* -> return -.*": TRUTH,
+    r"norm\.moments: means -> squares \| counts = .*": SIZE,
+    r"norm\.moments: means - mean -> mean - means .*": SQUARE,
+    r"norm\.(affine|combined): rows -> y \| _swept\(rows, .*": SIZE,
+    r"norm\._rows: 1 -> 2 .* \(3\)": "both are the last axis where there are two; NumPy takes -1 for what is left",
+    r"norm\._moments: np\.empty\(c, np\.float32\) -> np\.empty\(c\) .* \(2\)": (
+        "a mean in float64 is not rounded, so nothing is away"
+    ),
+    r"norm\._moments: means\[e\] - mean\[e\] -> mean\[e\] - means\[e\] .*": SQUARE,
+    r"norm\._(affine|combined): centre -> \w+ \| for e in range\(len\(centre\)\)": SIZE,
+    r"reduce\.sum_pairwise: x\.size <= SMALL -> x\.size < SMALL .*": COSTS,
+    r"reduce\.sum_pairwise: np\.dtype\(np\.float32\) -> np\.float32 .*": DTYPE,
+    r"reduce\.sum_pairwise: .* \| order = .*": (
+        "axes in any order are summed right; in memory order they are read in runs"
+    ),
+    r"conv_im2col\.conv2d: \(kh, kw, stride, groups, oh, ow\) -> \(kw, kh, .*": "both are compared with 1",
+    r"conv_im2col\.conv2d: stride -> dilation \| if \(kh, kw, .*": (
+        "with a stride the sizes differ, or it is never taken"
+    ),
+    r"conv_im2col\.conv2d: b\.astype\(work\) -> b \| .*": DTYPE,
+    r"conv_im2col\.conv2d: (if groups == c > 1: .*|without if groups == c > 1: .*)": IDLE,
+    r"conv_im2col\.conv2d: (groups == c > 1 -> .*|1 -> 2) \| if groups == c > 1": IDLE,
+    r"conv_im2col\.conv2d: 1 -> 2 \| part\.reshape\(-1, .*": (
+        "NumPy takes any negative length for the one that it has to find"
+    ),
+    r"conv_im2col\.conv2d_input_grad: w\.reshape\(.*, kh, kw\) -> w\.reshape\(.*, kw, kh\) \| turned = .*": (
+        "the last two axes are put together again"
+    ),
+    r"conv_im2col\.conv2d_input_grad: (after\[[01]\] -> after|0 -> 1) \| sides = .*": (
+        "the padding behind is not read: size says where the windows end"
+    ),
+    r"conv_im2col\.conv2d_input_grad: conv2d\(.*, size\) -> conv2d\(.*, groups\) \| return .*": (
+        "the sides say the same size"
+    ),
+    r"conv_im2col\.conv2d_\w+: .* \| (per_image|step|at_once) = .*": COSTS,
+    r"norm\._step: int\(rows\.shape\[1\]\) -> rows\.shape\[1\] .*": DTYPE,
+    r"conv_im2col\.conv2d_input_grad: .* \| after = .*": IDLE,
+    r"conv_im2col\.conv2d_input_grad: c -> n \| if stride == .*": IDLE,
+    r"conv_im2col\.conv2d_input_grad: np\.ascontiguousarray\(last\[images\], work\) -> .*": DTYPE,
+    r"conv_im2col\.conv2d_input_grad: -n // step -> (-n \* step|-n) .*": "blocks beyond the last image are empty",
+    r"conv_im2col\.conv2d_weight_grad: (without )?if \(kh, kw, stride.*": IDLE,
+    r"conv_im2col\.conv2d_weight_grad: .* \| if \(kh, kw, stride, .*": IDLE,
+    r"reduce\._sum_run: (int|np\.prod)\(.* -> .* \| (length|width) = .*": DTYPE,
+    r"reduce\._sum_run: (width == 1 or length <= RUN -> width == 1|length <= RUN -> length < RUN) .*": IDLE,
+    r"reduce\._sum_run: length > RUN -> length >= RUN .*": COSTS,
+    r"reduce\._sum_run: 1 -> 2 \| (y|parts) = .*reshape\(-1, .*": ANY,
+    r"reduce\._sum_run: .* \| (fold|whole) = .*": "how many lines are added as one; the sums stay in runs",
+    r"reduce\._sum_run: .* \| parts = _add\(y\[:, :whole\]\.reshape\(.*": (
+        "axes that are one run of memory, and are taken apart again"
+    ),
+    r"reduce\._sum_run: (if whole < length: .*|whole < length -> .*)": "the sum of no rest is 0",
+    r"pool\.max_pool2d: .* \| with_nan = .*": IDLE,
+    r"pool\.max_pool2d: (np\.array|list)\(.* -> .*": DTYPE,
+    r"pool\.max_pool2d: np\.zeros\(\(\*y\.shape, len\(seen\)\), bool\) -> .*": DTYPE,
+    r"pool\.max_pool2d: np\.uint8 if .* -> np\.int64 .*": COSTS,
+    r"pool\.max_pool2d: 1 -> 2 \| by_rank = .*": "one place more that nothing refers to",
+    r"pool\.(max_pool2d|sum_pool2d): .* \| if (ties != 'split'|channels_last\(x\)) and pool_loops\.fits\(x, kernel\)": (
+        IDLE
+    ),
+    r"pool\.gather: x\.(transpose\(.*\)\.)?reshape\(-1\) -> x.*": "np.take reads it flat anyway",
+    r"pool\.gather: 1 -> 2 \| .*np\.take\(.*reshape\(-1\).*": ANY,
+    r"pool\.scatter: .* \| wide = .*": "in float64 what is in float64, or added to nothing, already",
+    r"pool\.scatter: c > 1 -> c >= 1 .*": IDLE,
+    r"pool\.sum_pool2d: (without )?if channels_last\(x\) .*": IDLE,
+    r"pool\.sum_pool2d: x -> kernel \| across = .*": COSTS,
+    r"\w+\.\w+: compiled\.available\(\) -> compiled \| .*": TRUTH,
+    r"conv_im2col\.conv2d_weight_grad: x -> g \| n = len\(x\)": SIZE,
+    r"conv_im2col\.conv2d_weight_grad: False -> True \| return sum_pairwise.*": "it is reshaped",
+    r"conv_im2col\.conv2d_weight_grad: (without )?if groups == c > 1.*": IDLE,
+    r"conv_im2col\.conv2d_weight_grad: .* \| if groups == c > 1": IDLE,
+    r"conv_im2col\.(conv2d_weight_grad|_matrix): np\.ascontiguousarray\(.* -> .*": DTYPE,
+    r"conv_im2col\.(conv2d_weight_grad|_matrix): \w+\.reshape\(.*kh, kw.* -> \w+\.reshape\(.*kw, kh.*": (
+        "the two axes are put together again"
+    ),
+    r"conv_im2col\._planes: return .* -> return -.*": TRUTH,
+    r"conv_im2col\._planes: x\.flags.* -> .* \| return .*": IDLE,
+    r"conv_im2col\.Columns\.__init__: .* \| (per_row|images|height) = .*": COSTS,
+    r"conv_im2col\.Columns\.__getitem__: (without )?if self\.(kernel ==|_compiles).*": IDLE,
+    r"conv_im2col\.Columns\.__getitem__: .* \| if self\.kernel == .*": IDLE,
+    r"conv_im2col\.Columns\.__getitem__: .* \| last = self\.last if .*": COSTS,
+    r"conv_im2col\.Columns\.__getitem__: seen -> split \| .*": SIZE,
+    r"conv_im2col\._by_pixel: .* \| fits = .*": IDLE,
+    r"conv_im2col\._by_pixel: if fits: .* -> if False: .*": IDLE,
+    r"conv_im2col\._by_(pixel|depth): .* \| (cells|run|cells\[.*\]) = .*": LATER,
+    r"conv_im2col\._by_depth: .* \| if (first|stop) < ow and .*": "beyond the last window there is nothing to cut",
+    r"conv_im2col\._by_depth: if sw == 1: .* -> if False: .*": IDLE,
+    r"conv_im2col\._by_depth: inside -> run \| .*": SIZE,
+    r"reduce\._sum_run: parts\.shape -> parts\.shape\[::-1\] .*": "of three axes the second",
+    r"reduce\._sum_run: (np\.asarray\()?_add\(y, 1, dtype\)\)? -> .*": DTYPE,
+    r"pool\.max_pool2d: if channels_last\(code\): .* -> if .*": IDLE,
+    r"pool\.sum_pool2d(_input_grad)?: .* \| (across|down) = .*": COSTS,
+    r"pool\.sum_pool2d_input_grad: kernel -> size \| if pool_loops.*": IDLE,
+    r"pool\.pool_counts: np\.array\(.* -> .*": DTYPE,
+    r"pool\._equal: same \| \(x != x\) if with_nan else same -> .*": IDLE,
+    r"pool\._add_at: (without )?if distinct: .*": IDLE,
+    r"pool_loops\.max_pool2d: .*\.copy\(\) -> .*": COSTS,
+    r"pool_loops\.\w+: _in_spans\(.*\) -> _in_spans\(.*": "blocks beyond the last image are empty",
+    r"pool_loops\.scatter: (g -> winners|total -> flat) \| .*": SIZE,
+    r"pool_loops\.scatter: if wide: .* -> if True: .*": "it is the same memory",
+    r"pool_loops\.\w+: _steps\((.*), kernel, stride.* -> _steps\(kernel, .*": NEVER,
+    r"pool_loops\._steps: .* \| strides = .*": NEVER,
+    r"pool_loops\._last: np\.ascontiguousarray\((.*)\) -> \1 \| .*": COSTS,
+    r"pool_loops\._in_spans: 1 -> 2 \| step = .*": COSTS,
+    r"pool_loops\._maxima: (y -> winners|rows -> columns) \| .*": SIZE,
+    r"pool_loops\._maxima: 3 -> 4 \| at = .*": "one place more",
+    r"pool_loops\._maxima: cells -> k \| at\[k\] = .*": "the place before it holds the same",
+    r"pool_loops\._maxima: range\(0, cells, 4\) -> .*": "a cell that comes again changes nothing",
+    r"pool_loops\._maxima: 0 -> 1 \| begun = .*": "k is a multiple of 4",
+    r"pool_loops\._add: (g\.shape -> g\.shape\[::-1\]|g -> winners) \| for .*": SIZE,
+    r"pool_loops\._add: np\.uint64\(cells\) -> cells .*": DTYPE,
+    r"pool_loops\._add: (wrong \+= 1 -> wrong (-= 1|= 1)|1 -> 2 \| wrong \+= 1|return wrong -> return -wrong)": TRUTH,
+    r"pool_loops\._add: if distinct: .* -> if False: .*": IDLE,
+    r"sweeps\.\w+: (x -> (keep|where|y)|\w+\.shape -> \w+\.shape\[::-1\]) \| .*": SIZE,
+    r"sweeps\.masked: in_one_order\(x, keep\) or .* \| flat = .*": COSTS,
+    r"sweeps\.masked: x\.dtype\.type\(0\) -> 0 .*": DTYPE,
+    r"sweeps\.masked_positive: (without )?if .*": IDLE,
+    r"sweeps\.masked_positive: .* \| (if x\.size|if flat|flat =) .*": IDLE,
+    r"sweeps\.rectified: _rectify if .* -> .*": IDLE,
+    r"sweeps\.rectified: _ZEROS\.get\(x\.dtype, 0\) -> 0 .*": DTYPE,
+    r"sweeps\.added: in_one_order\(x, y\) -> in_one_order\(y, x\) .*": "a sum has no order",
+    r"sweeps\._masked: (without )?if compiled\.available\(\): .*": IDLE,
+    r"sweeps\.masked_by_bits: np\.dtype\((.*)\) -> \1 .*": DTYPE,
+    r"sweeps\.masked_by_bits: np\.bitwise_and\(.* -> np\.bitwise_and\(.*": COSTS,
+    r"packing\.lanes_of: int\(next.* -> next.*": DTYPE,
+    r"packing\.kept: .* \| (place|values) = .*": "any name of the same array, whose values are compared anyway",
+    r"packing\.kept: _same\(found\[0\], values\) -> _same\(values, found\[0\]\) .*": "equality has no order",
+    r"packing\.kept: sum\(.*\) > MOST -> sum\(.*\) >= MOST .*": COSTS,
+    r"packing\.kept: .* \| (if len\(_kept\) > 1 and .*|_kept\.pop\(next\(.*)": "for when another thread is at it too",
+    r"packing\._same: (return .* -> return -.*|bool\((.*)\) -> \2 .*)": TRUTH,
+    r"packing\._same: zip\(old, new, strict=True\) -> zip\(new, old, .*": "equality has no order",
+    r"packing\.packed: np\.(ascontiguousarray|array)\(.* -> .*": DTYPE,
+    r"packing\._unpack: taps -> _ \| .*": SIZE,
+    r"normal\.share_below: 30\.0 -> 31\.0 .*": "beyond either the tail is 0",
+    r"normal\.share_below: .* \| if x\.dtype == np\.float64 and .*": "about there both approximations are right",
+    r"normal\.share_below: x > 0 -> x >= 0 \| above = .*": "at 0 both halves are the same",
+    r"normal\.share_below: tail \* \((.*)\) -> tail / \(\1\) .*": "it is 1 or -1",
+    r"normal\._ratio: y \* below\[0\] -> .*": "the first coefficient below is 1",
+}
+
+
+def reason(label: str) -> str | None:
+    """Why a mutant is equivalent, or None."""
+    return next((why for pattern, why in EQUIVALENT.items() if re.fullmatch(pattern, label)), None)
+
+
+def stale(module: str, living: list[str]) -> list[str]:
+    """The patterns for a kernel module that excuse none of its living mutants."""
+    own = [pattern for pattern in EQUIVALENT if pattern.startswith(rf"{module}\.")]
+    return [pattern for pattern in own if not any(re.fullmatch(pattern, label) for label in living)]

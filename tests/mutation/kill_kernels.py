@@ -1,0 +1,40 @@
+"""Whether the cases of a kernel notice that it is broken: see tests/kernel_cases."""
+
+import warnings
+
+import pytest
+from kernel_cases import cases
+
+from .kernels import KernelMutant, kernel
+from .plain import plain, start
+
+# Modules that do the same with loops and without them, and what those of others import.
+ONE_WAY = ("conv_loops", "windows", "packing", "normal", "pool_loops")
+BESIDE = ("conv_loops", "conv_im2col", "conv_depthwise", "pool_loops", "norm", "standardize", "reduce", "sweeps")
+BESIDE += ("activations", "winograd", "tiles", "packing")
+
+
+def ways(name: str) -> tuple[bool, ...]:
+    """With loops, without, or both."""
+    return (True,) if name in ONE_WAY else (True, False)
+
+
+def passes(name: str) -> bool:
+    """Whether every case of a kernel module passes, in every way."""
+    modules = [kernel(other) for other in BESIDE]
+    for loops in ways(name):
+        with plain(modules, loops=loops), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            for _, check in cases(name):
+                start()
+                check()
+    return True
+
+
+def survives_kernel(mutant: KernelMutant) -> bool:
+    """Whether no case notices."""
+    try:
+        with mutant.applied():
+            return passes(mutant.label.split(".")[0])
+    except (Exception, pytest.fail.Exception):  # a broken kernel that raises is noticed, whatever it raises
+        return False

@@ -1,0 +1,30 @@
+"""Kernels against plain loops, as where numba is installed (loops as plain Python, memory spoilt) and as where not."""
+
+import kernel_cases
+import pytest
+from mutation.equivalent_kernels import EQUIVALENT, reason
+from mutation.kernels import JUDGED, PREPARED, kernel, kernel_mutants
+from mutation.kill_kernels import BESIDE, ways
+from mutation.plain import plain, start
+
+WAYS = [(name, loops) for name in JUDGED + PREPARED for loops in ways(name)]
+
+
+@pytest.mark.parametrize(("name", "loops"), WAYS)
+@pytest.mark.filterwarnings("ignore")  # nan and overflow are among the values
+def test_every_case_of_the_table_holds(name, loops):
+    with plain([kernel(other) for other in BESIDE], loops=loops):
+        for title, check in kernel_cases.cases(name):
+            start()
+            try:
+                check()
+            except BaseException as error:
+                error.add_note(f"in the case: {title}")
+                raise
+
+
+def test_reasons_are_for_mutants_that_there_are():
+    assert not reason("pool.gather: x -> y")
+    labels = [mutant.label for name in JUDGED for mutant in kernel_mutants(name)]
+    assert len(set(labels)) == len(labels) > 5000
+    assert {pattern.split(r"\.")[0] for pattern in EQUIVALENT} <= {*JUDGED, r"\w+"}
