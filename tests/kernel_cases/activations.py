@@ -154,3 +154,18 @@ def the_share_at_0_is_a_half_and_far_away_0_or_1():
     near = normal.share_below(np.array([1e-300, -1e-9]))
     assert near[0] == 0.5
     assert abs(near[1] - share(-1e-9)) <= 1e-16
+
+
+@case("normal", (np.float32,), (np.float64,))
+def erf_keeps_its_digits_near_0_and_its_sign(dtype):
+    rng = np.random.default_rng(5)
+    edges = np.array([0.46875, 4.0, 6.0, 30.0, 31.0, 1e30, INF])
+    x = np.concatenate([rng.uniform(-7, 7, 600), rng.uniform(-0.5, 0.5, 300), edges, -edges, [0.0, -0.0, 1e-30]])
+    x = frozen(x.astype(dtype))
+    y = normal.erf(x)
+    assert y.dtype == dtype
+    expected = np.array([math.erf(float(v)) for v in x])
+    assert (abs(y - expected) <= 3 * np.finfo(dtype).eps * abs(expected)).all()
+    assert np.signbit(y[x == 0]).tolist() == [False, True]
+    assert normal.erf(0.25) == pytest.approx(math.erf(0.25), rel=1e-15)
+    assert np.isnan(normal.erf(np.array([NAN]))).all()

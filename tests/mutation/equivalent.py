@@ -82,6 +82,7 @@ EQUIVALENT: dict[str, str] = {
     ),
     r"norm\._train_gradients: (needs\[\d\] -> needs( \(2\))?|.* if needs\[\d\] or needs\[\d\] else None -> .*)": NEEDS,
     r"norm\._train_gradients: _per_channel\(g\) if .*": NEEDS,
+    r"norm\._train_gradients: (statistics|sums) -> shared( \(2\))?": COSTS,  # alone, shared is None
     r"norm\._axes: .* -> \(\*range\(2, ndim\), 0\)": ORDER,
     r"norm\._inverse_std: .* -> eps": DTYPE,
     r"norm\._second_input_gradient: x -> (v|g|out|y|other) \(5\)": "read for its shape alone, which is the same",
