@@ -161,6 +161,7 @@ EQUIVALENT: dict[str, str] = {
     r"packing\.packed: np\.(ascontiguousarray|array)\(.* -> .*": DTYPE,
     r"packing\._unpack: taps -> _ \| .*": SIZE,
     r"normal\.share_below: 30\.0 -> 31\.0 .*": "beyond either the tail is 0",
+    r"normal\.share_below: .* \| if x\.dtype == np\.float64 and .*": "about there both approximations are right",
     r"normal\._tail: .* \| if y\.dtype == np\.float64 and .*": "about there both approximations are right",
     r"normal\.erf: 30\.0 -> 31\.0 .*": "beyond either it is 1",
     r"normal\.erf: 1\.0 - _tail\(y\) -> _tail\(y\) - 1\.0 .*": "copysign takes the sign of x",
