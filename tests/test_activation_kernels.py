@@ -1,11 +1,10 @@
 """gelu, silu and hardswish as compiled loops and by NumPy: errors within bounds, every layout, special values."""
 
-import math
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from kernel_cases.activations import BOUNDS, exact
 from test_kernels import laid_out
 
 from tinygrad_cnn import nn
@@ -32,30 +31,6 @@ def fast(request, monkeypatch):
     if not request.param:
         monkeypatch.setattr(compiled, "available", lambda: False)
     return request.param
-
-
-def sigmoid(x):
-    return 1 / (1 + math.exp(-x)) if x > 0 else math.exp(x) / (1 + math.exp(x))
-
-
-def share(x):
-    return math.erfc(-x / math.sqrt(2)) / 2
-
-
-def exact(name, x):
-    """The value and the slope at x, and what their errors are measured by."""
-    if name == "hardswish":
-        slope = 0.0 if x <= -3 else 1.0 if x >= 3 else x / 3 + 0.5
-        return x * min(max(x + 3, 0), 6) / 6, slope, max(abs(x), 1), 1.0
-    if name == "silu":
-        s = sigmoid(x)
-        return x * s, s + x * s * sigmoid(-x), abs(x) * s, s * (1 + abs(x) * sigmoid(-x))
-    below, density = share(x), math.exp(-x * x / 2) / math.sqrt(2 * math.pi)
-    return x * below, below + x * density, abs(x) * below * (1 + x * x), (below + abs(x) * density) * (1 + x * x)
-
-
-# In units of the last place, times 1 + x^2 for gelu: what exp(-x^2 / 2) makes of the rounding of x^2.
-BOUNDS = {"gelu": 4.0, "silu": 2.5, "hardswish": 2.0}
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)

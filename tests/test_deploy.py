@@ -17,7 +17,6 @@ from wsgiref.validate import validator
 
 import numpy as np
 import pytest
-from test_diagram_page import CHROMIUM, QUIET
 
 import tinygrad_cnn as tg
 from tinygrad_cnn.nn import functional as F
@@ -304,17 +303,6 @@ def test_a_body_that_is_cut_off_or_said_to_be_huge_is_refused(app):
 
 
 # The page in Chromium
-
-
-@pytest.fixture(scope="module")
-def browser():
-    sync = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    if not CHROMIUM.exists():
-        pytest.skip(f"there is no {CHROMIUM}")
-    with sync.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=str(CHROMIUM), args=list(QUIET))
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture(scope="module")

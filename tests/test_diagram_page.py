@@ -8,7 +8,6 @@ import zlib
 from dataclasses import replace
 from html.parser import HTMLParser
 from importlib.resources import files
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -26,16 +25,6 @@ from tinygrad_cnn.nn import functional as F
 from tinygrad_cnn.nn.models import ResNet20
 from tinygrad_cnn.observation import summarize
 
-CHROMIUM = Path("/usr/bin/chromium")
-QUIET = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 EVIL = [
     *HOSTILE,
     "</script><script>window.hacked=1</script>",
@@ -301,17 +290,6 @@ def test_a_drawing_without_parameters_has_no_backward_steps():
 
 
 # In Chromium
-
-
-@pytest.fixture(scope="module")
-def browser():
-    sync = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    if not CHROMIUM.exists():
-        pytest.skip(f"there is no {CHROMIUM}")
-    with sync.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=str(CHROMIUM), args=list(QUIET))
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture

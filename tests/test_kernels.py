@@ -340,15 +340,6 @@ def test_windows_are_read_only_and_never_leave_the_image():
     with pytest.raises(ValueError, match=r"windows: \(3, 3\) windows of \(3, 2\) .* leave \(1, 5, 6, 2\)"):
         windows(x, (3, 2), (2, 1), (1, 3), (3, 3))
     assert windows(x, (3, 2), (2, 2), (1, 3), (2, 2)).shape == (1, 2, 2, 3, 2, 2)
-    for kernel, stride, dilation, out in [
-        ((4, 2), (2, 1), (1, 3), (2, 3)),
-        ((3, 3), (2, 1), (1, 3), (2, 1)),
-        ((3, 2), (2, 1), (1, 3), (2, 4)),
-        ((3, 2), (3, 1), (1, 3), (2, 3)),
-        ((3, 2), (2, 1), (1, 4), (2, 3)),
-    ]:
-        with pytest.raises(ValueError, match="leave"):
-            windows(x, kernel, stride, dilation, out)
 
 
 @st.composite
@@ -455,18 +446,6 @@ def test_H82_the_first_nan_wins():
     y, winners, _ = pool.max_pool2d(x, (2, 2), (2, 2), NONE, (1, 1), (1, 2), "first")
     assert np.isnan(y).all()
     assert winners.ravel().tolist() == [4, 2]
-
-
-@pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.int64])
-def test_H84_integers_are_pooled_as_integers(dtype):
-    x = np.full((1, 2, 3, 3), np.iinfo(dtype).min, dtype)
-    x[0, 1, 2, 2] = 7
-    y, winners, _ = pool.max_pool2d(x, (2, 2), (1, 1), ((1, 1), (1, 1)), (1, 1), (4, 4), "first")
-    assert y.dtype == dtype
-    assert (y[0, 0] == np.iinfo(dtype).min).all()
-    assert np.array_equal(y[0, 1] == 7, np.outer([0, 0, 1, 1], [0, 0, 1, 1]))
-    assert winners.min() >= 0
-    assert winners.max() < 9
 
 
 def test_max_pooling_with_more_cells_than_a_byte_counts():

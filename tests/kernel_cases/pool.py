@@ -312,6 +312,7 @@ def the_lowest_integer_is_a_value(dtype):
     assert (y[0, 0] == np.iinfo(dtype).min).all()
     assert np.array_equal(y[0, 1] == 7, np.outer([0, 0, 1, 1], [0, 0, 1, 1]))
     assert winners[0, 0, 0, 0] == 0
+    assert 0 <= winners.min() <= winners.max() < 9
 
 
 @case("pool")

@@ -15,13 +15,23 @@ import tinygrad_cnn
 PACKAGE = str(Path(tinygrad_cnn.__file__).parent)
 
 
-class Injection:
-    """Counts the calls of the package's functions, and raises `error` out of the k-th."""
+class Counter:
+    """Counts calls, and raises `error` out of the k-th."""
 
     def __init__(self, k: int = 0, error: BaseException | None = None) -> None:
         self.k, self.error = k, error
         self.calls = 0
         self.place = ""
+
+    def count(self, place: str) -> None:
+        self.calls += 1
+        if self.error is not None and self.calls == self.k:
+            self.place = place
+            raise self.error
+
+
+class Injection(Counter):
+    """Of the package's functions."""
 
     def __enter__(self) -> "Injection":
         sys.settrace(self._call)
@@ -36,19 +46,15 @@ class Injection:
             return  # what cleans up after an error must be allowed to do so
         if code.co_flags & CO_GENERATOR:
             return  # a call may be the closing of a generator, out of which nothing can be raised
-        self.calls += 1
-        if self.error is not None and self.calls == self.k:
-            self.place = f"{Path(code.co_filename).name}:{code.co_name}"
-            raise self.error
+        self.count(f"{Path(code.co_filename).name}:{code.co_name}")
 
 
-class SystemInjection:
-    """Counts the calls of these C functions by the file `name`, and raises `error` out of the k-th."""
+class SystemInjection(Counter):
+    """Of these C functions by the file `name`."""
 
     def __init__(self, name: str, functions: set[str], k: int = 0, error: BaseException | None = None) -> None:
-        self.name, self.functions, self.k, self.error = name, functions, k, error
-        self.calls = 0
-        self.place = ""
+        super().__init__(k, error)
+        self.name, self.functions = name, functions
 
     def __enter__(self) -> "SystemInjection":
         sys.setprofile(self._call)
@@ -58,14 +64,8 @@ class SystemInjection:
         sys.setprofile(None)
 
     def _call(self, frame: FrameType, event: str, argument: Any) -> None:
-        if event != "c_call" or not frame.f_code.co_filename.endswith(self.name):
-            return
-        if argument.__name__ not in self.functions:
-            return
-        self.calls += 1
-        if self.error is not None and self.calls == self.k:
-            self.place = argument.__name__
-            raise self.error
+        if event == "c_call" and frame.f_code.co_filename.endswith(self.name) and argument.__name__ in self.functions:
+            self.count(argument.__name__)
 
 
 def each_call(
