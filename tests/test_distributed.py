@@ -102,6 +102,26 @@ def test_ranks_with_uneven_parts_have_the_gradients_of_the_whole_batch(counts, n
             np.testing.assert_allclose(value, buffer.numpy(), rtol=1e-10)
 
 
+def test_a_backward_that_raises_leaves_the_gradients_that_were_there():
+    x, y = images_and_labels(3)
+
+    def work(group: Group) -> Any:
+        model = DataParallel(Net(), group)
+        model.backward(F.cross_entropy(model(tg.Tensor(x)), y), 3)
+        before = gradients(model.module)
+        before = {name: None if g is None else g.copy() for name, g in before.items()}
+        outputs = model(tg.Tensor(x))
+        outputs.register_hook(lambda g: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            model.backward(F.cross_entropy(outputs, y), 3)
+        return before, gradients(model.module)
+
+    for before, after in on_ranks(2, work):
+        assert before.pop("extra") is after.pop("extra") is None
+        for name, g in before.items():
+            np.testing.assert_array_equal(after[name], g)
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float16])
 def test_ranks_have_the_gradients_of_the_whole_batch_in_few_digits_too(dtype):
     x, y = images_and_labels(7, dtype=dtype)

@@ -65,7 +65,8 @@ class DataParallel(Module):
         of all is sum(count loss) / sum(count). count None: the loss is a sum, and that of all is their sum.
         outputs: the Tensor that the model gave; needed where count is 0, as where all labels are ignored.
 
-        A nan or inf is in the gradients of all processes afterwards, and in what is returned.
+        A nan or inf is in the gradients of all processes afterwards, and in what is returned. If the backward of this
+        process raises, its gradients are as before.
         """
         weighed, total = self.weigh(loss, count, outputs)
         if self.group.size == 1:
@@ -73,10 +74,15 @@ class DataParallel(Module):
             return total
         params = self._trained()
         before = [p.grad for p in params]
-        for p in params:
-            p.grad = None
-        weighed.backward()
-        self.reduce_gradients()
+        try:
+            for p in params:
+                p.grad = None
+            weighed.backward()
+            self.reduce_gradients()
+        except BaseException:
+            for p, old in zip(params, before, strict=True):
+                p.grad = old
+            raise
         for p, old in zip(params, before, strict=True):
             if old is not None:
                 p.grad = old if p.grad is None else wrap(old.array + p.grad.array)
