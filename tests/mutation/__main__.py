@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from mutation import changed
 from mutation.equivalent import reason
 from mutation.equivalent_kernels import reason as kernel_reason
+from mutation.equivalent_kernels import stale
 from mutation.kernels import JUDGED, PREPARED, KernelMutant, kernel_mutants
 from mutation.kill import all_mutants, survives
 from mutation.kill_kernels import passes, survives_kernel
@@ -28,7 +29,7 @@ class Table:
     def __init__(self) -> None:
         self.made: dict[str, int] = {}
         self.lived: dict[str, int] = {}
-        self.excused, self.unexplained = 0, list[str]()
+        self.excused, self.unexplained, self.stale = 0, list[str](), list[str]()
         self.start = time.perf_counter()
 
     def add(self, title: str, label: str, lives: bool, why: str | None) -> None:
@@ -46,7 +47,9 @@ class Table:
         print(f"{total} mutants, {self.excused} equivalent, {len(self.unexplained)} alive, {seconds:.1f} s")
         for label in self.unexplained:
             print(f"alive: {label}")
-        return 1 if self.unexplained else 0
+        for pattern in self.stale:
+            print(f"a reason that excuses nothing: {pattern}")
+        return 1 if self.unexplained or self.stale else 0
 
 
 def judge_rules(table: Table, mutants: Iterable[Mutant]) -> None:
@@ -68,11 +71,13 @@ def judge_kernels(table: Table, names: Iterable[str]) -> None:
     """On every processor."""
     for name in names:
         passes(name)  # unbroken, or it raises
-        places = [(name, k) for k in range(len(_mutants_of(name)))]
+        places, living = [(name, k) for k in range(len(_mutants_of(name)))], list[str]()
         with multiprocessing.get_context("fork").Pool() as pool:
             for (_, k), lives in zip(places, pool.imap(_lives, places, 16), strict=True):
                 label = _mutants_of(name)[k].label
                 table.add(label.split(":")[0], label, lives, kernel_reason(label))
+                living += [label] * lives
+        table.stale += stale(name, living)
 
 
 def main(arguments: list[str]) -> int:

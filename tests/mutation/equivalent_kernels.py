@@ -32,7 +32,6 @@ EQUIVALENT: dict[str, str] = {
     r"norm\.moments: means -> squares \| counts = .*": SIZE,
     r"norm\.moments: means - mean -> mean - means .*": SQUARE,
     r"norm\.(affine|combined): rows -> y \| _swept\(rows, .*": SIZE,
-    r"norm\._rows: 1 -> 2 .* \(3\)": "both are the last axis where there are two; NumPy takes -1 for what is left",
     r"norm\._moments: np\.empty\(c, np\.float32\) -> np\.empty\(c\) .* \(2\)": (
         "a mean in float64 is not rounded, so nothing is away"
     ),
@@ -44,15 +43,9 @@ EQUIVALENT: dict[str, str] = {
         "axes in any order are summed right; in memory order they are read in runs"
     ),
     r"conv_im2col\.conv2d: \(kh, kw, stride, groups, oh, ow\) -> \(kw, kh, .*": "both are compared with 1",
-    r"conv_im2col\.conv2d: stride -> dilation \| if \(kh, kw, .*": (
-        "with a stride the sizes differ, or it is never taken"
-    ),
     r"conv_im2col\.conv2d: b\.astype\(work\) -> b \| .*": DTYPE,
     r"conv_im2col\.conv2d: (if groups == c > 1: .*|without if groups == c > 1: .*)": IDLE,
     r"conv_im2col\.conv2d: (groups == c > 1 -> .*|1 -> 2) \| if groups == c > 1": IDLE,
-    r"conv_im2col\.conv2d: 1 -> 2 \| part\.reshape\(-1, .*": (
-        "NumPy takes any negative length for the one that it has to find"
-    ),
     r"conv_im2col\.conv2d_input_grad: w\.reshape\(.*, kh, kw\) -> w\.reshape\(.*, kw, kh\) \| turned = .*": (
         "the last two axes are put together again"
     ),
@@ -73,7 +66,6 @@ EQUIVALENT: dict[str, str] = {
     r"reduce\._sum_run: (int|np\.prod)\(.* -> .* \| (length|width) = .*": DTYPE,
     r"reduce\._sum_run: (width == 1 or length <= RUN -> width == 1|length <= RUN -> length < RUN) .*": IDLE,
     r"reduce\._sum_run: length > RUN -> length >= RUN .*": COSTS,
-    r"reduce\._sum_run: 1 -> 2 \| (y|parts) = .*reshape\(-1, .*": ANY,
     r"reduce\._sum_run: .* \| (fold|whole) = .*": "how many lines are added as one; the sums stay in runs",
     r"reduce\._sum_run: .* \| parts = _add\(y\[:, :whole\]\.reshape\(.*": (
         "axes that are one run of memory, and are taken apart again"
@@ -88,7 +80,6 @@ EQUIVALENT: dict[str, str] = {
         IDLE
     ),
     r"pool\.gather: x\.(transpose\(.*\)\.)?reshape\(-1\) -> x.*": "np.take reads it flat anyway",
-    r"pool\.gather: 1 -> 2 \| .*np\.take\(.*reshape\(-1\).*": ANY,
     r"pool\.scatter: .* \| wide = .*": "in float64 what is in float64, or added to nothing, already",
     r"pool\.scatter: c > 1 -> c >= 1 .*": IDLE,
     r"pool\.sum_pool2d: (without )?if channels_last\(x\) .*": IDLE,
@@ -127,7 +118,6 @@ EQUIVALENT: dict[str, str] = {
     r"pool_loops\.\w+: _in_spans\(.*\) -> _in_spans\(.*": "blocks beyond the last image are empty",
     r"pool_loops\.scatter: (g -> winners|total -> flat) \| .*": SIZE,
     r"pool_loops\.scatter: if wide: .* -> if True: .*": "it is the same memory",
-    r"pool_loops\.\w+: _steps\((.*), kernel, stride.* -> _steps\(kernel, .*": NEVER,
     r"pool_loops\._steps: .* \| strides = .*": NEVER,
     r"pool_loops\._last: np\.ascontiguousarray\((.*)\) -> \1 \| .*": COSTS,
     r"pool_loops\._in_spans: 1 -> 2 \| step = .*": COSTS,
@@ -154,7 +144,7 @@ EQUIVALENT: dict[str, str] = {
     r"packing\.lanes_of: int\(next.* -> next.*": DTYPE,
     r"packing\.kept: .* \| (place|values) = .*": "any name of the same array, whose values are compared anyway",
     r"packing\.kept: _same\(found\[0\], values\) -> _same\(values, found\[0\]\) .*": "equality has no order",
-    r"packing\.kept: sum\(.*\) > MOST -> sum\(.*\) >= MOST .*": COSTS,
+    r"packing\._bytes_kept: list\(_kept\.values\(\)\) -> .*": "for when another thread is at it too",
     r"packing\.kept: .* \| (if len\(_kept\) > 1 and .*|_kept\.pop\(next\(.*)": "for when another thread is at it too",
     r"packing\._same: (return .* -> return -.*|bool\((.*)\) -> \2 .*)": TRUTH,
     r"packing\._same: zip\(old, new, strict=True\) -> zip\(new, old, .*": "equality has no order",
