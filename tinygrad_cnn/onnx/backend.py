@@ -12,10 +12,10 @@ import numpy as np
 
 from ..modes import no_grad
 from .errors import OnnxUnsupported
+from .extra import onnx_package
 from .model import OnnxModule, load_onnx
-from .reading import onnx_package
 
-onnx_package()  # names the extra where it is missing
+onnx_package("onnx.backend")  # names the extra where it is missing
 
 from onnx import helper  # noqa: E402
 from onnx.backend.base import Backend, BackendRep  # noqa: E402

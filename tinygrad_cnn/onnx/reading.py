@@ -11,12 +11,13 @@ from typing import Any
 
 from ..graph import Array
 from .errors import OnnxError, OnnxUnsupported
+from .extra import onnx_package
 from .functions import inlined
 from .nodes import Opsets, Step, step_of
 from .values import Value, array_of_tensor, shown, value_of_info
 from .wire import check_wire
 
-__all__ = ["Network", "onnx_package", "read"]
+__all__ = ["Network", "read"]
 
 MOST_BYTES = (1 << 31) - 1  # protobuf's own limit
 OLDEST_IR = 3  # the first with opset_import
@@ -33,19 +34,9 @@ class Network:
     steps: tuple[Step, ...]
 
 
-def onnx_package() -> Any:
-    """The package onnx. Raises ImportError that names the extra where it is missing."""
-    try:
-        import onnx
-        import onnx.defs
-    except ImportError as error:
-        raise ImportError("tinygrad_cnn.onnx: onnx is not installed; pip install 'tinygrad_cnn[onnx]'") from error
-    return onnx
-
-
 def read(source: "str | os.PathLike[str] | bytes") -> Network:
     """The network in a file or its bytes. Raises OnnxError, OSError if the file cannot be read, ImportError."""
-    onnx = onnx_package()
+    onnx = onnx_package("load_onnx")
     content = _content(source)
     model = onnx.ModelProto()
     check_wire(content, model.DESCRIPTOR)

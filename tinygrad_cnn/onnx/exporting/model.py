@@ -13,6 +13,7 @@ from ...interchange.atomic import replace_file
 from ...modes import enable_grad
 from ...nn.module import Module, evaluating
 from ..errors import OnnxError
+from ..extra import onnx_package
 from .dims import Dim, Shape
 from .merging import Graph, Slot, merged
 from .table import Call, refused, translations
@@ -73,7 +74,7 @@ def export(
     Raises OnnxError for what ONNX cannot say, naming the op and its module; ValueError for another opset_version or
     names that do not fit; TypeError for other arguments; ImportError without the extra `onnx`.
     """
-    onnx = _onnx()
+    onnx = onnx_package("export")
     if not callable(model):
         raise TypeError(f"export: the model is a {type(model).__name__}; a Module or a function of Tensors is needed")
     if type(opset_version) is not int or opset_version not in OPSETS:
@@ -106,14 +107,6 @@ def export(
     if f is not None:
         replace_file(f, content)
     return content
-
-
-def _onnx() -> Any:
-    try:
-        import onnx
-    except ImportError as error:
-        raise ImportError("export: onnx is not installed; pip install 'tinygrad_cnn[onnx]'") from error
-    return onnx
 
 
 # What goes in and comes out
