@@ -36,6 +36,14 @@ CHUNKS = [
     (1, 3, 3, 2, (5, 6), (0, 1), (0, 2), 2),
     (1, 5, 12, 2, (0, 1), (0, 1), (0, 2), 2),
     (1, 2, 9, 2, (0, 9), (0, 1), (0, 2), 2),
+    (3, 9, 3, 2, (5, 0), (1, 3), (0, 1), 2),  # the first row of the image is the last of the tiles
+    (3, 11, 6, 1, (1, 1), (0, 2), (2, 3), 2),
+    (4, 7, 8, 2, (1, 12), (2, 4), (1, 2), 2),  # the image lies to the right of the tiles
+    (1, 7, 2, 1, (7, 1), (0, 1), (0, 1), 1),  # below
+    (2, 4, 3, 2, (8, 2), (1, 2), (5, 7), 1),  # above
+    (2, 1, 1, 2, (2, 5), (0, 2), (0, 2), 3),  # of one pixel
+    (1, 2, 19, 1, (1, 1), (0, 1), (0, 1), 5),
+    *[(1, 9, 3, 1, (top, 8 - top), (0, 1), (0, 5), 2) for top in range(9)],
 ]
 
 
@@ -62,6 +70,10 @@ OUTPUTS = [
     (2, 8, 4, 2, (1, 2), (0, 2), 1),
     (1, 6, 11, 2, (0, 1), (0, 2), 3),
     (1, 5, 6, 2, (0, 1), (0, 2), 2),
+    (4, 11, 8, 1, (2, 4), (1, 2), 2),
+    (3, 10, 6, 2, (0, 2), (2, 3), 2),
+    (1, 1, 26, 1, (0, 1), (0, 1), 7),
+    (2, 19, 3, 2, (0, 1), (0, 5), 1),
 ]
 
 
@@ -84,6 +96,25 @@ def the_outputs_of_every_tile_and_the_adjoint(n, oh, ow, o, images, rows, along)
         assert np.array_equal(spread[:, t * o : (t + 1) * o], np.einsum("pa,pqo,qb->abo", A, given, A).reshape(36, o))
     assert np.array_equal(y, wanted[:, :oh, :ow])
     assert (spread[:, count * o :] == 77).all()
+
+
+@case("tiles")
+def loops_and_slices_give_the_same_bits():
+    rng = np.random.default_rng(0)
+    x, g = (rng.standard_normal((2, 9, 10, c)).astype(F) for c in (2, 3))
+    m, b = rng.standard_normal((36, 18 * 3 + 5)).astype(F), rng.standard_normal(3).astype(F)
+    chunk = ((0, 2), (0, 3), 3)
+    found = []
+    for loops in (True, False):
+        v, y, spread = np.zeros((36, 18 * 2 + 5), F), np.zeros_like(g), np.zeros_like(m)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(compiled, "available", lambda loops=loops: loops)
+            tiles.to_tiles(x, 1, 1, *chunk, v)
+            tiles.from_tiles(m, b, *chunk, y)
+            tiles.spread_tiles(g, *chunk, spread)
+        found.append((v, y, spread))
+    for one, other in zip(*found, strict=True):
+        assert np.array_equal(one, other)
 
 
 @case("tiles")
@@ -123,13 +154,13 @@ def solved(at):
 class Blocks:
     """Blocks of so many bytes, and any number of tiles for the weight gradient."""
 
-    def __init__(self, size):
-        self.size = size
+    def __init__(self, size, name="LARGE_BLOCK"):
+        self.size, self.name = size, name
 
     def __enter__(self):
         self.patch = pytest.MonkeyPatch()
         for name in ("BLOCK", "LARGE_BLOCK"):
-            self.patch.setattr(winograd, name, self.size)
+            self.patch.setattr(winograd, name, self.size if name == self.name else None)
         self.patch.setattr(winograd, "LEAST", 1 if self.size < 2**20 else 64)
 
     def __exit__(self, *_):
@@ -150,7 +181,9 @@ def tiles_equal_the_definition(at, block):
             found, rest = winograd.forward(x, w, bias, corner, out)
             near(found, y if bias is not None else y - b)
             assert len(rest) == 0
-        near(winograd.weight_grad(x, g, corner), dw)
+        found = winograd.weight_grad(x, g, corner)
+        near(found, dw)
+        assert found.flags.c_contiguous
         found, rest = winograd.forward(g, w, None, (2 - corner[0], 2 - corner[1]), x.shape[1:3], turned=True)
         near(found, dx)
         assert len(rest) == 0
@@ -185,14 +218,102 @@ def images_with_outliers_are_refused_and_only_those(bad, row, block):
 @case("winograd")
 def two_outliers_in_a_small_image_are_seen_by_the_mean():
     rng = np.random.default_rng(0)
-    x, w = rng.standard_normal((2, 8, 8, 16)).astype(F), rng.standard_normal((2, 16, 3, 3)).astype(F)
+    x, w = rng.standard_normal((2, 8, 8, 16)).astype(F), rng.standard_normal((1, 16, 3, 3)).astype(F)
     x[0, 0, 0, 0], x[0, 7, 7, 7] = 1e6, -1e6
     assert winograd.forward(x, w, None, (1, 1), (8, 8))[1].tolist() == [0]
-    many, w = rng.standard_normal((2, 16, 16, 32)).astype(F), rng.standard_normal((1, 32, 3, 3)).astype(F)
-    many[1, 3, 3, 3] = 150  # and one in a large image by the square
-    assert winograd.forward(many, w, None, (1, 1), (16, 16))[1].tolist() == [1]
-    many[1, 3, 3, 3] = 40
-    assert winograd.forward(many, w, None, (1, 1), (16, 16))[1].tolist() == []
+
+
+def still_fine(size):
+    """The largest a, of an image of 257 to 4096 pixels that are 1 or -1 apart from it: a * size <= 256 * sum."""
+    return 256 * (size - 1) // (size - 256)
+
+
+def ones_with(shape, seed, row):
+    """Images of 1 and -1, the second with the largest value that is fine, the third with the next one."""
+    x = np.random.default_rng(seed).choice([F(-1), F(1)], shape)
+    x[1, row, 1, 2] = still_fine(x[0].size)
+    x[2, row, 1, 2] = -still_fine(x[0].size) - 1
+    return frozen(x)
+
+
+# images, corner, outputs, row: images that reach beyond the last tile, and tiles that reach far beyond the image
+EDGES = [((4, 14, 4, 5), (0, 0), (12, 2, 14), row) for row in (0, 5, 11, 13)]
+EDGES += [((3, 3, 9, 10), (6, 1), (9, 10, 3), 2), ((3, 9, 4, 8), (2, 2), (11, 6, 5), 8)]
+
+
+@case("winograd", *[(*edge, block) for edge in EDGES for block in (1, 2**21)], (*EDGES[0], 15000), (*EDGES[3], 15000))
+def every_pixel_counts_once_when_an_image_is_judged(shape, corner, out, row, block):
+    x, g = ones_with(shape, 1, row), ones_with((shape[0], *out), 2, min(row, out[0] - 1))
+    w = whole((1, shape[3], 3, 3), 3, F)
+    few, some = np.delete(x, 2, 0), np.delete(g, 2, 0)
+    with Blocks(block):
+        assert winograd.forward(x, w, None, corner, out[:2])[1].tolist() == [2]
+        assert winograd.weight_grad(few, some, corner) is not None
+        assert winograd.weight_grad(np.delete(x, 1, 0), some, corner) is None
+        assert winograd.weight_grad(few, np.delete(g, 1, 0), corner) is None
+
+
+@case("winograd")
+def sizes_of_rows_are_those_of_the_definition():
+    x = whole((5, 6, 4, 3), 1, F, -9, 10)
+    for images, rows in (((1, 4), (2, 5)), ((2, 3), (0, 6)), ((0, 5), (5, 6))):
+        seen = np.zeros((5, 2, 3))
+        winograd.measure(x, images, rows, seen[slice(*images), 1])
+        part = abs(x[slice(*images), slice(*rows)].astype(float))
+        wanted = np.zeros_like(seen)
+        wanted[slice(*images), 1] = np.stack([part.sum((1, 2, 3)), (part**2).sum((1, 2, 3)), part.max((1, 2, 3))], 1)
+        assert np.array_equal(seen, wanted)
+    for rows in ((6, 6), (8, 6)):
+        seen = np.zeros((2, 3))
+        winograd.measure(x, (0, 2), rows, seen)
+        assert not seen.any()
+
+
+# sums, squares and largest value of images of 16 * 128 * 4 pixels; refused; refused though outliers are taken
+JUDGED = [
+    ((2048, 8192, 64), False, False),  # as large as may be by both rules
+    ((2047, 8192, 64), True, False),
+    ((2048, 8191, 64), True, False),
+    ((2e-6, 8e-15, 6e-8), False, False),
+    ((2e-6, 8e-15, 7e-8), True, False),
+    ((0, 0, 0), False, False),
+    ((2048, 99999, 65), True, False),
+    ((99999, 8191, 64), True, False),
+    ((99999, 99999, 70), False, False),
+    ((99999, 99999, 70.1), True, True),  # beyond the limit
+    ((np.nan, np.nan, 0), True, True),
+    ((np.nan, np.nan, 5), True, True),
+    ((1e20, np.inf, 60), True, True),
+]
+
+
+@case("winograd", (1,), (4,))
+def an_image_is_judged_by_its_sums_and_its_largest_value(rows):
+    for sizes, refused, always in JUDGED:
+        seen = np.zeros((3, rows, 3))
+        seen[1, 0, :2] = np.multiply(sizes[:2], 0.75 if rows > 1 else 1)
+        seen[1, -1, :2] += np.multiply(sizes[:2], 0.25 if rows > 1 else 0)
+        seen[1, -1, 2] = sizes[2]
+        seen[2] = seen[1]
+        for trust, wanted in ((False, refused), (True, always)):
+            found = winograd._refused(seen, (3, 16, 128, 4), trust, 70.0)
+            assert found.tolist() == ([1, 2] if wanted else [])
+        assert winograd._refused(seen[1:2], (1, 16, 128, 4), False, 70.0).tolist() == ([0] if refused else [])
+
+
+@case("winograd")
+def kernels_are_judged_by_their_squares():
+    w = np.zeros((64, 64, 3, 3), F)
+    w[5, :9, 1, 2] = 1
+    assert winograd._largest(w) == (1, False)
+    assert winograd._largest(-w) == (1, False)
+    w[5, 3, 1, 2] = 0
+    assert winograd._largest(w) == (1, True)
+    for large in (1e18, 1e-12):
+        largest, outlier = winograd._largest(F(-large) * w)
+        assert largest == float(F(large))
+        assert outlier
+    assert winograd._largest(np.full((2, 3, 3, 3), F(0.01))) == (float(F(0.01)), False)
 
 
 @case("winograd", (np.nan,), (np.inf,), (3e38,), (1e6,), (-1e6,))
@@ -203,6 +324,8 @@ def kernels_with_outliers_refuse_every_image(bad):
     w[1, 2, 0, 1] = bad
     assert winograd.forward(x, w, None, (1, 1), (8, 8))[1].tolist() == [0, 1]
     assert winograd.forward(x, w, None, (1, 1), (8, 8), trust=True)[1].tolist() == ([] if abs(bad) == 1e6 else [0, 1])
+    x = np.zeros_like(x)
+    assert winograd.forward(x, w, None, (1, 1), (8, 8), trust=True)[1].tolist() == ([] if np.isfinite(bad) else [0, 1])
 
 
 @case("winograd")
@@ -212,19 +335,30 @@ def nothing_finite_overflows():
     x = np.full((1, 8, 8, 4), F(1e16))
     assert winograd.forward(x, w, None, (1, 1), (8, 8), trust=True)[1].tolist() == []
     assert winograd.forward(x, 0 * w, None, (1, 1), (8, 8), trust=True)[1].tolist() == []
+    for value, refused in ((2e16, []), (3e16, [0])):
+        x = np.full((1, 5, 4, 4), F(value))
+        assert winograd.forward(x, w, None, (1, 1), (5, 4), trust=True)[1].tolist() == refused
+    for sign in (1, -1):
+        y, rest = winograd.forward(np.full((1, 3, 4, 4), F(1e-5)), F(sign * 3e20) * w, None, (1, 1), (3, 4))
+        near(y / F(sign * 3e38), 4e-5 * np.outer([2, 3, 2], [2, 3, 3, 2])[None, :, :, None].repeat(2, 3))
+        assert rest.tolist() == []
+    x = np.full((1, 5, 4, 2), F(1e18))
+    assert winograd.weight_grad(x, x, (1, 1)) is None
+    assert winograd.weight_grad(x, F(1e-9) * x, (1, 1)) is not None
 
 
 @case("winograd")
-def zeros_and_empty_batches_are_fine():
+def zeros_are_fine_and_what_is_empty_is_for_others():
     w, b = whole((3, 2, 3, 3), 1, F), whole(3, 2, F)
     y, rest = winograd.forward(np.zeros((2, 5, 6, 2), F), w, b, (1, 1), (5, 6))
     assert np.array_equal(y, np.broadcast_to(b, y.shape))
     assert rest.tolist() == []
-    y, rest = winograd.forward(np.zeros((0, 5, 6, 2), F), w, b, (1, 1), (5, 6))
-    assert (y.shape, rest.tolist()) == ((0, 5, 6, 3), [])
-    dw = winograd.weight_grad(np.zeros((0, 5, 6, 2), F), np.zeros((0, 5, 6, 3), F), (1, 1))
-    assert dw.shape == (3, 2, 3, 3)
-    assert not dw.any()
+    assert winograd.forward(np.zeros((2, 5, 6, 2), F), w, b, (1, 1), (5, 6), trust=True)[1].tolist() == []
+    for n, h, width, oh, ow in ((0, 5, 6, 5, 6), (2, 0, 5, 2, 7), (2, 5, 0, 7, 2), (2, 2, 7, 0, 5), (2, 7, 2, 5, 0)):
+        x, g = np.zeros((n, h, width, 2), F), np.zeros((n, oh, ow, 3), F)
+        y, rest = winograd.forward(x, w, b, (2, 2), (oh, ow))
+        assert (y.shape, rest.tolist()) == (g.shape, [*range(n)])
+        assert winograd.weight_grad(x, g, (2, 2)) is None
 
 
 @case(
@@ -232,9 +366,9 @@ def zeros_and_empty_batches_are_fine():
     *[
         ((n, 5, 9, 3), (h, w, o), least, block)
         for n in (1, 3)
-        for h, w, o in ((9, 5, 2), (4, 13, 1))
+        for h, w, o in ((9, 5, 2), (4, 13, 1), (4, 3, 2))
         for least in (1, 4)
-        for block in (1, 2000, 4000, 9000, 2**21)
+        for block in (1, 2000, 2304, 2880, 4000, 4320, 9000, 2**21)
     ],
 )
 def blocks_of_tiles_fit_and_are_all_tiles(shape, out, least, block):
@@ -255,6 +389,7 @@ def blocks_of_tiles_fit_and_are_all_tiles(shape, out, least, block):
     assert len(counts) == (
         -(-shape[0] // (fit // (down * along))) if down * along <= fit else shape[0] * -(-down // max(1, fit // along))
     )
+    assert (made.blocks.shape, made.blocks.dtype) == ((len(counts), 4), np.int64)
     lines = made.lines()
     assert [line.shape for line in lines] == [(36, made.most * 3 + 16), (36, made.most * out[2] + 16)]
 

@@ -36,9 +36,9 @@ def to_tiles(x: Array, top: int, left: int, images: Span, rows: Span, tw: int, v
     """The transformed pixels of every tile of a chunk: (n h w c) -> v (36 tiles*c + room), padded with zeros."""
     n, h, w, c = x.shape
     width = 4 * tw + 2
+    inside = max(0, min(w, width - left))
     if compiled.available():
         line = parallel.scratch("lines", 6 * width * c).reshape(6, width * c)
-        inside = max(0, min(w, width - left))
         line[:, : left * c] = 0
         line[:, (left + inside) * c :] = 0
         _to_tiles(x.reshape(n, h, w * c), c, top, left, inside, *images, *rows, tw, v, line)
@@ -46,12 +46,11 @@ def to_tiles(x: Array, top: int, left: int, images: Span, rows: Span, tw: int, v
     (n0, n1), (r0, r1) = images, rows
     d = np.zeros((n1 - n0, 4 * (r1 - r0) + 2, width, c), F)
     first, last = max(0, 4 * r0 - top), min(h, 4 * r1 + 2 - top)
-    inside = max(0, min(w, width - left))
     start = first - (4 * r0 - top)
     d[:, start : start + max(0, last - first), left : left + inside] = x[n0:n1, first : max(first, last), :inside]
     line = np.empty((6, n1 - n0, r1 - r0, width, c), F)
-    _pixels([d[:, k : k + 4 * (r1 - r0 - 1) + 1 : 4] for k in range(6)], line)
-    _pixels([line[:, :, :, k : k + 4 * (tw - 1) + 1 : 4] for k in range(6)], _in_place(v, n1 - n0, r1 - r0, tw, c))
+    _pixels([d[:, k : k + 4 * (r1 - r0) : 4] for k in range(6)], line)
+    _pixels([line[:, :, :, k : k + 4 * tw : 4] for k in range(6)], _in_place(v, n1 - n0, r1 - r0, tw, c))
 
 
 def from_tiles(m: Array, b: Array, images: Span, rows: Span, tw: int, y: Array) -> None:

@@ -58,8 +58,10 @@ def forward(
     outliers. keep: the transformed kernels, for another call with them.
     """
     o = w.shape[turned]
-    tiles = Tiles(x.shape, (*out, o))
     y = buffers.empty((len(x), *out, o))
+    if not x.size or not y.size:  # there is no tile, or nothing in it
+        return y, np.arange(len(x))
+    tiles = Tiles(x.shape, (*out, o))
     seen = np.zeros((len(x), tiles.down, 3))  # of every image and row of tiles that begins a block
     method = _forward_vectors if compiled.vectors() else _forward
     chunk, (largest, outlier) = method(tiles, x, w, turned, b, padding, y, seen, keep)
@@ -72,13 +74,14 @@ def forward(
 
 def weight_grad(x: Array, g: Array, padding: Pair, *, trust: bool = False) -> Array | None:
     """The weight gradient, None if it must be done directly: (n h w c), (n oh ow o) -> (o c 3 3)."""
+    if not x.size or not g.size:
+        return None
     tiles = Tiles(x.shape, g.shape[1:], LEAST)
     seen = np.zeros((2, len(x), tiles.down, 3))
     # Each part of the blocks has its own sum; the sums are added in their order.
     most = max(1, min(PARTS, max(4, SUMS // (144 * tiles.c * tiles.o)), len(tiles.blocks) // 2))
-    parts = parallel.pieces(len(tiles.blocks), -(-len(tiles.blocks) // most)) or [(0, 0)]
+    parts = parallel.pieces(len(tiles.blocks), -(-len(tiles.blocks) // most))
     total = buffers.empty((len(parts), 36, tiles.c, tiles.o))
-    flat = total.reshape(len(total), 36 * tiles.c * tiles.o)
     part = (_weights_vectors if compiled.vectors() else _weights)(tiles, x, g, padding, seen)
 
     def body(k: int) -> None:
@@ -86,13 +89,13 @@ def weight_grad(x: Array, g: Array, padding: Pair, *, trust: bool = False) -> Ar
         part(*parts[k], total[k])
 
     def add_up(first: int, last: int) -> None:
-        for more in flat[1:, first:last]:
-            flat[0, first:last] += more
+        for more in total[1:, first:last]:
+            total[0, first:last] += more
 
     parallel.run(body, len(parts), tiles.steps / FASTER)
     if len(_refused(seen[0], x.shape, trust)) or len(_refused(seen[1], g.shape, trust)):
         return None
-    parallel.spans(add_up, flat.shape[1], float(flat.size))
+    parallel.spans(add_up, total.shape[1], float(total.size))
     with parallel.one_blas_thread():
         dw = KERNEL.T @ total[0].reshape(36, -1)
     return _kernels(dw.reshape(9, tiles.c, tiles.o), x.shape[3], g.shape[3]) if np.isfinite(dw).all() else None
@@ -102,11 +105,12 @@ def _kernels(dw: Array, c: int, o: int) -> Array:
     """(9 channels outputs) -> (o c 3 3), without the channels and outputs that were added."""
     if compiled.available():
         return unpacked(dw[None], o, c).reshape(o, c, 3, 3)
-    return np.ascontiguousarray(dw[:, :c, :o].transpose(2, 1, 0)).reshape(o, c, 3, 3)
+    return np.ascontiguousarray(dw.transpose(2, 1, 0)).reshape(o, c, 3, 3)
 
 
 class Tiles:
-    """The tiles of images (n h w c) with outputs (oh ow o), in blocks: (k 4) first and last image and row of tiles.
+    """The tiles of images (n h w c) with outputs (oh ow o), all at least 1, in blocks: (k 4) first and last image and
+    row of tiles.
 
     In vector code channels come in whole vectors, and outputs in `panels` of `lanes`: c and o are rounded up.
     """
@@ -118,19 +122,19 @@ class Tiles:
         if vectors:
             self.lanes = lanes_of(o, vectors.LANES)
             c, o = (-(-m // lanes) * lanes for m, lanes in ((c, vectors.LANES), (o, self.lanes)))
-        self.c, self.o, self.panels = c, o, o // self.lanes if o else 0
+        self.c, self.o, self.panels = c, o, o // self.lanes
         self.down, self.along = -(-oh // 4), -(-ow // 4)
         self.steps = 36.0 * n * self.down * self.along * c * o
         most = max(least, (BLOCK if vectors else LARGE_BLOCK) // (144 * (c + o)))
         image = self.down * self.along
         if image <= most:
-            whole = [(n0, n1, 0, self.down) for n0, n1 in parallel.pieces(n, most // max(1, image))]
+            whole = [(n0, n1, 0, self.down) for n0, n1 in parallel.pieces(n, most // image)]
         else:
-            rows = parallel.pieces(self.down, max(1, most // self.along))
+            rows = parallel.pieces(self.down, most // self.along)
             whole = [(k, k + 1, *part) for k in range(n) for part in rows]
-        self.blocks = np.array(whole, np.int64).reshape(-1, 4)
-        self.most = max(map(self.count, whole), default=0)
-        self.rows = max((r1 - r0 for _, _, r0, r1 in whole), default=0)
+        self.blocks = np.array(whole, np.int64)
+        self.most = max(map(self.count, whole))
+        self.rows = max(r1 - r0 for _, _, r0, r1 in whole)
 
     def count(self, block: Sequence[int]) -> int:
         """How many tiles a block has."""
@@ -179,9 +183,8 @@ def _forward(
 
 def _largest(w: Array) -> tuple[float, bool]:
     """The largest |w|, and whether it is an outlier among the kernels, as in an image."""
-    largest = max(float(w.max(initial=0)), -float(w.min(initial=0)))
-    flat = w.reshape(-1)
-    return largest, not largest * largest * w.size <= SQUARES**2 * float(np.vdot(flat, flat))
+    largest = max(float(w.max()), -float(w.min()))
+    return largest, not largest * largest * w.size <= SQUARES**2 * float(np.vdot(w, w))
 
 
 def _forward_vectors(
@@ -278,8 +281,8 @@ def _refused(seen: Array, shape: tuple[int, ...], trust: bool, limit: float = np
         refused = np.zeros(len(seen), np.bool_)
         outliers = (np.inf, np.inf) if trust else (SQUARES**2, MEANS)
         return np.flatnonzero(refused) if _judge(seen, size, limit, *outliers, refused) else NONE
-    sums, squares, most = seen[:, :, 0].sum(1), seen[:, :, 1].sum(1), seen[:, :, 2].max(1, initial=0)
-    fine = np.isfinite(sums) & np.isfinite(squares) & (most <= limit)
+    sums, squares, most = seen[:, :, 0].sum(1), seen[:, :, 1].sum(1), seen[:, :, 2].max(1)
+    fine = np.isfinite(squares) & (most <= limit)
     if not trust:
         fine &= (most * most * size <= SQUARES**2 * squares) & (most * size <= MEANS * sums)
     return np.flatnonzero(~fine)
@@ -294,7 +297,7 @@ def _judge(seen: Array, size: float, limit: float, most_squares: float, most_mea
             sums += seen[n, i, 0]
             squares += seen[n, i, 1]
             most = max(most, seen[n, i, 2])
-        fine = np.isfinite(sums) and np.isfinite(squares) and most <= limit
+        fine = np.isfinite(squares) and most <= limit
         if most > 0 and not (most * most * size <= most_squares * squares and most * size <= most_means * sums):
             fine = False
         refused[n] = not fine
