@@ -213,6 +213,21 @@ def test_H72_the_gradients_of_images_with_outliers_are_direct(way, bad, where, m
     assert np.array_equal(dx[1], alone, equal_nan=True) is (where == "g")
 
 
+@pytest.mark.parametrize("size", [(0, 5), (5, 0), (0, 0)])
+def test_H60_winograd_leaves_images_without_pixels_to_other_algorithms(way, size):
+    padding, w, b = ((2, 2), (2, 3)), normal((2, 3, 3, 3), 1), normal(2, 2)
+    x = normal((2, 3, *size), 0)
+    g = normal((2, 2, size[0] + 2, size[1] + 3), 3)
+    with tg.conv_algorithm("winograd"):
+        y = conv.conv2d(x, w, b, (1, 1), padding, (1, 1), 1)
+        dx = conv.conv2d_input_grad(g, w, size, (1, 1), padding, (1, 1), 1)
+        dw = conv.conv2d_weight_grad(x, g, (3, 3), (1, 1), padding, (1, 1), 1)
+    assert np.array_equal(y, np.broadcast_to(b[:, None, None], g.shape))
+    assert dx.shape == x.shape
+    assert dw.shape == w.shape
+    assert not dw.any()
+
+
 def test_two_outliers_in_a_small_image_are_seen(way, monkeypatch):
     """Two of 1024 values are 22 root mean squares: the mean of |x| sees what the square does not."""
     monkeypatch.setattr(conv, "FEWEST", (1, 1))

@@ -16,6 +16,8 @@ EMPTY = "of an empty range or slice any other bounds are empty too"
 TRUTH = "only its truth is asked for, and -1 and any object are true"
 SQUARE = "it is squared"
 LATER = "what lies behind is written afterwards, or not read"
+WIDER = "room beside it that nothing reads"
+CUT = "the loop says how far a cut array is read"
 
 EQUIVALENT: dict[str, str] = {
     r"conv_loops\.dtypes: np\.dtype\(np\.float32\) -> np\.float32 .*": DTYPE,
@@ -159,6 +161,48 @@ EQUIVALENT: dict[str, str] = {
     r"normal\.share_below: x > 0 -> x >= 0 \| above = .*": "at 0 both halves are the same",
     r"normal\.share_below: tail \* \((.*)\) -> tail / \(\1\) .*": "it is 1 or -1",
     r"normal\._ratio: y \* below\[0\] -> .*": "the first coefficient below is 1",
+    # tiles and winograd
+    r"tiles\.\w+_tiles: (without )?if compiled\.available\(\): .*": IDLE,
+    r"tiles\.to_tiles: (4 -> 5|2 -> 3) \| width = .*": WIDER,
+    r"tiles\.to_tiles: .* \| line\[:, (:left \* c|\(left \+ inside\) \* c:)\] = 0": LATER,
+    r"tiles\.to_tiles: (4 -> 5|2 -> 3|r1 - r0 -> r1( \+ r0)?) \| d = .*": WIDER,
+    r"tiles\.(to|spread)_tiles: (6 -> 7|4 -> 5) \| _(pixels|spread)\(.*": "one slice more that is not read",
+    r"tiles\.from_tiles: np\.empty\((.*), F\) -> np\.empty\(\1\) \| out = .*": (
+        "a sum of two that is rounded twice is the one that is rounded once"
+    ),
+    r"tiles\.from_tiles: (n1 - n0 -> n0 - n1|r1 - r0 -> r0 - r1) \| image = .*": ANY,
+    r"tiles\.spread_tiles: .* \| line\[:, ow \* o:\] = 0": LATER,
+    r"tiles\._spread: y -> out \| even, odd = .*": "it has just been put there",
+    r"tiles\._\w+: (\w)\.shape -> \1\.shape\[::-1\] \| .*": "of three axes the second",
+    r"tiles\._\w+: (start|[sz]( \+ .*)?):([sz].*) -> \1: \| .*": CUT,
+    r"tiles\._\w+: 2 -> 3 \| (y[03], \w+, \w+|l0, l1|out) = .*": CUT,
+    r"tiles\._\w+: 3 -> 4 \| (y[03], \w+, \w+|l2, l3|out) = .*": CUT,
+    r"tiles\._(from|spread)_tiles: 4 -> 5 \| (l2, l3|out) = .*": CUT,
+    r"winograd\.(forward|weight_grad): 3 -> 4 \| seen = .*": "one number more that nothing reads",
+    r"winograd\.forward: (1 -> 2|1e-38 -> 1\.0) \| limit = .*": (
+        "any negative number; any large one: beyond 1e19 no square is finite"
+    ),
+    r"winograd\.weight_grad: Tiles\(.* -> Tiles\(.*": COSTS,
+    r"winograd\.weight_grad: x -> g \| seen = .*": SIZE,
+    r"winograd\.weight_grad: .* \| (most|parts) = .*": COSTS,
+    r"winograd\.weight_grad: parts -> total \| parallel\.run\(.*": SIZE,
+    r"winograd\._kernels: (without )?if .*": IDLE,
+    r"winograd\.Tiles\.__init__: image <= most -> image < most .*": "one image in a block, either way",
+    r"winograd\.Tiles\.__init__: np\.array\(whole, np\.int64\) -> .*": DTYPE,
+    r"winograd\._forward: np\.zeros\(o, F\) -> np\.zeros\(o\) .*": DTYPE,
+    r"winograd\._(forward|weights): (tiles\.blocks\[first:last\])\.tolist\(\) -> \2 .*": COSTS,
+    r"winograd\._forward_vectors: .* \| u = np\.empty\(shape, F\) if keep else .*": COSTS,
+    r"winograd\._forward_vectors: list\(range\(9\)\) -> range\(9\) .*": "it is only read",
+    r"winograd\._weights: np\.matmul\((.*), out=product\) -> np\.matmul\(\1\) .*": COSTS,
+    r"winograd\.(measure|_refused): (without )?if compiled\.available\(\): .*": IDLE,
+    r"winograd\._measure: .* \| sums, squares, most = \(lanes.*": "which of three lines holds which sums",
+    r"winograd\._measure: size > most\[e\] -> size >= .*": "of two that are equal either is the largest",
+    r"winograd\._measure: n0 -> n1 \| .*": "from the end it is the same image",
+    r"winograd\._refused: float\((.*)\) -> \1 .*": DTYPE,
+    r"winograd\._refused: np\.zeros\(len\(seen\), np\.bool_\) -> .*": DTYPE,
+    r"winograd\._judge: (False -> True|found -> n) \| found = .*": IDLE,
+    r"winograd\._judge: return found -> return -found": TRUTH,
+    r"winograd\._judge: seen\.shape -> seen\.shape\[::-1\] .*": "of three axes the second",
 }
 
 
