@@ -214,7 +214,7 @@ def test_H72_the_gradients_of_images_with_outliers_are_direct(way, bad, where, m
 
 
 @pytest.mark.parametrize("size", [(0, 5), (5, 0), (0, 0)])
-def test_H60_winograd_leaves_images_without_pixels_to_other_algorithms(way, size):
+def test_winograd_leaves_images_without_pixels_to_other_algorithms(way, size):
     padding, w, b = ((2, 2), (2, 3)), normal((2, 3, 3, 3), 1), normal(2, 2)
     x = normal((2, 3, *size), 0)
     g = normal((2, 2, size[0] + 2, size[1] + 3), 3)

@@ -33,7 +33,7 @@ class Standin:
         panels, channels, lanes = u.shape[1:]
         assert (lanes % LANES, panels, bias.shape) == (0, -(-o // lanes), (panels * lanes,))
         kernels = u.transpose(0, 2, 1, 3).reshape(36, channels, panels * lanes)
-        for block, places, v, m in self._each(blocks, tw, (oh, ow), room, x, corner, channels, panels * lanes, seen):
+        for _, places, v, m in self._each(blocks, tw, (oh, ow), room, x, corner, channels, panels * lanes, seen):
             m[:] = np.einsum("ftc,fco->fto", v, kernels).reshape(36, -1)
             for t, (n, i, j) in enumerate(places):
                 tile = m.reshape(6, 6, len(places), -1)[:, :, t]
@@ -71,17 +71,16 @@ class Standin:
             top, left = corner
             wide = np.zeros((len(x), top + x.shape[1] + 4 * r1, left + x.shape[2] + 4 * tw, channels))
             wide[:, top : top + x.shape[1], left : left + x.shape[2], : x.shape[3]] = x
-            v, m = (line[:, : len(places) * k] for line, k in ((v, channels), (m, outputs)))
-            m[:] = np.nan
-            pixels = v.reshape(6, 6, len(places), channels)
+            pixels, result = v[:, : len(places) * channels], m[:, : len(places) * outputs]
+            result[:] = np.nan
+            tiled = pixels.reshape(6, 6, len(places), channels)
             for t, (n, i, j) in enumerate(places):
                 d = wide[n, 4 * i : 4 * i + 6, 4 * j : 4 * j + 6]
-                pixels[:, :, t] = np.einsum("ap,pqc,bq->abc", B, d, B)
-            v[:] = pixels.reshape(36, -1)
+                tiled[:, :, t] = np.einsum("ap,pqc,bq->abc", B, d, B)
+            pixels[:] = tiled.reshape(36, -1)
             last = x.shape[1] if r1 == seen.shape[1] else 4 * r1
             _sizes(x[n0:n1, 4 * r0 : last], seen[n0:n1, r0])
-            yield block, places, pixels.reshape(36, len(places), channels), m
-            v, m = room[1:3]
+            yield block, places, pixels.reshape(36, len(places), channels), result
 
 
 def _sizes(x, seen):

@@ -21,10 +21,10 @@ from .mutants import _COMPARISONS, _alternatives, _guards, _local_names, _show
 from .plain import TICK, as_numba, tick
 
 # What is judged. PREPARED have cases, which the suite runs, but not every mutant that lives has its test or its reason
-# yet: python -m tests.mutation --kernels activations lists them. Not judged at all: the choice of an algorithm (conv.py) and
-# what drives or is vector code (conv_direct.py, instructions.py, vectors.py, pool_vectors.py, depthwise_vectors.py),
-# which works on addresses: tests/test_vectors.py puts guards around every array. Nor the machinery: buffers.py,
-# compiled.py, parallel.py, spin.py.
+# yet: python -m tests.mutation --kernels activations lists them. Not judged at all: the choice of an algorithm
+# (conv.py) and what drives or is vector code (conv_direct.py, instructions.py, vectors.py, pool_vectors.py,
+# depthwise_vectors.py), which works on addresses: tests/test_vectors.py puts guards around every array. Nor the
+# machinery: buffers.py, compiled.py, parallel.py, spin.py.
 JUDGED = ("conv_loops", "conv_im2col", "windows", "pool", "pool_loops", "norm", "reduce", "sweeps", "packing", "normal")
 JUDGED += ("winograd", "tiles")
 PREPARED = ("standardize", "activations", "conv_depthwise")
