@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from mutation import changed
 from mutation.changed import judged, unjudged
 from mutation.equivalent import reason, stale
 from mutation.equivalent_kernels import reason as kernel_reason
@@ -91,6 +92,21 @@ def test_what_has_changed_is_judged():
     assert judged(paths) == (["tinygrad_cnn.ops.conv"], ["pool"])
     assert unjudged(paths) == ["vectors"]
     assert judged(["tests/kernel_cases/pool.py"]) == ([], list(JUDGED))
+
+
+@pytest.mark.parametrize(
+    ("commits", "wanted"),
+    [
+        ({"HEAD": "b", "origin/main": "a", "HEAD~1": "a"}, "origin/main"),
+        ({"HEAD": "b", "origin/main": "b", "HEAD~1": "a"}, "HEAD~1"),
+        ({"HEAD": "b", "HEAD~1": "a"}, "HEAD~1"),
+        ({"HEAD": "b", "origin/main": "b"}, None),  # of a shallow clone
+        ({}, None),
+    ],
+)
+def test_a_change_is_what_differs_from_the_branch_on_the_server_or_the_commit_before(commits, wanted, monkeypatch):
+    monkeypatch.setattr(changed, "_commit", commits.get)
+    assert changed.default_reference() == wanted
 
 
 def test_every_kind_of_break_is_made_in_kernels():
