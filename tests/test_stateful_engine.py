@@ -53,6 +53,7 @@ class Engine(RuleBasedStateMachine):
     def begin(self):
         self.order = []  # all reference nodes, in the order in which they were made
         self.alive = []
+        self.visited = []
 
     def enter(self, tensor, plain):
         self.order.append(plain)
@@ -176,6 +177,8 @@ class Engine(RuleBasedStateMachine):
         if wanted is None:
             with pytest.raises(RuntimeError):
                 guarded()
+            for plain in self.visited if not retain else ():
+                plain.freed = True  # down to where it failed
             return
         guarded()
         for plain, g in wanted.items():
@@ -204,8 +207,9 @@ class Engine(RuleBasedStateMachine):
     def reference(self, root, cotangent, target=None):
         """The gradient of every node below `root`, or of those on the way to `target`.
 
-        RuntimeError where a graph is missing, freed or changed.
+        RuntimeError where a graph is missing, freed or changed; `visited` are then those above.
         """
+        self.visited = []
         if not root.requires:
             raise RuntimeError("no graph")
         found = {root: cotangent}
@@ -221,6 +225,7 @@ class Engine(RuleBasedStateMachine):
             for parent, d in zip(plain.parents, plain.pull(found[plain]), strict=True):
                 if parent.requires:
                     found[parent] = found[parent] + d if parent in found else d
+            self.visited.append(plain)
         return found
 
     @invariant()
