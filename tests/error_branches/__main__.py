@@ -17,7 +17,8 @@ from error_branches import recorder
 ROOT = Path(__file__).resolve().parent.parent.parent
 PACKAGE = ROOT / "tinygrad_cnn"
 LEAST = 95  # percent of the lines
-NOT_UNDER_COVERAGE = "not (test_diagram_hostile and ud800)"  # it raises where a file has half a character in its name
+# It raises where a file has half a character in its name, and asks the system for files of its own.
+NOT_UNDER_COVERAGE = "not (test_diagram_hostile and ud800) and not what_the_system_is_asked_for"
 
 
 class Raise(NamedTuple):
