@@ -201,7 +201,15 @@ def test_H172_no_code_runs_because_a_file_of_a_run_names_it(command, whole, tmp_
         f"add --model {trap}:Net\n"
     )
     assert not (tmp_path / "ran").exists()
-    assert call(capsys, *command, run, "--model", "lenet5")[0] == 1
+    code, _, stderr = call(capsys, *command, run, "--model", "lenet5")
+    assert code == 1
+    told = (
+        f"the run in {run} was begun with --model {trap}:Net, now lenet5; leave that out to go on, or give another "
+        "--out for a new run"
+        if command[0] == "train"
+        else f"the run was trained with --model {trap}:Net, now lenet5; give the same"
+    )
+    assert stderr == f"{command[0]}: {told}\n"
     assert not (tmp_path / "ran").exists()
     assert call(capsys, *command, run, "--model", f"{trap}:Net")[0] == 0
     assert (tmp_path / "ran").exists()

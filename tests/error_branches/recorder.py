@@ -35,7 +35,7 @@ def note(error: BaseException | None) -> None:
         where = place(error.__traceback__)
         if where is not None:
             _seen.add(where)
-        error = error.__cause__
+        error = error.__cause__ or error.__context__
 
 
 def pytest_configure() -> None:

@@ -378,6 +378,19 @@ def test_the_backend_takes_inputs_by_name_and_knows_one_device(rng):
             prepared.run(wrong)
 
 
+def test_the_backend_says_what_is_not_supported_in_the_words_of_its_tests(rng):
+    from onnx.backend.test.runner import BackendIsNotSupposedToImplementIt
+
+    from tinygrad_cnn.onnx import backend
+
+    unknown = {"x": value("x", None, TensorProto.FLOAT)}
+    with pytest.raises(BackendIsNotSupposedToImplementIt, match="the operator Det is not supported"):
+        backend.prepare(model([node("Det", ["x"], ["y"])], unknown, ["y"]))
+    pool = backend.prepare(model([node("MaxPool", ["x"], ["y"], kernel_shape=[1, 1, 1])], unknown, ["y"]))
+    with pytest.raises(BackendIsNotSupposedToImplementIt, match="windows along one or two axes are supported, not 3"):
+        pool.run(rng.normal(size=(1, 2, 3, 4, 5)).astype(np.float32))
+
+
 def test_the_backend_runs_a_node_alone(rng):
     from tinygrad_cnn.onnx import backend
 
