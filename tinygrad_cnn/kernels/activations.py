@@ -81,12 +81,12 @@ def _swept(loop: Any, by_numpy: Callable[..., Array], steps: float, *arrays: Arr
     """What the loop, or NumPy, makes of arrays of one shape, in the memory order of the last one."""
     x = arrays[-1]
     if x.size < SMALL:
-        return np.asarray(by_numpy(*arrays))
+        return by_numpy(*arrays)
     if not (flat := in_one_order(*arrays)):
         flat = in_one_order(*(a if a.strides == x.strides else ordered_as(x, a) for a in arrays))
-    if not flat or not (x.flags.c_contiguous or in_one_order(x)):
+    if not flat:
         x = np.ascontiguousarray(x)
-        flat = [np.ascontiguousarray(a).reshape(-1) for a in arrays]
+        flat = [a.reshape(-1) for a in arrays]
     y = buffers.empty((x.size,), x.dtype)
     in_loop = compiled.available() and (x.dtype == np.float32 or loop in _ANY_FLOAT)
 
@@ -119,7 +119,7 @@ def _tail(x: Array) -> tuple[Array, Array, Array]:
     t = np.asarray(a * _T)
     t += 1.0
     np.divide(1.0, t, out=t)
-    r = np.asarray(t * _R[8])
+    r: Array = t * _R[8]
     for coefficient in _R[7:0:-1]:
         r += coefficient
         r *= t
@@ -156,7 +156,7 @@ def _gelu_gradient_by_numpy(g: Array, x: Array) -> Array:
 def _silu_by_numpy(x: Array) -> Array:
     z = np.asarray(np.abs(x))
     np.exp(np.negative(z, out=z), out=z)
-    d = np.asarray(z + 1.0)
+    d = z + 1.0
     z = np.divide(z, d, out=z)
     z = _above(x, z)
     z *= np.maximum(x, -800.0)
@@ -166,8 +166,8 @@ def _silu_by_numpy(x: Array) -> Array:
 def _silu_gradient_by_numpy(g: Array, x: Array) -> Array:
     a = np.asarray(np.abs(x))
     np.minimum(a, 800.0, out=a)
-    z = np.asarray(np.exp(-a))
-    d = np.asarray(z + 1.0)
+    z = np.exp(-a)
+    d = z + 1.0
     np.subtract(d, a, out=a)
     z *= a
     d *= d
@@ -187,13 +187,13 @@ def _hardswish_by_numpy(x: Array) -> Array:
 
 
 def _hardswish_gradient_by_numpy(g: Array, x: Array) -> Array:
-    slope = np.asarray(np.minimum(x, 3.0))
+    slope: Array = np.minimum(x, 3.0)
     slope /= 3.0
     slope += 0.5  # 1.5 at 3 and beyond
     slope -= np.multiply(x >= 3.0, 0.5, dtype=x.dtype)
     slope *= g
     inside = ~(x <= -3.0)
-    return masked_by_bits(slope, inside) if x.ndim else np.where(inside, slope, slope.dtype.type(0.0))
+    return masked_by_bits(slope, inside) if x.ndim else np.where(inside, slope, 0.0)
 
 
 # No loop may call another (compiled.py), so the lines of exp stand in each of the first four.
