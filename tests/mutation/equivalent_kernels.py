@@ -198,6 +198,38 @@ EQUIVALENT: dict[str, str] = {
     r"conv_depthwise\._images_at_once: int\((.*)\) -> \1 .*": DTYPE,
     r"conv_depthwise\._images_at_once: zip\(size, corner, .* -> zip\(corner, size, .*": "a sum has no order",
     r"conv_depthwise\._forward: .* -> \(taps\[p, q\], x\[image, .*\]\) .*": "a product has no order",
+    r"standardize\.standardized: apply\(c, values\[at\], out=c\) -> apply\(values\[at\], c, out=c\) .*": (
+        "a product and a sum have no order"
+    ),
+    r"standardize\.standardized: if c is not out: .* -> if True: .*": "it is the same memory",
+    r"standardize\.standardized: c -> n \| if c is not out": "it is the same memory",
+    r"standardize\.input_gradient: np\.ascontiguousarray\(given\) -> given .*": COSTS,
+    r"standardize\.input_gradient: if out\.dtype != block\.dtype: .* -> if True: .*": "it is the same memory",
+    r"standardize\.input_gradient: centred -> known \| _deviations.*": "the mean is 0",
+    r"standardize\._are_rows: return .* -> return -.*": TRUTH,
+    r"standardize\._deviations: (if not centred: .* -> if False: .*|without if not centred: .*)": "the mean is 0",
+    r"standardize\._deviations: mean\.astype\(x\.dtype\) -> mean .*": (
+        "a mean in float64 is not rounded, so nothing is left"
+    ),
+    r"standardize\._deviations: if x\.dtype != mean\.dtype: .* -> if True: .*": "nothing is left of it",
+    r"standardize\._deviations: \(mean - near\)\.astype\(x\.dtype\) -> mean - near .*": "half of the last place of x",
+    r"standardize\._inverse_std: variance\.dtype\.type\(eps\) -> eps .*": DTYPE,
+    r"standardize\._like: return (.*) -> return -.*": LATER,
+    r"standardize\._like: .* -> np\.empty_like\(x\) .*": COSTS,
+    r"standardize\._in_blocks: x\.ndim -> x\.ndim \+ 1 .*": "one value fits into any block",
+    r"standardize\._in_blocks: prod\(x\.shape\[d:\]\) <= BLOCK -> prod\(x\.shape\[d:\]\) < BLOCK .*": "the same block",
+    r"standardize\._(measure|combine): 16 -> 17 \| whole = .*": "what is in no lane is added after the lanes",
+    r"standardize\._\w+: np\.empty\((\d+), x\.dtype\) -> np\.empty\(\1\) \| .*level = .*": (
+        "what is rounded less is right too; as compiled code it would be slower"
+    ),
+    r"standardize\._\w+: (16 -> 17|1 -> 2|2 -> 3|4 -> 5) \| .*level = .*": "one place more that nothing reads",
+    r"standardize\._measure: start.* \| part\[e\] \+= row\[start \+ e\]": (
+        "the first mean need only be near: the deviations from it are averaged once more"
+    ),
+    r"standardize\._measure: row\[start \+ e\] - near -> near - row\[start \+ e\] .* \(2\)": SQUARE,
+    r"standardize\._measure: np\.float64\(0\.0\) -> 0\.0 \| total = .*": "a float64 too, once it is compiled",
+    r"standardize\._measure: square < 0 -> square <= 0 .*": "0 either way",
+    r"standardize\._scale: row -> out \| for e in .*": SIZE,
     r"conv\.conv2d(_\w+)?: _few_products\((.*)stride, +(.*)\) -> _few_products\(\2dilation.*": (
         "both are compared with (1, 1)"
     ),

@@ -23,10 +23,11 @@ from .plain import TICK, as_numba, tick
 # What is judged. PREPARED have cases, which the suite runs, but not every mutant that lives has its test or its reason
 # yet: python -m tests.mutation --kernels tiles lists them. Not judged at all: what drives or is vector code
 # (conv_direct.py, instructions.py, vectors.py, pool_vectors.py, depthwise_vectors.py), which works on addresses:
-# tests/test_vectors.py puts guards around every array. Nor the machinery: buffers.py, compiled.py, parallel.py, spin.py.
+# tests/test_vectors.py puts guards around every array. Nor the machinery: buffers.py, compiled.py, parallel.py,
+# spin.py.
 JUDGED = ("conv_loops", "conv_im2col", "windows", "pool", "pool_loops", "norm", "reduce", "sweeps", "packing", "normal")
-JUDGED += ("activations", "conv_depthwise", "conv")
-PREPARED = ("standardize", "winograd", "tiles")
+JUDGED += ("standardize", "activations", "conv_depthwise", "conv")
+PREPARED = ("winograd", "tiles")
 
 # A name is taken for the others of its group, or else for the next name of the function.
 _GROUPS = [
