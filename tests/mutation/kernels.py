@@ -21,12 +21,13 @@ from .mutants import _COMPARISONS, _alternatives, _guards, _local_names, _show
 from .plain import TICK, as_numba, tick
 
 # What is judged. PREPARED have cases, which the suite runs, but not every mutant that lives has its test or its reason
-# yet: python -m tests.mutation --kernels tiles lists them. Not judged at all: the choice of an algorithm (conv.py) and
-# what drives or is vector code (conv_direct.py, instructions.py, vectors.py, pool_vectors.py, depthwise_vectors.py),
-# which works on addresses: tests/test_vectors.py puts guards around every array. Nor the machinery: buffers.py,
-# compiled.py, parallel.py, spin.py.
+# yet: python -m tests.mutation --kernels tiles lists them. Not judged at all: what drives or is vector code
+# (conv_direct.py, instructions.py, vectors.py, pool_vectors.py, depthwise_vectors.py), which works on addresses:
+# tests/test_vectors.py puts guards around every array. Nor the machinery: buffers.py, compiled.py, parallel.py,
+# spin.py.
 JUDGED = ("conv_loops", "conv_im2col", "windows", "pool", "pool_loops", "norm", "reduce", "sweeps", "packing", "normal")
-PREPARED = ("standardize", "activations", "winograd", "tiles", "conv_depthwise")
+JUDGED += ("standardize", "activations", "conv_depthwise", "conv")
+PREPARED = ("winograd", "tiles")
 
 # A name is taken for the others of its group, or else for the next name of the function.
 _GROUPS = [
@@ -112,7 +113,7 @@ def _built(target: Target) -> Any:
 
 
 class _Plain(ast.NodeTransformer):
-    """Without annotations, docstrings and decorators."""
+    """Without annotations, docstrings and decorators; but a context manager stays one."""
 
     def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST | None:
         if node.value is None:
@@ -121,7 +122,8 @@ class _Plain(ast.NodeTransformer):
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
         self.generic_visit(node)
-        node.returns, node.decorator_list = None, []
+        node.returns = None
+        node.decorator_list = [one for one in node.decorator_list if ast.unparse(one) == "contextmanager"]
         if ast.get_docstring(node) is not None:
             node.body = node.body[1:]
         return node
