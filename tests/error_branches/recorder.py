@@ -1,6 +1,7 @@
 """A plugin of pytest that notes which `raise` of the package gave an error whose message a test looked at.
 
-A message is looked at if pytest.raises has a pattern for it, or the test reads the error that was raised.
+A message is looked at if pytest.raises has a pattern for it, if the test reads the error, or if a command
+prints it, as the tests of commands read what they print.
 """
 
 import json
@@ -12,6 +13,8 @@ from typing import Any
 
 import pytest
 from _pytest._code import ExceptionInfo
+
+from tinygrad_cnn.commands import frame
 
 FOLDER = "ERROR_BRANCHES"  # the variable that says where the notes go
 PACKAGE = str(Path(__file__).resolve().parent.parent.parent / "tinygrad_cnn") + os.sep
@@ -53,6 +56,11 @@ def pytest_configure() -> None:
         note(error)
         return error
 
+    def one_line_and_note(error: BaseException) -> str:
+        note(error)
+        return one_line(error)
+
+    one_line, frame.one_line = frame.one_line, one_line_and_note
     pytest.RaisesExc.__exit__ = exit_and_note
     ExceptionInfo.value = property(value_and_note)
 
