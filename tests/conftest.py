@@ -3,6 +3,7 @@
     HYPOTHESIS_PROFILE=thorough python -m pytest     # dev, ci or thorough; without it ci where CI is set, else dev
 
 `ci` draws the same examples in every run; `dev` and `thorough` draw fresh ones and keep failures in .hypothesis.
+HYPOTHESIS_EXAMPLES says how many `thorough` draws.
 """
 
 import os
@@ -21,7 +22,7 @@ os.environ["TINYGRAD_CNN_QUIET"] = "1"  # which test compiles a kernel first dep
 untimed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("dev", untimed, max_examples=50)
 settings.register_profile("ci", untimed, max_examples=100, derandomize=True, database=None, print_blob=True)
-settings.register_profile("thorough", untimed, max_examples=2000)
+settings.register_profile("thorough", untimed, max_examples=int(os.environ.get("HYPOTHESIS_EXAMPLES", "2000")))
 
 in_ci = os.environ.get("CI", "").lower() not in ("", "0", "false")
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if in_ci else "dev"))

@@ -334,6 +334,12 @@ class EvilState:
         return np.dtype, ("u1",), {"__setstate__": 1}
 
 
+def array_record(state):
+    """The pickle of an array of bytes whose record is (version, shape, dtype, order, numbers)."""
+    made = b"cnumpy.core.multiarray\n_reconstruct\n)R"
+    return b"}S'a'\n" + made + b"(I1\n" + state.replace(b"U1", b"cnumpy\ndtype\n(S'u1'\ntR") + b"tbs."
+
+
 HOSTILE = {
     "a function of ours": (pickle.dumps({"data": Evil()}), "it asks for test_data_files.sing, which may run anything"),
     "os.system": (b"cos\nsystem\n(S'touch x'\ntR.", "it asks for os.system, which may run anything"),
@@ -352,6 +358,9 @@ HOSTILE = {
     "objects": (pickle.dumps({"data": np.array([None])}, 2), "an array that is not of bytes"),
     "something behind": (pickle.dumps({}) + b"x", "1 bytes stand behind its end"),
     "no numbers": (b"}(S'a'\ncnumpy.core.multiarray\n_reconstruct\n)Ru.", "an array without its numbers"),
+    "another shape": (array_record(b"S'ab'\nU1I00\nS'x'\n"), "an array of shape b'ab'"),
+    "a negative length": (array_record(b"(I-2\ntU1I00\nS'x'\n"), "an array of shape (-2,)"),
+    "numbers as a list": (array_record(b"(I2\ntU1I00\n(l"), "an array whose numbers are a list"),
     "nothing": (b"", "pickle exhausted before seeing STOP"),
 }
 
@@ -365,6 +374,16 @@ def test_a_pickle_that_is_no_batch_is_refused_and_nothing_runs(tmp_path, monkeyp
         read_batch(path)
     assert canary == []
     assert [file.name for file in tmp_path.iterdir()] == ["batch"]
+
+
+def test_a_batch_of_gigabytes_is_refused_unread(tmp_path):
+    path = tmp_path / "batch"
+    with path.open("wb") as file:
+        file.truncate(2**29 + 1)  # a hole, which takes no room
+    with pytest.raises(
+        DatasetError, match=r"^read_batch: .*batch has 536870913 bytes; a batch of CIFAR has less than 536870912$"
+    ):
+        read_batch(path)
 
 
 def test_the_canary_would_sing():
@@ -533,6 +552,16 @@ def test_cifar_is_downloaded_and_unpacked_as_a_whole_or_not_at_all(tmp_path):
         ):
             kind(other, download=True)
         assert [path.name for path in other.iterdir()] == [CIFAR10.filename]
+
+        with tarfile.open(archive, "w:gz") as content:
+            folder = tarfile.TarInfo(f"{CIFAR10.base_folder}/data_batch_1")
+            folder.type = tarfile.DIRTYPE
+            content.addfile(folder)
+        kind.tgz_md5 = md5(archive)
+        third = tmp_path / "third"
+        with pytest.raises(DatasetError, match=r"CIFAR10: .*tar\.gz: data_batch_1 is no file$"):
+            kind(third, download=True)
+        assert [path.name for path in third.iterdir()] == [CIFAR10.filename]
 
 
 # Pictures

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fuzz import targets
+from fuzz import seeds, targets
 
 import tinygrad_cnn as tg
 
@@ -72,3 +72,16 @@ def test_the_command_names_what_it_needs():
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert run.returncode == 2
     assert "atheris is not installed; pip install" in run.stderr
+
+
+@pytest.mark.parametrize(("wanted", "status"), [("5", 0), ("6", 1)])
+def test_a_property_test_shares_its_runs_over_seeds_and_a_failure_is_told(
+    wanted, status, tmp_path, monkeypatch, capsys
+):
+    test = tmp_path / "test_one.py"
+    test.write_text(f"import os\ndef test_it():\n    assert os.environ['HYPOTHESIS_EXAMPLES'] == {wanted!r}\n")
+    monkeypatch.setitem(seeds.TESTS, "one", str(test))
+    assert seeds.fuzz("one", 9, 2) == status
+    told = capsys.readouterr().out
+    assert told.endswith(f"one: 2 seeds of 5 examples for each test, {2 * status} failed\n")
+    assert ("assert '5' == '6'" in told) == bool(status)

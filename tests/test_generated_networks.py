@@ -1,15 +1,16 @@
-"""Generated convolutional networks: float32 against our own float64, and both against PyTorch's."""
+"""Generated convolutional networks: float32 against our own float64, and both against PyTorch's and JAX's."""
 
 import importlib.util
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tinygrad_cnn as tg
 
 HAS_TORCH = importlib.util.find_spec("torch") is not None
+HAS_JAX = importlib.util.find_spec("jax") is not None
 
 
 SMOOTH = ["Tanh", "SiLU", "GELU", "Softplus", "Sigmoid"]
@@ -131,6 +132,16 @@ def agree(ours, wanted, share):
 @given(networks(), st.integers(0, 2**32 - 1))
 def test_float64_is_that_of_pytorch(network, seed):
     agree(step(network, seed, np.float64), torch_step(network, seed), 1e-9)
+
+
+@pytest.mark.skipif(not HAS_JAX, reason="JAX is not installed")
+@settings(max_examples=max(10, settings().max_examples // 10))  # it compiles each of them
+@given(networks(), st.integers(0, 2**32 - 1))
+def test_float64_is_that_of_jax(network, seed):
+    import jax_networks
+
+    state, images, labels, weights = problem(network, seed)
+    agree(step(network, seed, np.float64), jax_networks.step(network[1], state, images, labels, weights, 0.1), 1e-9)
 
 
 @given(networks(smooth=True), st.integers(0, 2**32 - 1))

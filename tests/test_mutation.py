@@ -1,8 +1,11 @@
 """No rule or kernel may stay while a broken version of it passes its tests: see tests/mutation."""
 
 import re
+from contextvars import copy_context
 
+import numpy as np
 import pytest
+from mutation import changed
 from mutation.changed import judged, unjudged
 from mutation.equivalent import reason, stale
 from mutation.equivalent_kernels import reason as kernel_reason
@@ -10,8 +13,10 @@ from mutation.kernels import JUDGED, kernel_mutants, sample
 from mutation.kill import all_mutants, judge, survives
 from mutation.kill_kernels import passes, survives_kernel
 from mutation.mutants import modules, rules
+from mutation.plain import as_numba
 
 from tinygrad_cnn.declaration import registry
+from tinygrad_cnn.kernels import conv
 from tinygrad_cnn.ops.elementwise import tanh
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # broken rules may warn as they like
@@ -86,11 +91,52 @@ def test_a_broken_kernel_is_taken_out_again_and_an_endless_loop_ends():
     assert passes("reduce")
 
 
+def test_a_broken_context_manager_still_opens():
+    label = "conv.conv_algorithm: without _chosen.reset(token)"
+    (mutant,) = (one for one in kernel_mutants("conv") if one.label == label)
+
+    def left_behind():
+        with conv.conv_algorithm("loops"):
+            assert conv._chosen.get() == "loops"
+        return conv._chosen.get()
+
+    with mutant.applied():
+        assert copy_context().run(left_behind) == "loops"
+    assert copy_context().run(left_behind) == "auto"
+
+
+def test_plain_loops_refuse_what_compiled_ones_would():
+    loop = as_numba(lambda *values: len(values))
+    assert loop(np.ones(2, np.float32), 2**63 - 1, 0.5) == 3
+    for refused, error in (
+        (2**63, OverflowError),
+        (np.ones(2, np.float16), TypeError),
+        (np.ones(2, object), TypeError),
+    ):
+        with pytest.raises(error, match=r"is no 64-bit integer|numba takes no objects, and no float16"):
+            loop(refused)
+
+
 def test_what_has_changed_is_judged():
     paths = ["tinygrad_cnn/ops/conv.py", "tinygrad_cnn/kernels/pool.py", "tinygrad_cnn/kernels/vectors.py", "README.md"]
     assert judged(paths) == (["tinygrad_cnn.ops.conv"], ["pool"])
     assert unjudged(paths) == ["vectors"]
     assert judged(["tests/kernel_cases/pool.py"]) == ([], list(JUDGED))
+
+
+@pytest.mark.parametrize(
+    ("commits", "wanted"),
+    [
+        ({"HEAD": "b", "origin/main": "a", "HEAD~1": "a"}, "origin/main"),
+        ({"HEAD": "b", "origin/main": "b", "HEAD~1": "a"}, "HEAD~1"),
+        ({"HEAD": "b", "HEAD~1": "a"}, "HEAD~1"),
+        ({"HEAD": "b", "origin/main": "b"}, None),  # of a shallow clone
+        ({}, None),
+    ],
+)
+def test_a_change_is_what_differs_from_the_branch_on_the_server_or_the_commit_before(commits, wanted, monkeypatch):
+    monkeypatch.setattr(changed, "_commit", commits.get)
+    assert changed.default_reference() == wanted
 
 
 def test_every_kind_of_break_is_made_in_kernels():

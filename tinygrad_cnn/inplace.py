@@ -61,6 +61,8 @@ def _value_for(x: Tensor, value: Any, by: str) -> Any:
 
 def _check_fits(x: Tensor, value: Any, by: str) -> None:
     """Raise ShapeError if `value` does not broadcast to the shape of x: memory cannot grow."""
+    if np.shape(value) == x.shape:
+        return
     shape = broadcast_shape(x.shape, np.shape(value), op=by)
     if shape != x.shape:
         raise ShapeError(
@@ -157,12 +159,9 @@ def copy_(x: Tensor, source: Any) -> Tensor:
     if _needs_grad(x, source):
         raise _refuse(x, "copy_", "x = source.clone()")
     value = _value_for(x, source, "copy_")
+    _check_fits(x, value, "copy_")
     with np.errstate(all="ignore"):
-        try:
-            np.copyto(x.array, value, casting="same_kind")
-        except ValueError:
-            _check_fits(x, value, "copy_")
-            raise
+        np.copyto(x.array, value, casting="same_kind")
     memory.mark_changed(x.array, "copy_")
     return x
 

@@ -49,6 +49,8 @@ def test_help_lists_the_commands(capsys):
         (["train", "--epoch", "3"], "unrecognized arguments: --epoch 3"),
         (["summary"], "the following arguments are required: MODEL"),
         (["summary", "net"], "argument MODEL: no network is named 'net'; there are digits, lenet5, vgg11, vgg11_bn,"),
+        (["summary", ":Net"], "argument MODEL: no network is named ':Net'"),
+        (["predict", "x", "y", "--model", "net.py:"], "argument --model: no network is named 'net.py:'"),
         (["summary", "lenet5", "--input", "1,x"], "argument --input: '1,x' is no shape; give the batch first, as in"),
         (["summary", "lenet5", "--input", "3"], "argument --input: '3' is no shape; give the batch first, as in"),
         (["summary", "lenet5", "--input", "1,0,3,3"], "argument --input: '1,0,3,3' is no shape"),

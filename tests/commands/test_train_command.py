@@ -17,8 +17,9 @@ from command_line import ENVIRONMENT, JOB, MATPLOTLIB, NET, TINY, call, figures,
 import tinygrad_cnn as tg
 from tinygrad_cnn import commands
 from tinygrad_cnn.__main__ import main
-from tinygrad_cnn.commands import datasets, networks, preparation
+from tinygrad_cnn.commands import datasets, networks, preparation, train
 from tinygrad_cnn.commands.evaluation import measure, table
+from tinygrad_cnn.distributed import Group
 
 # Its files
 
@@ -201,7 +202,15 @@ def test_H172_no_code_runs_because_a_file_of_a_run_names_it(command, whole, tmp_
         f"add --model {trap}:Net\n"
     )
     assert not (tmp_path / "ran").exists()
-    assert call(capsys, *command, run, "--model", "lenet5")[0] == 1
+    code, _, stderr = call(capsys, *command, run, "--model", "lenet5")
+    assert code == 1
+    told = (
+        f"the run in {run} was begun with --model {trap}:Net, now lenet5; leave that out to go on, or give another "
+        "--out for a new run"
+        if command[0] == "train"
+        else f"the run was trained with --model {trap}:Net, now lenet5; give the same"
+    )
+    assert stderr == f"{command[0]}: {told}\n"
     assert not (tmp_path / "ran").exists()
     assert call(capsys, *command, run, "--model", f"{trap}:Net")[0] == 0
     assert (tmp_path / "ran").exists()
@@ -346,3 +355,27 @@ def test_ctrl_c_says_how_to_go_on_and_exits_130(tmp_path):
         130, f"interrupted; go on after the last complete epoch with: {command}\n"
     )  # fmt: skip
     assert {"run.json", "checkpoint.safetensors"} <= {path.name for path in out.iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("size", "arguments", "told"),
+    [
+        (3, ["--batch-size", 16], "--batch-size 16 cannot be shared by 3 processes; give a multiple of 3, as 18"),
+        (4, ["--batch-size", 8, "--limit", 3], "2 training images for 4 processes; start fewer"),
+    ],
+)
+def test_several_processes_need_images_that_can_be_shared(size, arguments, told, tmp_path, capsys, monkeypatch):
+    group = Group()
+    group.size = size
+    monkeypatch.setattr(train, "init", lambda: group)
+    code, _, stderr = call(capsys, "train", "--out", tmp_path / "run", *arguments)
+    assert (code, stderr) == (1, f"train: {told}\n")
+    assert not (tmp_path / "run").exists()
+
+
+def test_processes_that_do_not_see_each_other_are_told_in_a_line(capsys, monkeypatch):
+    def fail():
+        raise RuntimeError("init: mpiexec started 2 processes, but")
+
+    monkeypatch.setattr(train, "init", fail)
+    assert call(capsys, "train") == (1, "", "train: init: mpiexec started 2 processes, but\n")

@@ -1,4 +1,4 @@
-"""python -m tests.fuzz TARGET [--runs N] [--corpus FOLDER]"""
+"""python -m tests.fuzz TARGET [--runs N] [--corpus FOLDER | --seeds K]"""
 
 import argparse
 import sys
@@ -7,13 +7,21 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from fuzz import seeds
+
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description="Readers of files under random bytes.")
-    parser.add_argument("target", choices=["weights", "checkpoint", "onnx"])
-    parser.add_argument("--runs", type=int, default=1_000_000, help="executions (default: 1000000)")
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.fuzz",
+        description="Readers of files under random bytes, or property tests under many seeds.",
+    )
+    parser.add_argument("target", choices=["weights", "checkpoint", "onnx", *seeds.TESTS])
+    parser.add_argument("--runs", type=int, help="executions (default: 1000000; examples of a test: 100000)")
     parser.add_argument("--corpus", type=Path, help="a folder to keep what reaches new code, for the next time")
+    parser.add_argument("--seeds", type=int, default=20, help="of a property test, which share its runs (default: 20)")
     options = parser.parse_args()
+    if options.target in seeds.TESTS:
+        return seeds.fuzz(options.target, options.runs or 100_000, options.seeds)
     try:
         import atheris
     except ImportError:
@@ -27,7 +35,13 @@ def main() -> int:
     corpus.mkdir(parents=True, exist_ok=True)
     for number, seed in enumerate(target.seeds()):
         (corpus / f"seed-{number}").write_bytes(seed)
-    arguments = [sys.argv[0], f"-atheris_runs={options.runs}", "-max_len=8192", "-timeout=60", "-rss_limit_mb=4096"]
+    arguments = [
+        sys.argv[0],
+        f"-atheris_runs={options.runs or 1_000_000}",
+        "-max_len=8192",
+        "-timeout=60",
+        "-rss_limit_mb=4096",
+    ]
     atheris.Setup([*arguments, f"-artifact_prefix={corpus}/", str(corpus)], target.read)
     atheris.Fuzz()
     return 0

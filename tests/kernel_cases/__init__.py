@@ -26,6 +26,7 @@ def case(module: str, *rows: tuple[Any, ...]) -> Callable[[Callable[..., None]],
 
 def cases(module: str) -> list[tuple[str, Check]]:
     """(name, check) of every case of a kernel module."""
-    for part in ("activations", "conv", "pool", "sums", "sweeps", "windows", "winograd", "winograd_vectors"):
+    parts = ("activations", "choice", "conv", "pool", "sums", "sweeps", "windows", "winograd", "winograd_vectors")
+    for part in parts:
         import_module(f"kernel_cases.{part}")
     return _table[module]

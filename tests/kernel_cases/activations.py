@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from tinygrad_cnn.kernels import activations, normal
+from tinygrad_cnn.kernels import activations, compiled, normal
 
 from . import case
 from .arrays import frozen, laid_out
@@ -72,6 +72,7 @@ def far_from_0_they_are_their_limits_and_nan_stays_where_it_is(name, dtype):
         patch.setattr(activations, "SMALL", 0)
         y, slope = value(x), gradient(np.full_like(x, 2.0), x)
     np.testing.assert_array_equal(y, np.array([0, 0, 0, 0, 0, 2000.0, 1e30, INF, NAN], dtype))
+    assert np.array_equal(np.signbit(y[:-1]), np.signbit(x[:-1]))
     np.testing.assert_array_equal(slope, np.array([0, 0, 0, 1, 1, 2, 2, 2, NAN], dtype))
 
 
@@ -125,6 +126,53 @@ def few_values_are_left_to_numpy_in_one_piece(name):
                 assert isinstance(function(), np.ndarray)
                 assert bool(called) is (size == 2**10)
     assert isinstance(value(np.float64(1).reshape(())), np.ndarray)
+
+
+@case("activations", *[(name, dtype) for name in FUNCTIONS for dtype in (np.float32, np.float64)])
+def loops_take_float32_and_numpy_the_rest_in_pieces(name, dtype):
+    (value, gradient), sizes = functions(name), []
+    x = np.linspace(-4, 4, 2**10 + 1, dtype=dtype)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(activations, "BLOCK", 100)
+        for one in (f"_{name}_by_numpy", f"_{name}_gradient_by_numpy"):
+            function = getattr(activations, one)
+            patch.setattr(activations, one, lambda *a, f=function: sizes.append(len(a[-1])) or f(*a))
+        value(x)
+        gradient(x, x)
+    if compiled.available() and (dtype == np.float32 or name == "hardswish"):
+        assert sizes == []
+    else:  # three spans
+        assert sorted(sizes) == sorted(2 * ([100] * 9 + [42, 42, 41]))
+
+
+@case("activations", *[(name, dtype) for name in FUNCTIONS for dtype in (np.float32, np.float64)])
+def of_one_value_or_a_few_the_results_are_arrays_of_their_dtype(name, dtype):
+    value, gradient = functions(name)
+    one = BOUNDS[name] * np.finfo(dtype).eps * (1 + (dtype == np.float64))
+    for v in (-4.0, -1.5, 0.0, 0.75, 2.5, 5.0):
+        y, slope, size, spread = exact(name, v)
+        for shape in ((), (1,), (2, 3)):
+            x, g = frozen(np.full(shape, v, dtype)), frozen(np.full(shape, -2.0, dtype))
+            for found, wanted, by in ((value(x), y, size), (gradient(g, x), -2 * slope, 2 * spread)):
+                assert isinstance(found, np.ndarray)
+                assert (found.dtype, found.shape) == (dtype, shape)
+                assert (abs(found - wanted) <= one * by).all()
+
+
+@case("activations", ("silu", 1.5, 2.1), ("gelu", 2.7, 1.9))
+def exp_in_the_loops_is_right_between_the_powers_of_2_too(name, of_value, of_slope):
+    if not compiled.available():
+        return
+    middle = (np.arange(1, 6) + 0.5) * math.log(2)  # where its polynomial is worst
+    x = -(middle if name == "silu" else np.sqrt(2 * middle))
+    x = frozen(np.concatenate([x * near for near in (1 - 1e-6, 1 + 1e-6, 0.999, 0.995, 0.99)]).astype(np.float32))
+    value, gradient = functions(name)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(activations, "SMALL", 0)
+        found = value(x), gradient(np.ones_like(x), x)
+    expected = np.array([exact(name, float(v))[:2] for v in x])
+    for k, bound in enumerate((of_value, of_slope)):
+        assert (abs(found[k] - expected[:, k]) <= bound * np.finfo(np.float32).eps * abs(expected[:, k])).all()
 
 
 @case("normal", (np.float32,), (np.float64,))

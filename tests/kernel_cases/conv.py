@@ -11,7 +11,7 @@ from tinygrad_cnn.kernels import compiled, conv_depthwise, conv_im2col, conv_loo
 from tinygrad_cnn.kernels.windows import channels_last
 
 from . import case
-from .arrays import NONE, laid_out, same, whole
+from .arrays import LAYOUTS, NONE, laid_out, same, whole
 
 HUGE = 2**64
 
@@ -82,6 +82,8 @@ PROBLEMS = {
     "depthwise, one row": Problem(2, 3, (1, 6), 3, (1, 2), (HUGE, 2), NONE, (HUGE, 3), 3),
     "depthwise, one column": Problem(2, 3, (6, 1), 3, (2, 1), (2, HUGE), NONE, (3, HUGE), 3),
     "no image": Problem(0, 3, (3, 4), 2, (2, 2)),
+    "depthwise, far apart": Problem(2, 5, (11, 11), 5, (2, 2), (3, 4), ((0, 1), (1, 0)), (2, 1), 5),
+    "depthwise, three kernels": Problem(2, 2, (4, 5), 6, (1, 2), (2, 1), ((1, 0), (0, 0)), (1, 1), 2),
 }
 
 
@@ -308,23 +310,79 @@ def depthwise_equals_the_definition(name, dtype, layout, block):
             conv_depthwise.conv2d(x, w, bias, at.stride, at.padding, at.dilation, found)
             same(found.transpose(0, 3, 1, 2), y if bias is not None else y - b[:, None, None], dtype)
         last = g.transpose(0, 2, 3, 1)
-        same(
-            conv_depthwise.weight_grad(x, last, at.kernel, at.stride, at.padding, at.dilation, np.dtype(dtype)),
-            dw,
-            dtype,
-        )
+        found = conv_depthwise.weight_grad(x, last, at.kernel, at.stride, at.padding, at.dilation, np.dtype(dtype))
+        same(found, dw, dtype)
+        assert found.flags.c_contiguous
 
 
-@case("conv_depthwise", *[(block,) for block in (1, 400, 1000, 2**19)])
+@case("conv_depthwise", *[(name, layout) for name in ("depthwise", "depthwise, far apart") for layout in LAYOUTS])
+def of_float16_depthwise_sums_are_float32(name, layout):
+    at = PROBLEMS[name]
+    x, w, b, g, y, _, dw = solved(name, np.float16, True)
+    x, w, last = laid_out(x, layout), laid_out(w, layout), laid_out(g, layout).transpose(0, 2, 3, 1)
+    found = np.full((at.n, *at.windows, at.o), np.nan, np.float32)
+    conv_depthwise.conv2d(x, w, b, at.stride, at.padding, at.dilation, found)
+    same(found.transpose(0, 3, 1, 2), y, np.float32)
+    single = np.dtype(np.float32)
+    same(conv_depthwise.weight_grad(x, last, at.kernel, at.stride, at.padding, at.dilation, single), dw, single)
+
+
+@case(
+    "conv_depthwise",
+    *[(m, dtype) for m in (1, 2) for dtype in (np.float32, np.float64, np.int64)],
+)
+def depthwise_loops_are_for_one_kernel_a_channel(m, dtype):
+    called = []
+    x, w, y = whole((2, 3, 4, 5), 1, dtype), whole((3 * m, 1, 2, 3), 2, dtype), np.zeros((2, 3, 3, 3 * m), dtype)
+    with pytest.MonkeyPatch.context() as patch:
+        for one in ("_forward", "_weight_grad"):
+            patch.setattr(conv_depthwise, one, lambda *_, one=one: called.append(one))
+        conv_depthwise.conv2d(x, w, None, (1, 1), NONE, (1, 1), y)
+        conv_depthwise.weight_grad(x, y, (2, 3), (1, 1), NONE, (1, 1), np.dtype(dtype))
+    floats = compiled.available() and m == 1 and dtype != np.int64
+    assert called == (["_forward"] if floats else []) + (["_weight_grad"] if floats and dtype == np.float32 else [])
+
+
+@case(
+    "conv_depthwise",
+    *[
+        (step, offset, n, size)
+        for step in (1, 2, 4, 7)
+        for offset in (0, -1)
+        for n, size in ((6, (4, 4)), (5, (9, 4)), (6, (4, 13)))
+    ],
+)
+def depthwise_images_are_taken_in_blocks_that_fit(step, offset, n, size):
+    x, w, taken = whole((n, 2, *size), 1, np.float32), whole((6, 1, 2, 3), 2, np.float32), []
+    params = (2, 1), ((1, 0), (2, 3)), (3, 2)
+    y = np.zeros((n, 2, 5, 6), np.float32)
+    pixels = max(1 + size[0], 6) * max(2 + size[1], 9)  # the windows read 6 x 9
+    with pytest.MonkeyPatch.context() as patch:
+        padded = conv_depthwise.padded_rows
+        patch.setattr(conv_depthwise, "BLOCK", step * pixels * 6 * 4 + offset)
+        patch.setattr(conv_depthwise, "padded_rows", lambda *a: taken.append(a[1]) or padded(*a))
+        for function in (
+            lambda: conv_depthwise.conv2d(x, w, None, *params, y),
+            lambda: conv_depthwise.weight_grad(x, y, (2, 3), *params, np.dtype(np.float32)),
+        ):
+            taken.clear()
+            function()
+            most = max(1, min(n, step + offset))
+            assert sorted(taken) == [(k, min(n, k + most)) for k in range(0, n, most)]
+
+
+@case("conv_depthwise", *[(k * 3840 + e,) for k in (1, 2, 5) for e in (0, -1)], *[(k * 3888,) for k in (1, 4)], (3,))
 def a_block_of_depthwise_images_fits(block):
     y = np.zeros((5, 3, 4, 6))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(conv_depthwise, "BLOCK", block)
         found = conv_depthwise._images_at_once((7, 8), (2, 3), (2, 1), (1, 2), (2, 1), y)
         small = conv_depthwise._images_at_once((2, 3), (2, 3), (3, 2), (0, 1), (2, 1), y)
+        none = conv_depthwise._images_at_once((2, 3), (2, 3), (3, 2), (0, 1), (2, 1), y[..., :0])
     # rows of pixels: 1 + 7, and 3 windows, 2 apart, of 3; of the small image 0 + 2, and 3 windows, 3 apart, of 3
     assert found == max(1, min(5, block // (8 * 10 * 6 * 8)))
     assert small == max(1, min(5, block // (9 * 9 * 6 * 8)))
+    assert none == min(5, block)
     assert type(found) is int
 
 

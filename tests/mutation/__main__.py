@@ -8,6 +8,7 @@ import time
 import warnings
 from collections.abc import Iterable
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before NumPy is imported: products are tiny
@@ -20,7 +21,7 @@ from mutation.equivalent_kernels import stale
 from mutation.kernels import JUDGED, PREPARED, KernelMutant, kernel_mutants
 from mutation.kill import all_mutants, survives
 from mutation.kill_kernels import passes, survives_kernel
-from mutation.mutants import Mutant
+from mutation.mutants import Mutant, mutants
 
 
 class Table:
@@ -67,17 +68,21 @@ def _lives(place: tuple[str, int]) -> bool:
     return survives_kernel(_mutants_of(place[0])[place[1]])
 
 
-def judge_kernels(table: Table, names: Iterable[str]) -> None:
-    """On every processor."""
+def judge_kernels(table: Table, names: list[str], most: int | None = None) -> None:
+    """On every processor; `most`: so many mutants at most, evenly chosen."""
+    every = 1 if most is None else max(1, -(-sum(len(_mutants_of(name)) for name in names) // most))
+    if every > 1:
+        print(f"1 of {every} mutants of the kernels, for there are more than {most}")
     for name in names:
         passes(name)  # unbroken, or it raises
-        places, living = [(name, k) for k in range(len(_mutants_of(name)))], list[str]()
+        places, living = [(name, k) for k in range(0, len(_mutants_of(name)), every)], list[str]()
         with multiprocessing.get_context("fork").Pool() as pool:
             for (_, k), lives in zip(places, pool.imap(_lives, places, 16), strict=True):
                 label = _mutants_of(name)[k].label
                 table.add(label.split(":")[0], label, lives, kernel_reason(label))
                 living += [label] * lives
-        table.stale += stale(name, living)
+        if every == 1:
+            table.stale += stale(name, living)
 
 
 def main(arguments: list[str]) -> int:
@@ -86,23 +91,28 @@ def main(arguments: list[str]) -> int:
     mode = parser.add_mutually_exclusive_group()
     mode.add_argument("--kernels", action="store_true", help="kernels instead of gradient rules")
     mode.add_argument("--changed", nargs="?", const="", metavar="REF", help="of files that differ from REF")
+    parser.add_argument("--most", type=int, metavar="N", help="judge so many mutants of kernels at most, evenly chosen")
     parser.add_argument("names", nargs="*", help=f"ops or functions; with --kernels of {', '.join(JUDGED + PREPARED)}")
     given = parser.parse_args(arguments)
     table = Table()
     if given.changed is not None:
         if given.names:
             parser.error("--changed takes one commit and no names")
-        paths = changed.files(given.changed or changed.default_reference())
+        reference = given.changed or changed.default_reference()
+        if reference is None:
+            print("git knows no other commit: nothing has changed")
+            return 0
+        paths = changed.files(reference)
         modules, kernels = changed.judged(paths)
         for name in changed.unjudged(paths):
             print(f"not judged, as it has no cases: kernels/{name}.py")
-        judge_rules(table, (m for m in all_mutants() if m.module.__name__ in modules))
-        judge_kernels(table, kernels)
+        judge_rules(table, (mutant for module in modules for mutant in mutants(import_module(module))))
+        judge_kernels(table, kernels, given.most)
     elif given.kernels:
         unknown = [name for name in given.names if name not in JUDGED + PREPARED]
         if unknown:
             parser.error(f"no cases for {', '.join(unknown)}; there are some for {', '.join(JUDGED + PREPARED)}")
-        judge_kernels(table, given.names or JUDGED)
+        judge_kernels(table, given.names or list(JUDGED), given.most)
     else:
         judge_rules(table, all_mutants(given.names))
     return table.show()

@@ -9,10 +9,13 @@ from .mutants import modules
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
-def default_reference() -> str:
-    """origin/main where there is one, else the commit before."""
-    found = _git("rev-parse", "--verify", "--quiet", "origin/main")
-    return "origin/main" if found.returncode == 0 else "HEAD~1"
+def default_reference() -> str | None:
+    """origin/main where that is another commit, else the commit before; None where git has neither."""
+    here = _commit("HEAD")
+    for reference in ("origin/main", "HEAD~1"):
+        if _commit(reference) not in (None, here):
+            return reference
+    return None
 
 
 def files(reference: str) -> list[str]:
@@ -38,6 +41,10 @@ def unjudged(paths: list[str]) -> list[str]:
     """Changed kernels that have no cases."""
     names = [PurePosixPath(path) for path in paths if path.startswith("tinygrad_cnn/kernels/")]
     return [name.stem for name in names if name.suffix == ".py" and name.stem not in JUDGED and name.stem != "__init__"]
+
+
+def _commit(name: str) -> str | None:
+    return _git("rev-parse", "--verify", "--quiet", name).stdout.strip() or None
 
 
 def _git(*arguments: str) -> subprocess.CompletedProcess[str]:

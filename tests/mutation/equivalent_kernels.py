@@ -15,6 +15,7 @@ ANY = "NumPy takes any negative length for the one that it has to find"
 EMPTY = "of an empty range or slice any other bounds are empty too"
 TRUTH = "only its truth is asked for, and -1 and any object are true"
 SQUARE = "it is squared"
+PLAIN = "the same in plain Python, which is what is judged; compiled code would compute it wider"
 LATER = "what lies behind is written afterwards, or not read"
 WIDER = "room beside it that nothing reads"
 CUT = "the loop says how far a cut array is read"
@@ -161,6 +162,96 @@ EQUIVALENT: dict[str, str] = {
     r"normal\.share_below: x > 0 -> x >= 0 \| above = .*": "at 0 both halves are the same",
     r"normal\.share_below: tail \* \((.*)\) -> tail / \(\1\) .*": "it is 1 or -1",
     r"normal\._ratio: y \* below\[0\] -> .*": "the first coefficient below is 1",
+    # activations, conv_depthwise, standardize, conv
+    r"activations\.\w+: (16 -> 17|8 -> 9|2 -> 3) \| return _swept.*": COSTS,
+    r"activations\._swept: if not \(flat := .* -> if True: .*": IDLE,
+    r"activations\._swept: first:last -> first: \| loop\(.*": "a loop ends where y does",
+    r"activations\._swept: x -> y \| parallel\.spans.*": SIZE,
+    r"activations\.\w+: (x|v) > 0 -> \1 >= 0 \| (above|s|y\[i\]) = .*": "at 0 both halves are the same",
+    r"activations\._tail: 15\.0 -> 16\.0 .*": "beyond either exp(-a^2 / 2) is 0",
+    r"activations\._tail: np\.exp\(e, out=e\) -> np\.exp\(e\) .*": COSTS,
+    r"activations\._gelu(_gradient)?_by_numpy: if x\.dtype == np\.float64: .* -> if True: .*": (
+        "what is right for float64 is right for float32, and slower"
+    ),
+    r"activations\._gelu(_gradient)?_by_numpy: (15|40)\.0 -> (16|41)\.0 .*": "beyond either the tail is 0",
+    r"activations\._gelu_gradient_by_numpy: np\.clip\(x, -40\.0, 40\.0\) -> np\.clip\(-40\.0, x, 40\.0\) .*": (
+        "the larger of two numbers, in any order"
+    ),
+    r"activations\._silu_by_numpy: (np\.(negative|divide)\((.*), out=z\) -> np\.\2\(\3\)|z -> d) \| .*out=z\).*": COSTS,
+    r"activations\._silu(_gradient)?_by_numpy: 800\.0 -> 801\.0 .*": "beyond either exp is 0",
+    r"activations\._hardswish(_by_numpy)?: 3(\.0)? -> 4(\.0)? \| (s \*= .*|y\[i\] = .*)": "it is multiplied by 0",
+    r"activations\._hardswish_gradient_by_numpy: masked_by_bits\(.* -> np\.where\(.*": COSTS,
+    r"activations\._(gelu|silu)(_gradient)?: (a > _FAR -> a >= _FAR|u < -_FURTHER -> u <= -_FURTHER) .*": (
+        "at the bound both are the bound"
+    ),
+    r"activations\._(gelu|silu): v < (-_FAR|-_FURTHER) -> v <= \2 .*": "at the bound both are the bound",
+    r"activations\._(gelu|silu)(_gradient)?: np\.float32\(n\) -> n .*": DTYPE,
+    r"activations\._(gelu|silu)(_gradient)?: 1 -> 2 \| k1 = k >> 1": "a power of 2 in two parts, both in range",
+    r"activations\._(gelu|silu)(_gradient)?: np\.int32\((k1|k - k1) \+ 127 << 23\) -> .*": PLAIN,
+    r"activations\._hardswish(_gradient)?: _F\((.*)\) -> \2 .*": PLAIN,
+    r"activations\._hardswish: (s < 0 -> s <= 0|s > 6 -> s >= 6|v < -3 -> v <= -3) .*": (
+        "at the bound both are the bound"
+    ),
+    r"conv_depthwise\.\w+: block if o == c else block\.repeat\(o // c, axis=3\) -> block\.repeat\(.*": COSTS,
+    r"conv_depthwise\.weight_grad: o -> c \| exact = .*": "one kernel a channel: o is c",
+    r"conv_depthwise\.weight_grad: \(0, 1, 2\) -> \((1, 0, 2|0, 2, 1)\) .*": "a sum over axes in any order",
+    r"conv_depthwise\.weight_grad: False -> True \| sums\[k, p, q\] = .*": "one row either way",
+    r"conv_depthwise\._images_at_once: int\((.*)\) -> \1 .*": DTYPE,
+    r"conv_depthwise\._images_at_once: zip\(size, corner, .* -> zip\(corner, size, .*": "a sum has no order",
+    r"conv_depthwise\._forward: .* -> \(taps\[p, q\], x\[image, .*\]\) .*": "a product has no order",
+    r"standardize\.standardized: apply\(c, values\[at\], out=c\) -> apply\(values\[at\], c, out=c\) .*": (
+        "a product and a sum have no order"
+    ),
+    r"standardize\.standardized: if c is not out: .* -> if True: .*": "it is the same memory",
+    r"standardize\.standardized: c -> n \| if c is not out": "it is the same memory",
+    r"standardize\.input_gradient: np\.ascontiguousarray\(given\) -> given .*": COSTS,
+    r"standardize\.input_gradient: if out\.dtype != block\.dtype: .* -> if True: .*": "it is the same memory",
+    r"standardize\.input_gradient: centred -> known \| _deviations.*": "the mean is 0",
+    r"standardize\._are_rows: return .* -> return -.*": TRUTH,
+    r"standardize\._deviations: (if not centred: .* -> if False: .*|without if not centred: .*)": "the mean is 0",
+    r"standardize\._deviations: mean\.astype\(x\.dtype\) -> mean .*": (
+        "a mean in float64 is not rounded, so nothing is left"
+    ),
+    r"standardize\._deviations: if x\.dtype != mean\.dtype: .* -> if True: .*": "nothing is left of it",
+    r"standardize\._deviations: \(mean - near\)\.astype\(x\.dtype\) -> mean - near .*": (
+        "what is subtracted is below the last place of x, rounded or not"
+    ),
+    r"standardize\._inverse_std: variance\.dtype\.type\(eps\) -> eps .*": DTYPE,
+    r"standardize\._like: return (.*) -> return -.*": LATER,
+    r"standardize\._like: .* -> np\.empty_like\(x\) .*": COSTS,
+    r"standardize\._in_blocks: x\.ndim -> x\.ndim \+ 1 .*": "one value fits into any block",
+    r"standardize\._in_blocks: prod\(x\.shape\[d:\]\) <= BLOCK -> prod\(x\.shape\[d:\]\) < BLOCK .*": "the same block",
+    r"standardize\._in_blocks: (outer -> length|.* -> np\.unravel_index\(k // per, outer\)) \| place = .*": IDLE,
+    r"standardize\._(measure|combine): 16 -> 17 \| whole = .*": "what is in no lane is added after the lanes",
+    r"standardize\._\w+: np\.empty\((\d+), x\.dtype\) -> np\.empty\(\1\) \| .*level = .*": (
+        "what is rounded less is right too; as compiled code it would be slower"
+    ),
+    r"standardize\._\w+: (16 -> 17|1 -> 2|2 -> 3|4 -> 5) \| .*level = .*": "one place more that nothing reads",
+    r"standardize\._measure: start.* \| part\[e\] \+= row\[start \+ e\]": (
+        "the first mean need only be near: the deviations from it are averaged once more"
+    ),
+    r"standardize\._measure: row\[start \+ e\] - near -> near - row\[start \+ e\] .* \(2\)": SQUARE,
+    r"standardize\._measure: np\.float64\(0\.0\) -> 0\.0 \| total = .*": "a float64 too, once it is compiled",
+    r"standardize\._measure: square < 0 -> square <= 0 .*": "0 either way",
+    r"standardize\._scale: row -> out \| for e in .*": SIZE,
+    r"conv\.conv2d(_\w+)?: _few_products\((.*)stride, +(.*)\) -> _few_products\(\2dilation.*": (
+        "both are compared with (1, 1)"
+    ),
+    r"conv\.conv2d: \(w\.shape\[2\], w\.shape\[3\]\) -> \(w\.shape\[3\], w\.shape\[2\]\) \| if _few_products.*": (
+        "both are compared with 3"
+    ),
+    r"conv\.conv2d(_input_grad)?: (stride -> dilation|dilation -> stride) \| again = .*": "both are (1, 1) there",
+    r"conv\.conv2d(_\w+)?: _in_vectors\((.*), (\w), (\w)\) -> _in_vectors\(\2, \4, \3\) .*": (
+        "both are asked for the same"
+    ),
+    r"conv\._few_products: \('im2col', 'direct'\) -> \('direct', 'im2col'\) .*": "neither comes first",
+    r"conv\._in_vectors: \('auto', 'direct'\) -> \('direct', 'auto'\) .*": "neither comes first",
+    r"conv\._few_products: \(kernel, stride, dilation, groups\) -> \(kernel, dilation, stride, groups\) .*": (
+        "both are compared with (1, 1)"
+    ),
+    r"conv\._(few_products|in_vectors): return .* -> return -.*": TRUTH,
+    r"conv\._few_products: bool\((.*)\) -> .*": DTYPE,
+    r"conv\._last: copy -> x \| parallel\.spans\(.* \(2\)": SIZE,
     # tiles and winograd
     r"tiles\.\w+_tiles: (without )?if compiled\.available\(\): .*": IDLE,
     r"tiles\.to_tiles: (4 -> 5|2 -> 3) \| width = .*": WIDER,

@@ -20,14 +20,13 @@ from tinygrad_cnn.kernels.compiled import Loop
 from .mutants import _COMPARISONS, _alternatives, _guards, _local_names, _show
 from .plain import TICK, as_numba, tick
 
-# What is judged. PREPARED have cases, which the suite runs, but not every mutant that lives has its test or its reason
-# yet: python -m tests.mutation --kernels activations lists them. Not judged at all: the choice of an algorithm
-# (conv.py) and what drives or is vector code (conv_direct.py, instructions.py, vectors.py, pool_vectors.py,
+# What is judged. PREPARED would have cases, which the suite runs, but mutants that live without a test or a reason.
+# Not judged at all: what drives or is vector code (conv_direct.py, instructions.py, vectors.py, pool_vectors.py,
 # depthwise_vectors.py), which works on addresses: tests/test_vectors.py puts guards around every array. Nor the
 # machinery: buffers.py, compiled.py, parallel.py, spin.py.
 JUDGED = ("conv_loops", "conv_im2col", "windows", "pool", "pool_loops", "norm", "reduce", "sweeps", "packing", "normal")
-JUDGED += ("winograd", "tiles")
-PREPARED = ("standardize", "activations", "conv_depthwise")
+JUDGED += ("standardize", "activations", "conv_depthwise", "conv", "winograd", "tiles")
+PREPARED: tuple[str, ...] = ()
 
 # A name is taken for the others of its group, or else for the next name of the function.
 _GROUPS = [
@@ -113,7 +112,7 @@ def _built(target: Target) -> Any:
 
 
 class _Plain(ast.NodeTransformer):
-    """Without annotations, docstrings and decorators."""
+    """Without annotations, docstrings and decorators; but a context manager stays one."""
 
     def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST | None:
         if node.value is None:
@@ -122,7 +121,8 @@ class _Plain(ast.NodeTransformer):
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
         self.generic_visit(node)
-        node.returns, node.decorator_list = None, []
+        node.returns = None
+        node.decorator_list = [one for one in node.decorator_list if ast.unparse(one) == "contextmanager"]
         if ast.get_docstring(node) is not None:
             node.body = node.body[1:]
         return node

@@ -34,14 +34,14 @@ def start() -> None:
 
 
 def as_numba(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A loop that refuses what its compiled form would: objects, and integers beyond 64 bits."""
+    """A loop that refuses what its compiled form would: objects, float16, and integers beyond 64 bits."""
 
     def called(*args: Any) -> Any:
         for value in args:
             if isinstance(value, int) and not -(2**63) <= value < 2**63:
                 raise OverflowError(f"{value} is no 64-bit integer")
-            if isinstance(value, np.ndarray) and value.dtype.kind == "O":
-                raise TypeError("numba takes no objects")
+            if isinstance(value, np.ndarray) and value.dtype.char in "Oe":
+                raise TypeError("numba takes no objects, and no float16")
         return function(*args)
 
     return called

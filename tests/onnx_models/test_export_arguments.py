@@ -163,6 +163,19 @@ def test_what_arrays_and_integers_of_an_index_cannot_say_is_refused():
 
 
 def test_what_onnx_lacks_of_an_op_is_refused():
+    from tinygrad_cnn.ops.index import add_along_axis
+
+    with pytest.raises(
+        OnnxError,
+        match=r"^export: add_along_axis: indices \('2', '1'\) that stretch; expand them to the values' shape$",
+    ):
+        tg.onnx.export(
+            lambda g: add_along_axis(g, np.zeros((2, 1), np.int64), shape=(4, 3), axis=0), X, dynamic_batch=False
+        )
+    letters = "abcdefghijklmnopqrstuvwxyzA"
+    many = [np.ones((1,) * 14, np.float32), np.ones((1,) * 13, np.float32)]
+    with pytest.raises(OnnxError, match=r"names 27 axes; at most 26 have letters, so write it as several products$"):
+        tg.onnx.export(lambda x, y: tg.einsum(f"{letters[:14]},{letters[14:]}->a", x, y), many, dynamic_batch=False)
     with pytest.raises(OnnxError, match=r"^export: round: decimals=-1 of integers; ONNX rounds floats alone"):
         tg.onnx.export(lambda x: x.round(decimals=-1), np.arange(6).reshape(2, 3))
     with pytest.raises(

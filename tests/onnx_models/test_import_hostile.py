@@ -244,6 +244,28 @@ def test_empty_tensors_are_read():
     assert net(np.ones(1, np.float32))[1].shape == (2, 0, 3)
 
 
+def test_more_axes_than_arrays_have_are_refused():
+    refused(model(RELU, {"x": [1] * 33}, ["y"]), r"^input 'x' has 33 axes; at most 32 are supported$")
+
+
+def test_a_text_that_is_not_utf8_is_refused():
+    pool = node("MaxPool", ["x"], ["y"], kernel_shape=[1, 1], auto_pad=b"\xff\xfe")
+    refused(model([pool], {"x": [1, 1, 2, 2]}, ["y"]), r"MaxPool 'number 0': attribute 'auto_pad' is not UTF-8")
+
+
+def test_an_attribute_that_is_neither_number_nor_text_nor_tensor_is_refused():
+    values, places = raw("v", [1], raw_data=bytes(4)), raw("i", [1], TensorProto.INT64, raw_data=bytes(8))
+    constant = node("Constant", [], ["y"], sparse_value=helper.make_sparse_tensor(values, places, [3]))
+    match = "'sparse_value' has the attribute type 11; numbers, texts and tensors are supported"
+    refused(model([constant], {"x": [1]}, ["y"]), match, OnnxUnsupported)
+
+
+def test_bytes_that_protobuf_alone_refuses_are_refused_in_our_words():
+    content = model(RELU, {"x": [1]}, ["y"]).SerializeToString()
+    field_zero = b"\x01" + bytes(8)
+    refused(content + field_zero, rf"^the file of {len(content) + 9} bytes is not a readable ONNX model: ")
+
+
 # H183: graphs
 
 

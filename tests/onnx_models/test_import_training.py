@@ -14,7 +14,8 @@ from onnx import TensorProto, helper
 import tinygrad_cnn as tg
 from tinygrad_cnn import nn
 from tinygrad_cnn.nn import functional as F
-from tinygrad_cnn.onnx import OnnxError, OnnxModule, load_onnx
+from tinygrad_cnn.onnx import OnnxError, OnnxModule, OnnxUnsupported, load_onnx
+from tinygrad_cnn.onnx.operators.registry import OPERATORS, operator
 
 node = helper.make_node
 
@@ -376,6 +377,42 @@ def test_the_backend_takes_inputs_by_name_and_knows_one_device(rng):
     for wrong in ({"z": x}, {"x": x, "z": x}):
         with pytest.raises(ValueError, match=r"^run: inputs named \[.*'z'\] were given; the network has \['x'\]"):
             prepared.run(wrong)
+
+
+def test_the_backend_says_what_is_not_supported_in_the_words_of_its_tests(rng):
+    from onnx.backend.test.runner import BackendIsNotSupposedToImplementIt
+
+    from tinygrad_cnn.onnx import backend
+
+    unknown = {"x": value("x", None, TensorProto.FLOAT)}
+    with pytest.raises(BackendIsNotSupposedToImplementIt, match="the operator Det is not supported"):
+        backend.prepare(model([node("Det", ["x"], ["y"])], unknown, ["y"]))
+    pool = backend.prepare(model([node("MaxPool", ["x"], ["y"], kernel_shape=[1, 1, 1])], unknown, ["y"]))
+    with pytest.raises(BackendIsNotSupposedToImplementIt, match="windows along one or two axes are supported, not 3"):
+        pool.run(rng.normal(size=(1, 2, 3, 4, 5)).astype(np.float32))
+
+
+def test_an_operator_that_gives_fewer_outputs_than_a_file_asks_for_is_not_supported(monkeypatch, rng):
+    monkeypatch.setitem(OPERATORS, "Dropout", lambda node, x, *_: x)
+    net = load_onnx(
+        model(
+            [node("Dropout", ["x"], ["y", "mask"])], {"x": value("x", [2], TensorProto.FLOAT)}, ["y", "mask"]
+        ).SerializeToString()
+    )
+    with pytest.raises(OnnxUnsupported, match=r"^Dropout 'number 0': 2 outputs are asked for, 1 are supported"):
+        net(rng.normal(size=2).astype(np.float32))
+
+
+def test_an_operator_is_entered_once():
+    with pytest.raises(ValueError, match=r"^the operator Relu is entered twice$"):
+        operator("Relu")(lambda node, x: x)
+
+
+def test_labels_of_a_loss_are_integers(rng):
+    inputs = {"x": value("x", [2, 3], TensorProto.FLOAT), "labels": value("labels", None, TensorProto.FLOAT)}
+    proto = model([node("SoftmaxCrossEntropyLoss", ["x", "labels"], ["y"])], inputs, ["y"])
+    with pytest.raises(OnnxError, match=r": the labels are float32; integers are needed"):
+        load_onnx(proto.SerializeToString())(rng.normal(size=(2, 3)).astype(np.float32), np.ones(2, np.float32))
 
 
 def test_the_backend_runs_a_node_alone(rng):

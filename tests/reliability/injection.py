@@ -34,11 +34,12 @@ class Injection(Counter):
     """Of the package's functions."""
 
     def __enter__(self) -> "Injection":
+        self.before = sys.gettrace()  # coverage, perhaps
         sys.settrace(self._call)
         return self
 
     def __exit__(self, *_: object) -> None:
-        sys.settrace(None)
+        sys.settrace(self.before)
 
     def _call(self, frame: FrameType, event: str, argument: Any) -> None:
         code = frame.f_code

@@ -68,15 +68,13 @@ NETWORKS = {
 
 
 def network(name: str) -> Network:
-    """The network of this name.
+    """The network of this name, which `check_name` has passed.
 
-    Raises CommandError for an unknown name, and for a file or module that is not there, fails or lacks the name.
+    Raises CommandError for a file or module that is not there, fails or lacks the name.
     """
     if name in NETWORKS:
         return NETWORKS[name]
-    place, colon, attribute = name.rpartition(":")
-    if not (place and colon and attribute):
-        raise CommandError(f"no network is named {name!r}; there are {', '.join(NETWORKS)}, or give {WAYS}")
+    place, _, attribute = name.rpartition(":")
     module = _imported(name, place)
     try:
         found = getattr(module, attribute)
@@ -151,7 +149,8 @@ def add_model(parser: argparse.ArgumentParser) -> None:
 
 def check_name(parser: argparse.ArgumentParser, argument: str, name: str) -> None:
     """Exit with 2 for a name that can be no network's."""
-    if name not in NETWORKS and ":" not in name:
+    place, _, attribute = name.rpartition(":")
+    if name not in NETWORKS and not (place and attribute):
         parser.error(
             f"argument {argument}: no network is named {name!r}; there are {', '.join(NETWORKS)}, or give {WAYS}"
         )

@@ -36,6 +36,8 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--top", type=options.positive(int), default=3, metavar="K", help="most likely classes (3)")
     parser.add_argument("--resize", action="store_true", help="bring images of another size to that of the run")
     given = parser.parse_args(arguments)
+    if given.model is not None:
+        networks.check_name(parser, "--model", given.model)
     if given.test == bool(given.images):
         parser.error("give image files, or --test, one of the two")
     with printing(given.json) as tell, threadpoolctl.threadpool_limits(1, "blas"):

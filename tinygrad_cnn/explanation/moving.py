@@ -1,5 +1,7 @@
 """Ops that only move numbers: which cell of an input each output cell is, read off by moving the cells' own numbers."""
 
+import math
+
 import numpy as np
 
 from ..graph import Array
@@ -33,13 +35,11 @@ def source(call: Call, out: Index) -> tuple[int, Index] | None:
     number = int(_numbered(call)[out]) - 1
     if number < 0:
         return None
-    for i in sorted(call.keys):
-        shape = call.shape(i)
-        n = int(np.prod(shape))
-        if number < n:
-            return i, tuple(int(k) for k in np.unravel_index(number, shape))
-        number -= n
-    raise IndexError(f"explain: {call.name}: an output cell stands for no input cell")
+    keys = sorted(call.keys)
+    ends = np.cumsum([math.prod(call.shape(i)) for i in keys])
+    k = int(np.searchsorted(ends, number, side="right"))
+    shape = call.shape(keys[k])
+    return keys[k], tuple(int(place) for place in np.unravel_index(number - ends[k] + math.prod(shape), shape))
 
 
 def _moved(call: Call, out: Index) -> Shown:

@@ -38,13 +38,13 @@ _T, _DENSITY = sqrt(0.125), 1.0 / sqrt(2.0 * pi)
 _F = np.float32
 _R0, _R1, _R2, _R3, _R4, _R5, _R6, _R7, _R8 = map(_F, _R)
 _HALF, _ONE, _T32, _DENSITY32, _FAR, _FURTHER = map(_F, (0.5, 1.0, _T, _DENSITY, 15.0, 110.0))
-# exp(u) = 2^k exp(r), k = round(u / log 2), r = u - k log 2. Adding 1.5 * 2^23 rounds, and leaves k in the last bits.
+# exp(u) = 2^k exp(r), k = round(u / log 2), r = u - k log 2. Adding 1.5 * 2^23 rounds, and leaves k in the last bits;
+# the bits above are shifted out.
 # Source: Moshier, Cephes, expf: log 2 in two parts, and the polynomial (exp(r) - 1 - r) / r^2.
 _LOG2E, _ROUND, _LN2, _LN2_REST = map(_F, (1.4426950408889634, 12582912.0, 0.693359375, -2.12194440e-4))
 _E0, _E1, _E2, _E3, _E4, _E5 = map(
     _F, (5.0000001201e-1, 1.6666665459e-1, 4.1665795894e-2, 8.3334519073e-3, 1.3981999507e-3, 1.9875691500e-4)
 )
-_BITS = np.int32(0x4B400000)  # of 1.5 * 2^23
 
 
 def gelu(x: Array) -> Array:
@@ -81,12 +81,12 @@ def _swept(loop: Any, by_numpy: Callable[..., Array], steps: float, *arrays: Arr
     """What the loop, or NumPy, makes of arrays of one shape, in the memory order of the last one."""
     x = arrays[-1]
     if x.size < SMALL:
-        return np.asarray(by_numpy(*arrays))
+        return by_numpy(*arrays)
     if not (flat := in_one_order(*arrays)):
         flat = in_one_order(*(a if a.strides == x.strides else ordered_as(x, a) for a in arrays))
-    if not flat or not (x.flags.c_contiguous or in_one_order(x)):
+    if not flat:
         x = np.ascontiguousarray(x)
-        flat = [np.ascontiguousarray(a).reshape(-1) for a in arrays]
+        flat = [a.reshape(-1) for a in arrays]
     y = buffers.empty((x.size,), x.dtype)
     in_loop = compiled.available() and (x.dtype == np.float32 or loop in _ANY_FLOAT)
 
@@ -119,7 +119,7 @@ def _tail(x: Array) -> tuple[Array, Array, Array]:
     t = np.asarray(a * _T)
     t += 1.0
     np.divide(1.0, t, out=t)
-    r = np.asarray(t * _R[8])
+    r: Array = t * _R[8]
     for coefficient in _R[7:0:-1]:
         r += coefficient
         r *= t
@@ -156,7 +156,7 @@ def _gelu_gradient_by_numpy(g: Array, x: Array) -> Array:
 def _silu_by_numpy(x: Array) -> Array:
     z = np.asarray(np.abs(x))
     np.exp(np.negative(z, out=z), out=z)
-    d = np.asarray(z + 1.0)
+    d = z + 1.0
     z = np.divide(z, d, out=z)
     z = _above(x, z)
     z *= np.maximum(x, -800.0)
@@ -166,8 +166,8 @@ def _silu_by_numpy(x: Array) -> Array:
 def _silu_gradient_by_numpy(g: Array, x: Array) -> Array:
     a = np.asarray(np.abs(x))
     np.minimum(a, 800.0, out=a)
-    z = np.asarray(np.exp(-a))
-    d = np.asarray(z + 1.0)
+    z = np.exp(-a)
+    d = z + 1.0
     np.subtract(d, a, out=a)
     z *= a
     d *= d
@@ -187,13 +187,13 @@ def _hardswish_by_numpy(x: Array) -> Array:
 
 
 def _hardswish_gradient_by_numpy(g: Array, x: Array) -> Array:
-    slope = np.asarray(np.minimum(x, 3.0))
+    slope: Array = np.minimum(x, 3.0)
     slope /= 3.0
     slope += 0.5  # 1.5 at 3 and beyond
     slope -= np.multiply(x >= 3.0, 0.5, dtype=x.dtype)
     slope *= g
     inside = ~(x <= -3.0)
-    return masked_by_bits(slope, inside) if x.ndim else np.where(inside, slope, slope.dtype.type(0.0))
+    return masked_by_bits(slope, inside) if x.ndim else np.where(inside, slope, 0.0)
 
 
 # No loop may call another (compiled.py), so the lines of exp stand in each of the first four.
@@ -207,7 +207,7 @@ def _gelu(x: Array, y: Array) -> None:
         a = _FAR if a > _FAR else a
         u = -_HALF * a * a
         n = u * _LOG2E + _ROUND
-        k = np.float32(n).view(np.int32) - _BITS
+        k = np.float32(n).view(np.int32)
         n -= _ROUND
         r = u - n * _LN2 - n * _LN2_REST
         p = (((((_E5 * r + _E4) * r + _E3) * r + _E2) * r + _E1) * r + _E0) * r * r + r + _ONE
@@ -228,7 +228,7 @@ def _gelu_gradient(g: Array, x: Array, y: Array) -> None:
         a = _FAR if a > _FAR else a
         u = -_HALF * a * a
         n = u * _LOG2E + _ROUND
-        k = np.float32(n).view(np.int32) - _BITS
+        k = np.float32(n).view(np.int32)
         n -= _ROUND
         r = u - n * _LN2 - n * _LN2_REST
         p = (((((_E5 * r + _E4) * r + _E3) * r + _E2) * r + _E1) * r + _E0) * r * r + r + _ONE
@@ -247,7 +247,7 @@ def _silu(x: Array, y: Array) -> None:
         u = -abs(v)
         u = -_FURTHER if u < -_FURTHER else u
         n = u * _LOG2E + _ROUND
-        k = np.float32(n).view(np.int32) - _BITS
+        k = np.float32(n).view(np.int32)
         n -= _ROUND
         r = u - n * _LN2 - n * _LN2_REST
         p = (((((_E5 * r + _E4) * r + _E3) * r + _E2) * r + _E1) * r + _E0) * r * r + r + _ONE
@@ -263,7 +263,7 @@ def _silu_gradient(g: Array, x: Array, y: Array) -> None:
         u = -abs(v)
         u = -_FURTHER if u < -_FURTHER else u
         n = u * _LOG2E + _ROUND
-        k = np.float32(n).view(np.int32) - _BITS
+        k = np.float32(n).view(np.int32)
         n -= _ROUND
         r = u - n * _LN2 - n * _LN2_REST
         p = (((((_E5 * r + _E4) * r + _E3) * r + _E2) * r + _E1) * r + _E0) * r * r + r + _ONE

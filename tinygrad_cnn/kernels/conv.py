@@ -114,7 +114,7 @@ def conv2d_input_grad(
         return loops.conv2d_input_grad(g, w, size, stride, padding, dilation, groups)
     before = (2 - padding[0][0], 2 - padding[1][0])
     kernel = (w.shape[2], w.shape[3])
-    if min(before) >= 0 and _few_products(name, g, w, kernel, stride, dilation, groups, w.shape[1]):
+    if min(before) >= 0 and _few_products(name, g, w, kernel, stride, dilation, groups, w.shape[1], PIXELS):
         # With stride 1 it is the correlation of g with the turned kernels, input and output channels swapped.
         x, rest = winograd.forward(_last(g), w, None, before, size, turned=True, trust=name == "winograd")
         if len(rest):
@@ -139,7 +139,7 @@ def conv2d_weight_grad(
     if name == "loops":
         return loops.conv2d_weight_grad(x, g, size, stride, padding, dilation, groups)
     corner = (padding[0][0], padding[1][0])
-    if _few_products(name, x, g, size, stride, dilation, groups, g.shape[1]):
+    if _few_products(name, x, g, size, stride, dilation, groups, g.shape[1], PIXELS):
         dw = winograd.weight_grad(_last(x), _last(g), corner, trust=name == "winograd")
         if dw is not None:
             return dw
@@ -158,7 +158,7 @@ def _few_products(
     dilation: Pair,
     groups: int,
     o: int,
-    pixels: int = PIXELS,
+    pixels: int,
 ) -> bool:
     """Whether this is for Winograd, as far as shapes and dtypes say."""
     if name in ("im2col", "direct") or (kernel, stride, dilation, groups) != ((3, 3), (1, 1), (1, 1), 1):

@@ -44,7 +44,7 @@ def standardized(
 
     def body(at: Any) -> None:
         block, out = widened(x[at]), y[at]
-        c = out if out.dtype == block.dtype else np.empty_like(block)
+        c = out if out.dtype == block.dtype else block  # a copy then
         if in_rows:
             rows = block.reshape(-1, n)
             if known is None:
@@ -81,22 +81,23 @@ def input_gradient(
             given, rows = np.ascontiguousarray(given).reshape(-1, n), block.reshape(-1, n)
             if known is None:
                 _measure(rows, centred, mean[at].reshape(-1), variance[at].reshape(-1))
-            d = out[at].reshape(-1, n) if out.dtype == block.dtype else np.empty_like(rows)
+            d = out[at].reshape(-1, n) if out.dtype == block.dtype else rows  # a copy then
             _combine(given, rows, mean[at].reshape(-1), _inverse_std(variance[at].reshape(-1), eps), centred, d)
             if out.dtype != block.dtype:
                 out[at] = d.reshape(block.shape)
             return
         y = np.empty_like(block)
         if known is None:
-            mean[at], variance[at] = _measured(block, axes, centred, y)
+            _, spread = _measured(block, axes, centred, y)
         else:
             _deviations(block, mean[at], centred, y)
-        r = _inverse_std(variance[at], eps)
+            spread = variance[at]
+        r = _inverse_std(spread, eps)
         y *= r
         d = given * y
-        y *= sum_pairwise(d, axes, True) / d.dtype.type(n)
+        y *= sum_pairwise(d, axes, True) / n
         if centred:
-            np.subtract(given, sum_pairwise(given, axes, True) / d.dtype.type(n), out=d)
+            np.subtract(given, sum_pairwise(given, axes, True) / n, out=d)
             d -= y
         else:
             np.subtract(given, y, out=d)
@@ -109,12 +110,12 @@ def input_gradient(
 def _are_rows(x: Array, axes: tuple[int, ...]) -> bool:
     """Whether the loops are for this array: one mean is of neighbours in memory."""
     last = tuple(range(x.ndim - len(axes), x.ndim))
-    return x.size > 0 and x.flags.c_contiguous and tuple(sorted(axes)) == last and compiled.available()
+    return x.flags.c_contiguous and tuple(sorted(axes)) == last and compiled.available()
 
 
 def _measured(x: Array, axes: tuple[int, ...], centred: bool, c: Array) -> tuple[Any, Any]:
     """The mean in float64 and the biased variance; the deviations from the mean into c."""
-    n = x.dtype.type(_length(x.shape, axes))
+    n = _length(x.shape, axes)
     mean: Any = 0.0
     if centred:
         first = sum_pairwise(x, axes, True) / n
@@ -162,8 +163,8 @@ def _in_blocks(body: Callable[[Any], None], x: Array, axes: tuple[int, ...]) -> 
     lead = min(axes, default=x.ndim)
     if not x.flags.c_contiguous:
         lead = min(lead, 1)  # beyond the first axis nothing is said of the order in memory
-    depth = next((d for d in range(lead + 1) if prod(x.shape[d:]) <= BLOCK), lead)
-    if not depth or not x.size:
+    depth = next((d for d in range(lead) if prod(x.shape[d:]) <= BLOCK), lead)
+    if not depth:
         body(...)
         return
     outer, length = x.shape[: depth - 1], x.shape[depth - 1]
@@ -190,7 +191,7 @@ def _measure(x: Array, centred: bool, mean: Array, variance: Array) -> None:
     for r in range(len(x)):
         row = x[r]
         if centred:
-            total = 0.0
+            total = np.float64(0.0)
             for begin in range(0, whole, 1024):
                 part[:] = 0
                 for start in range(begin, min(begin + 1024, whole), 16):
@@ -202,7 +203,7 @@ def _measure(x: Array, centred: bool, mean: Array, variance: Array) -> None:
                 total += row[e]
             level[0] = total / n
         near = level[0]
-        away = square = 0.0
+        away = square = np.float64(0.0)
         for begin in range(0, whole, 1024):
             part[:] = 0
             other[:] = 0
@@ -250,7 +251,7 @@ def _combine(g: Array, x: Array, mean: Array, factor: Array, centred: bool, y: A
         level[0] = mean[r]
         level[1] = mean[r] - level[0]
         near, rest = level[0], level[1]
-        total = along = 0.0
+        total = along = np.float64(0.0)
         for begin in range(0, whole, 1024):
             part[:] = 0
             other[:] = 0

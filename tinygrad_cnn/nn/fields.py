@@ -112,7 +112,7 @@ def after(
     family = op.forward.__module__.rpartition(".")[2]
     rule = _RULES.get(op.name) or _FAMILIES.get(family) or (_pointwise if op.broadcast else None)
     if rule is None or not op.forward.__module__.startswith(__package__.partition(".")[0] + "."):
-        raise Unknown(op.name)
+        raise Unknown
     found: Sight | None = rule(shapes, sights, params, out)
     return found
 

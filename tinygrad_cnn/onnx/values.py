@@ -160,8 +160,6 @@ def attribute_value(proto: Any, what: str) -> Any:
     if proto.type in (5, 10):
         raise OnnxUnsupported(f"{what} is a graph; operators that run graphs (If, Loop, Scan) are not supported")
     if proto.type not in kinds:
-        if not 0 < proto.type <= 14:
-            raise OnnxError(f"{what} has the attribute type {proto.type}, which ONNX does not have")
         raise OnnxUnsupported(f"{what} has the attribute type {proto.type}; numbers, texts and tensors are supported")
     value = getattr(proto, kinds[proto.type])
     if proto.type == 1:

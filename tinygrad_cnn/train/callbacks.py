@@ -20,6 +20,7 @@ import json
 import math
 import os
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -150,7 +151,7 @@ class BestModel:
         self.best, self.best_epoch = state["best"], state["best_epoch"]
 
 
-class _LogFile:
+class _LogFile(ABC):
     """A file with a line per epoch. A run begins it anew; one that is resumed begins with the epochs before."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -167,8 +168,9 @@ class _LogFile:
         with self.path.open("a", encoding="utf-8", newline="") as file:
             file.write(lines)
 
+    @abstractmethod
     def _lines(self, logs: Logs) -> str:
-        raise NotImplementedError
+        """What the file gets for an epoch."""
 
 
 class CSVLog(_LogFile):

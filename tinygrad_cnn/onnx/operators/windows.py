@@ -34,7 +34,7 @@ class Windows:
         return dh * (kh - 1) + 1, dw * (kw - 1) + 1
 
 
-def windows(node: Node, x: Tensor, kernel_shape: Sequence[int] | None, transposed: bool = False) -> Windows:
+def windows(node: Node, x: Tensor, kernel_shape: Sequence[int], transposed: bool = False) -> Windows:
     """The windows that a node's attributes say, for an input of (n c l) or (n c h w)."""
     rank = x.ndim - 2
     if rank < 1:
@@ -43,8 +43,6 @@ def windows(node: Node, x: Tensor, kernel_shape: Sequence[int] | None, transpose
         raise node.unsupported(
             f"the input has shape {x.shape}; windows along one or two axes are supported, not {rank}"
         )
-    if kernel_shape is None:
-        raise node.fail("kernel_shape is missing")
     kernel = _lengths(node, "kernel_shape", kernel_shape, rank, 1)
     stride = _lengths(node, "strides", node.attribute("strides", [1] * rank), rank, 1)
     dilation = _lengths(node, "dilations", node.attribute("dilations", [1] * rank), rank, 1)
@@ -112,8 +110,6 @@ def bordered(node: Node, x: Tensor, borders: Sequence[Pair], value: float = 0.0)
     if all(border == (0, 0) for border in borders):
         return x
     shape = tuple(n + lo + hi for n, (lo, hi) in zip(x.shape[2:], borders, strict=True))
-    if min(shape) < 1:
-        raise node.fail(f"nothing is left of an image of shape {x.shape} with borders {tuple(borders)}")
     node.allow((*x.shape[:2], *shape), x.dtype.itemsize)
     if any(lo < 0 or hi < 0 for lo, hi in borders):
         cut = tuple(slice(max(-lo, 0), n - max(-hi, 0)) for n, (lo, hi) in zip(x.shape[2:], borders, strict=True))

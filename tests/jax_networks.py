@@ -1,0 +1,152 @@
+"""The layers of generated networks in JAX, which is asked for derivatives alone: a third opinion, in float64.
+
+Parameters and buffers have the names and shapes of PyTorch's. What is a matter of convention at a kink, or among equal
+maxima, follows PyTorch.
+"""
+
+import itertools
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+jax.config.update("jax_enable_x64", True)
+
+ACTIVATIONS = {
+    "Tanh": jnp.tanh,
+    "SiLU": jax.nn.silu,
+    "GELU": lambda x: jax.nn.gelu(x, approximate=False),
+    "Softplus": jax.nn.softplus,
+    "Sigmoid": jax.nn.sigmoid,
+    "ReLU": jax.nn.relu,
+    "ELU": jax.nn.elu,
+    "Hardswish": lambda x: x * jnp.clip(x + 3, 0, 6) / 6,
+    "LeakyReLU": lambda x: jnp.where(x > 0, x, 0.01 * x),
+}
+
+
+def correlation(x, w, **options):
+    return jax.lax.conv_general_dilated(x, w, dimension_numbers=("NCHW", "OIHW", "NCHW"), **options)
+
+
+def conv(x, p, layer):
+    _, _, options = layer
+    padding = [(side, side) for side in options["padding"]]
+    y = correlation(
+        x, p["weight"], window_strides=options["stride"], padding=padding,
+        rhs_dilation=options["dilation"], feature_group_count=options["groups"],
+    )  # fmt: skip
+    return y + p["bias"][:, None, None] if "bias" in p else y
+
+
+def conv_transpose(x, p, layer):
+    (_, _, k), stride = layer[1], layer[2]["stride"]
+    turned = jnp.flip(p["weight"], (2, 3)).swapaxes(0, 1)
+    around = [(k - 1, k - 1)] * 2
+    y = correlation(x, turned, window_strides=(1, 1), padding=around, lhs_dilation=(stride, stride))
+    return y + p["bias"][:, None, None]
+
+
+def standardized(x, axes, p, eps=1e-5):
+    y = (x - x.mean(axes, keepdims=True)) / jnp.sqrt(x.var(axes, keepdims=True) + eps)
+    return y * p["weight"][:, None, None] + p["bias"][:, None, None]
+
+
+def cells(x, layer, outside):
+    """(windows' cells n c oh ow): the windows of a pool, where the padding, and what ceil_mode adds, is `outside`."""
+    (kernel,), options = layer[1], layer[2]
+    stride, padding, ceil = options["stride"], options["padding"], options["ceil_mode"]
+    sizes = []
+    for size, k, side in zip(x.shape[2:], kernel, padding, strict=True):
+        count = (math.ceil if ceil else math.floor)((size + 2 * side - k) / stride) + 1
+        sizes.append(count - (ceil and (count - 1) * stride >= size + side))
+    more = [(n - 1) * stride + k - s - p for n, k, s, p in zip(sizes, kernel, x.shape[2:], padding, strict=True)]
+    sides = [(0, 0), (0, 0), *((p, max(m, p)) for p, m in zip(padding, more, strict=True))]
+    wide = jnp.pad(x, sides, constant_values=outside)
+    ends = [(n - 1) * stride + 1 for n in sizes]
+    places = itertools.product(*map(range, kernel))
+    return jnp.stack([wide[:, :, i : i + ends[0] : stride, j : j + ends[1] : stride] for i, j in places])
+
+
+def max_pool(x, layer):
+    found = cells(x, layer, -jnp.inf)
+    return jnp.take_along_axis(found, found.argmax(0)[None], 0)[0]  # the first of equal ones
+
+
+def avg_pool(x, layer):
+    """Padding counts; what ceil_mode adds beyond it does not."""
+    padding = layer[2]["padding"]
+    inside = jnp.pad(jnp.ones(x.shape), [(0, 0), (0, 0), *((p, p) for p in padding)])
+    counted = (layer[0], layer[1], {**layer[2], "padding": (0, 0)})
+    ones = cells(jnp.ones_like(inside), counted, 0.0)
+    sums = cells(x, layer, 0.0).sum(0)
+    return sums / ones.sum(0)[:, :, : sums.shape[2], : sums.shape[3]]
+
+
+def adaptive(x, sizes):
+    """Means over the windows [i*h // oh, ceil((i+1)*h / oh))."""
+    for axis, out in zip((2, 3), sizes, strict=True):
+        size = x.shape[axis]
+        bounds = [(i * size // out, -(-(i + 1) * size // out)) for i in range(out)]
+        x = jnp.stack([jax.lax.slice_in_dim(x, a, b, axis=axis).mean(axis) for a, b in bounds], axis)
+    return x
+
+
+def forward(layers, state, x):
+    """The output, and the buffers after a training step."""
+    buffers = {}
+    for number, layer in enumerate(layers):
+        name, arguments, _ = layer
+        p = {key.split(".")[1]: value for key, value in state.items() if key.startswith(f"{number}.")}
+        if name in ACTIVATIONS:
+            x = ACTIVATIONS[name](x)
+        elif name == "Conv2d":
+            x = conv(x, p, layer)
+        elif name == "ConvTranspose2d":
+            x = conv_transpose(x, p, layer)
+        elif name == "BatchNorm2d":
+            axes, count = (0, 2, 3), x.size / x.shape[1]
+            unbiased = x.var(axes) * count / (count - 1)
+            buffers[f"{number}.running_mean"] = 0.9 * p["running_mean"] + 0.1 * x.mean(axes)
+            buffers[f"{number}.running_var"] = 0.9 * p["running_var"] + 0.1 * unbiased
+            x = standardized(x, axes, p)
+        elif name == "GroupNorm":
+            x = standardized(x, (1, 2, 3), p)
+        elif name == "MaxPool2d":
+            x = max_pool(x, layer)
+        elif name == "AvgPool2d":
+            x = avg_pool(x, layer)
+        elif name == "AdaptiveAvgPool2d":
+            x = adaptive(x, arguments[0])
+        elif name == "Flatten":
+            x = x.reshape(len(x), -1)
+        else:
+            assert name == "Linear", name
+            x = x @ p["weight"].T + p["bias"]
+    return x, buffers
+
+
+def cross_entropy(logits, labels, weights, smoothing):
+    """PyTorch's mean: by the weights of the labels, also for what smoothing adds."""
+    log = jax.nn.log_softmax(logits)
+    rows = jnp.arange(len(labels))
+    hard = -(weights[labels] * log[rows, labels]).sum()
+    soft = -(log * weights).sum() / logits.shape[1]
+    return ((1 - smoothing) * hard + smoothing * soft) / weights[labels].sum()
+
+
+def step(layers, state, images, labels, weights, smoothing):
+    """Outputs, loss, every gradient and the buffers after a training step, as arrays by name."""
+    parameters = {k: v for k, v in state.items() if "running" not in k and "num_batches" not in k}
+    fixed = {k: v for k, v in state.items() if k not in parameters}
+
+    def loss(parameters, images):
+        logits, buffers = forward(layers, {**fixed, **parameters}, images)
+        return cross_entropy(logits, labels, weights, smoothing), (logits, buffers)
+
+    gradients = jax.jit(jax.value_and_grad(loss, (0, 1), has_aux=True))
+    (value, (logits, buffers)), (by_parameter, by_image) = gradients(parameters, images)
+    found = {"logits": logits, "loss": value, "images": by_image, **buffers}
+    found |= {f"gradient of {name}": g for name, g in by_parameter.items()}
+    return {name: np.asarray(x) for name, x in found.items()}
