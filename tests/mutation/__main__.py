@@ -17,7 +17,7 @@ from mutation import changed
 from mutation.equivalent import reason
 from mutation.equivalent_kernels import reason as kernel_reason
 from mutation.equivalent_kernels import stale
-from mutation.kernels import JUDGED, PREPARED, KernelMutant, kernel_mutants
+from mutation.kernels import JUDGED, PREPARED, KernelMutant, kernel_mutants, missing
 from mutation.kill import all_mutants, survives
 from mutation.kill_kernels import passes, survives_kernel
 from mutation.mutants import Mutant
@@ -70,6 +70,9 @@ def _lives(place: tuple[str, int]) -> bool:
 def judge_kernels(table: Table, names: Iterable[str]) -> None:
     """On every processor."""
     for name in names:
+        if why := missing(name):
+            print(f"not judged: kernels/{name}.py, as {why}")
+            continue
         passes(name)  # unbroken, or it raises
         places, living = [(name, k) for k in range(len(_mutants_of(name)))], list[str]()
         with multiprocessing.get_context("fork").Pool() as pool:

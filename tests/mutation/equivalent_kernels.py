@@ -15,6 +15,8 @@ ANY = "NumPy takes any negative length for the one that it has to find"
 EMPTY = "of an empty range or slice any other bounds are empty too"
 TRUTH = "only its truth is asked for, and -1 and any object are true"
 SQUARE = "it is squared"
+OVERLAP = "vectors that overlap hold the same numbers"
+CAREFUL = "a window that lies inside may be read like one that leaves the image, which costs time"
 LATER = "what lies behind is written afterwards, or not read"
 
 EQUIVALENT: dict[str, str] = {
@@ -159,6 +161,24 @@ EQUIVALENT: dict[str, str] = {
     r"normal\.share_below: x > 0 -> x >= 0 \| above = .*": "at 0 both halves are the same",
     r"normal\.share_below: tail \* \((.*)\) -> tail / \(\1\) .*": "it is 1 or -1",
     r"normal\._ratio: y \* below\[0\] -> .*": "the first coefficient below is 1",
+    # depthwise_vectors, pool_vectors, conv_direct, instructions, vectors
+    r"depthwise_vectors\._write_tap: \(.*\) -> \(.*\) \| cell, given = .*": "a product has no order",
+    r"depthwise_vectors\.forward: range\(0, c, LANES\) -> range\(0, c\) .*": OVERLAP,
+    r"depthwise_vectors\.forward: (if ow - j >= AT_ONCE: .* -> if False: .*|ow - j .*-> .* \| if ow - j >= .*)": IDLE,
+    r"depthwise_vectors\.forward: (sw|c|4|c \* 4|sw \* c( \* 4)?) -> .* \| _output\(.*": (
+        "there is no next output, so no way to it"
+    ),
+    r"pool_vectors\._write_best: b\.fcmp_ordered\('ord', .* -> b\.fcmp_unordered\('ord', .*": (
+        "both ask whether neither is nan"
+    ),
+    r"pool_vectors\.maxima: range\(0, c, LANES\) -> range\(0, c\) .*": OVERLAP,
+    r"pool_vectors\.maxima: y -> winners \| oh, ow = .*": SIZE,
+    r"pool_vectors\.maxima: rows -> columns \| (for k in range\(len\(rows\)\)|numbers, cells, base = ).*": SIZE,
+    r"pool_vectors\.maxima: .* \| first_row, last_row, first_column, last_column = .*": CAREFUL,
+    r"pool_vectors\.maxima: (i \* sh \+ first_row( >= 0)?|i \* sh|0) -> .* \| inside = .* < h": CAREFUL,
+    r"pool_vectors\.maxima: (j \* sw \+ first_column( < 0)?|j \* sw|0) -> .* \| if not inside or .* >= w": CAREFUL,
+    r"pool_vectors\.maxima: last_column -> image \| if not inside or .*": CAREFUL,
+    r"pool_vectors\.maxima: if not inside or .* -> if True: .*": CAREFUL,
 }
 
 

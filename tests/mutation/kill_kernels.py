@@ -6,10 +6,10 @@ import pytest
 from kernel_cases import cases
 
 from .kernels import KernelMutant, kernel
-from .plain import plain, start
+from .plain import VECTOR_CODE, plain, start
 
 # Modules that do the same with loops and without them, and what those of others import.
-ONE_WAY = ("conv_loops", "windows", "packing", "normal", "pool_loops")
+ONE_WAY = ("conv_loops", "windows", "packing", "normal", "pool_loops", *VECTOR_CODE)
 BESIDE = ("conv_loops", "conv_im2col", "conv_depthwise", "pool_loops", "norm", "standardize", "reduce", "sweeps")
 BESIDE += ("activations", "winograd", "tiles", "packing")
 
@@ -23,7 +23,7 @@ def passes(name: str) -> bool:
     """Whether every case of a kernel module passes, in every way."""
     modules = [kernel(other) for other in BESIDE]
     for loops in ways(name):
-        with plain(modules, loops=loops), warnings.catch_warnings():
+        with plain(modules, loops=loops, vectors=name in VECTOR_CODE), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             for _, check in cases(name):
                 start()
