@@ -27,7 +27,7 @@ def case(module: str, *rows: tuple[Any, ...]) -> Callable[[Callable[..., None]],
 
 def cases(module: str) -> list[tuple[str, Check]]:
     """(name, check) of every case of a kernel module."""
-    for part in ("activations", "conv", "pool", "sums", "sweeps", "windows", "winograd", *_vectors()):
+    for part in ("activations", "conv", "conv_direct", "pool", "sums", "sweeps", "windows", "winograd", *_vectors()):
         import_module(f"kernel_cases.{part}")
     return _table[module]
 

@@ -43,6 +43,7 @@ def cells(x, oh, ow, kernel, stride, dilation):
             yield p, q, x[:, rows][:, :, columns].astype(float)
 
 
+@case("instructions", *PROBLEMS[:2])
 @case("depthwise_vectors", *PROBLEMS)
 def outputs_are_sums_over_the_taps(n, oh, ow, width, kernel, stride, dilation, spare):
     x, c = images(n, oh, ow, width, kernel, stride, dilation, spare, 1), WIDTHS[width]
@@ -108,6 +109,7 @@ def special(shape, seed, values):
     return x
 
 
+@case("instructions", (*WINDOWS[0], [-2, -1, 0, 1]), (*WINDOWS[1], [-2, -1, 0, 1]))
 @case("pool_vectors", *((*row, values) for values in ([-2, -1, 0, 1], [-np.inf, 1, np.nan]) for row in WINDOWS))
 @case("pool_vectors", *((1, (0, 1), row[0], 1, *row[1:], [-2, -1, 0, 1]) for row in ABOVE_AND_BELOW))
 @case("pool_vectors", *((1, (0, 1), row[0], 1, *row[1:], [-2, 0]) for row in (turned(*row) for row in ABOVE_AND_BELOW)))

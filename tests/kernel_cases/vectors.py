@@ -1,8 +1,9 @@
 """Convolution in vector code, where it is and in tiles, at every width and number of rows, against the definition."""
 
 import numpy as np
+from mutation import interpreter
 
-from tinygrad_cnn.kernels import tiles, vectors
+from tinygrad_cnn.kernels import instructions, tiles, vectors
 from tinygrad_cnn.kernels.vectors import LANES, PANEL
 
 from . import case
@@ -66,6 +67,7 @@ class Problem:
         return [(image, i) for n0, n1, r0, r1 in self.blocks for image in range(n0, n1) for i in range(r0, r1)]
 
 
+@case("instructions", *PROBLEMS[:4])
 @case("vectors", *PROBLEMS)
 def windows_times_kernels_go_to_their_places(name, outputs, lanes):
     it = Problem(name, outputs, lanes)
@@ -115,9 +117,24 @@ def any_number_of_terms_adds_to_what_is_there(terms, outputs):
     same(dw, wanted, F)
 
 
+@case("instructions", (0,), (1,), (LANES - 1,), (LANES,))
+def other_lanes_are_loaded_as_zeros(count):
+    x, y = whole(count, 1, F), np.full(LANES, 77, F)
+
+    def write(b, source, to, lanes):
+        mask = instructions.first_lanes(b, lanes, LANES)
+        instructions.store(b, instructions.load_some(b, source, mask), to)
+
+    with interpreter.holding((x, y)):
+        instructions.emits("source to lanes", write)(x.ctypes.data, y.ctypes.data, count)
+    assert np.array_equal(y[:count], x)
+    assert (y[count:] == 0).all()
+
+
 # Tiles
 
 
+@case("instructions", (1, PANEL, (1, 3), 4))
 @case("vectors", *((2, LANES, (0, 3), 3), (1, PANEL, (1, 3), 4), (3, LANES, (2, 2), 2)))
 def kernels_are_transformed(panels, lanes, channels, c):
     w = whole((panels, 9, c, lanes), 1, F)

@@ -179,6 +179,10 @@ EQUIVALENT: dict[str, str] = {
     r"pool_vectors\.maxima: (j \* sw \+ first_column( < 0)?|j \* sw|0) -> .* \| if not inside or .* >= w": CAREFUL,
     r"pool_vectors\.maxima: last_column -> image \| if not inside or .*": CAREFUL,
     r"pool_vectors\.maxima: if not inside or .* -> if True: .*": CAREFUL,
+    r"instructions\.all_lanes: 32 -> 33 \| single = .*": "an integer of any width counts lanes",
+    r"instructions\.all_lanes: nothing -> single \| return .*": "the second vector is not read",
+    r"instructions\.store_some: b -> value \| found = .*": "both know the module",
+    r"instructions\.Value\.__(add|sub)__: self -> other \| .*": "both know the builder",
 }
 
 

@@ -180,6 +180,7 @@ _COMPARED = {
 }  # fmt: skip
 _SIGNED = {"slt": "<", "sle": "<=", "sgt": ">", "sge": ">=", "eq": "==", "ne": "!="}
 _BINARY = {"add": "+", "sub": "-", "mul": "*", "and": "&", "or": "|", "fadd": "+", "fsub": "-", "fmul": "*"}
+_ALIKE = (ir.CompareInstr, ir.SelectInstr)
 _SPACE = {
     "load_number": _load_number, "store_number": _store_number, "load_vector": _load_vector,
     "store_vector": _store_vector, "load_masked": _load_masked, "store_masked": _store_masked, "copy": _copy,
@@ -322,6 +323,9 @@ class Code:
             return self._value(value, block)
 
         given = line.operands
+        alike = given[isinstance(line, ir.SelectInstr) :]
+        if (isinstance(line, _ALIKE) or line.opname in _BINARY) and len({str(value.type) for value in alike}) > 1:
+            raise Misused(f"operands of unlike types: {line}")
         match line:
             case ir.AllocaInstr():
                 return ""
@@ -390,6 +394,8 @@ class Code:
 
     def _call(self, name: str, line: Any, given: list[str]) -> str:
         kinds = [value.type for value in line.args]
+        if name.startswith("llvm.masked") and line.args[1 + ("store" in name)].constant not in (1, 2, 4):
+            raise Misused(f"an alignment that is no power of two, or more than a number's: {line}")
         if name.startswith("llvm.masked.load") and name == f"llvm.masked.load.{_mangled(line.type)}.p0":
             return f"load_masked({', '.join(given)})"
         if name.startswith("llvm.masked.store") and name == f"llvm.masked.store.{_mangled(kinds[0])}.p0":

@@ -28,7 +28,7 @@ from .plain import NO_VECTORS, TICK, VECTOR_CODE, VECTORS, as_numba, emitted, ti
 # instructions.py what makes functions.
 JUDGED = ("conv_loops", "conv_im2col", "windows", "pool", "pool_loops", "norm", "reduce", "sweeps", "packing", "normal")
 JUDGED += ("depthwise_vectors", "pool_vectors")
-PREPARED = ("standardize", "activations", "winograd", "tiles", "conv_depthwise")
+PREPARED = ("vectors", "instructions", "conv_direct", "standardize", "activations", "winograd", "tiles", "conv_depthwise")
 
 # A name is taken for the others of its group, or else for the next name of the function.
 _GROUPS = [
@@ -48,7 +48,7 @@ _NEXT = {name: [other for other in group if other != name] for group in _GROUPS 
 
 
 _COMMUTE = ("dtypes", ".swapaxes", "np.minimum", "np.add", "np.multiply", "np.multiply.outer")
-_COMMUTE += ("b.add", "b.mul", "b.fadd", "b.fmul", "b.and_")
+_COMMUTE += ("b.add", "b.mul", ".fadd", ".fmul", "b.and_")
 
 # What makes functions of loops, and of emitted code: the gate has its own.
 _MACHINERY = [("instructions", "njit"), ("instructions", "entry"), ("instructions", "emits")]
