@@ -6,7 +6,7 @@ import numpy as np
 import oracles
 import pytest
 
-from tinygrad_cnn.kernels import compiled, conv_direct, packing
+from tinygrad_cnn.kernels import compiled, conv_direct, packing, parallel
 
 from . import case
 from .arrays import frozen, whole
@@ -23,6 +23,17 @@ PROBLEMS = [
     ((2, 3, 9, 1), 2, (3, 1), (1, 2), (3, 0), (1, 1), (5, 4)),
     ((1, 6, 3, 2), 33, (3, 3), (2, 2), (1, 1), (1, 1), (3, 2)),
     ((4, 4, 5, 2), 2, (2, 2), (5, 6), (1, 0), (1, 1), (1, 1)),
+    ((1, 2, 3, 33), 1, (1, 2), (1, 1), (0, 1), (1, 1), (2, 3)),
+    ((1, 6, 4, 1), 2, (2, 1), (2, 1), (1, 0), (2, 1), (2, 4)),
+    ((1, 4, 6, 1), 2, (1, 2), (1, 2), (0, 1), (1, 2), (4, 2)),
+    ((1, 5, 6, 1), 2, (2, 2), (2, 2), (0, 1), (2, 2), (2, 2)),
+    ((1, 5, 6, 1), 1, (2, 2), (2, 2), (1, 1), (2, 2), (2, 3)),
+    ((1, 4, 5, 2), 1, (1, 1), (2, 2), (0, 1), (2, 2), (2, 3)),
+    ((1, 4, 4, 1), 1, (1, 2), (2, 2), (0, 0), (1, 1), (2, 2)),
+    ((1, 2, 2, 1), 2, (2, 2), (3, 3), (1, 1), (1, 1), (1, 1)),
+    ((1, 1, 1, 1), 2, (2, 2), (2, 2), (1, 1), (2, 2), (1, 1)),
+    ((1, 3, 4, 2), 2, (2, 2), (1, 6), (0, 1), (1, 1), (2, 1)),
+    ((1, 4, 3, 2), 2, (2, 2), (6, 1), (1, 0), (1, 1), (1, 2)),
 ]
 CUTS = [{}, {"BLOCK": 1, "STEPS": 1, "PARTS": 2}, {"BLOCK": 400, "PARTS": 3}, {"STEPS": 400, "SUMS": 1}]
 
@@ -121,6 +132,10 @@ BLOCKS = [
     (3, 7, 10, 5, 1000, 19, 1, 3),
     (3, 4, 100, 500, 60, 60, 1, 1),
     (2, 3, 0, 0, 7, 5, 2, 3),
+    (2, 9, 1, 1, 5, 600, 1, 5),
+    (2, 9, 1, 1, 600, 5, 1, 5),
+    (5, 1, 1, 1, 9, 4, 3, 1),
+    (5, 6, 10, 5, 600, 59, 1, 6),
     (7, 3, 1, 1, 100, 9, 3, 3),
 ]
 
@@ -137,7 +152,7 @@ def blocks_are_whole_images_or_parts_of_one(n, rows, by_row, steps, block, most,
     assert (blocks[:, 3] - blocks[:, 2]).max() == conv_direct._rows(blocks) == height
 
 
-@case("conv_direct", *((*row, CUTS[(k + shift) % 4]) for shift in (0, 1) for k, row in enumerate(PROBLEMS)))
+@case("conv_direct", *((*row, CUTS[k % 4]) for k, row in reversed([*enumerate(PROBLEMS)])))
 def three_maps_equal_the_loops(shape, o, kernel, stride, corner, dilation, out, sizes):
     (x, g, w, b), (y, dx, dw) = solved(shape, o, kernel, stride, corner, dilation, out)
     x, g = writable(x, g)
@@ -169,3 +184,59 @@ def kernels_are_packed_once_if_they_are_to_be_kept():
         assert len(count) == 4
         same(conv_direct.conv2d(x, frozen(2 * w), b, *PROBLEMS[0][3:], keep=True), 2 * (y - b) + b)
         same(conv_direct.conv2d(x, w, frozen(b + 1), *PROBLEMS[0][3:], keep=True), y + 1)
+        same(conv_direct.conv2d(x, w, None, *PROBLEMS[0][3:], keep=True), y - b)
+
+
+def recorded(patch, owner, name, calls):
+    """Keep the arguments of every call."""
+    function = getattr(owner, name)
+
+    def call(*arguments):
+        calls.append(arguments)
+        return function(*arguments)
+
+    patch.setattr(owner, name, call)
+
+
+@case("conv_direct", *((*PROBLEMS[k], at_once) for k in (1, 3, 6, 8) for at_once in (1, 2**20)))
+def a_block_is_cut_by_the_bytes_and_multiplications_of_a_row_and_done_once(
+    shape, o, kernel, stride, corner, dilation, out, at_once
+):
+    (x, g, w, b), _ = solved(shape, o, kernel, stride, corner, dilation, out)
+    (x, g), c, (kh, kw) = writable(x, g), shape[3], kernel
+    width = (out[1] - 1) * stride[1] + (kw - 1) * dilation[1] + 1
+    row = stride[0] * width * c * 4, out[1] * kh * kw * c * o
+    asked, done, added = [], [], []
+    with pytest.MonkeyPatch.context() as patch:
+        cut(patch, {"STEPS": at_once})
+        recorded(patch, conv_direct, "_blocks", asked)
+        recorded(patch, compiled.vectors(), "correlate", done)
+        recorded(patch, compiled.vectors(), "correlate_weights", added)
+        conv_direct.conv2d(x, w, b, stride, corner, dilation, out)
+        conv_direct.weight_grad(x, g, kernel, stride, corner, dilation)
+    assert asked == [(shape[0], out[0], *row)] * 2
+    for calls in (done, added):
+        assert sum((n1 - n0) * (r1 - r0) for call in calls for n0, n1, r0, r1 in blocks_of(call)) == shape[0] * out[0]
+
+
+def blocks_of(call):
+    """The blocks among the arguments of a loop."""
+    return next(a for a in call if isinstance(a, np.ndarray) and a.ndim == 2 and a.shape[1] == 4 and a.dtype == int)
+
+
+SUM = 4 * 12 * 2  # bytes
+# PARTS, SUMS; parts of five blocks
+MANY = [(1, 9 * SUM, 1), (2, 9 * SUM, 2), (5, 9 * SUM, 5), (9, 9 * SUM, 5), (9, 3 * SUM, 3), (9, 3 * SUM - 1, 2)]
+MANY += [(9, SUM - 1, 1)]
+
+
+@case("conv_direct", *MANY)
+def the_weight_gradient_has_so_many_sums(most, fit, parts):
+    (x, g, *_), (_, _, dw) = solved((5, 2, 3, 3), 2, (2, 2), (1, 1), (0, 0), (1, 1), (1, 2))
+    x, g = writable(x, g)
+    lengths = []
+    with pytest.MonkeyPatch.context() as patch:
+        cut(patch, {"STEPS": 1, "PARTS": most, "SUMS": fit})
+        recorded(patch, parallel, "spans", lengths)
+        same(conv_direct.weight_grad(x, g, (2, 2), (1, 1), (0, 0), (1, 1)), dw)
+    assert [length for _, length, _ in lengths] == [parts]

@@ -21,6 +21,8 @@ WINDOWS = {
     "five, in rows": (1, (5, 6), 3, (1, 2), (2, 1), (1, 1), (1, 0), (2, 5), [(0, 1, 0, 1), (0, 1, 1, 2)]),
     "six, all outside": (1, (2, 2), 1, (2, 2), (1, 2), (1, 1), (1, 3), (2, 6), [(0, 1, 0, 2)]),
     "seven, left of all": (1, (3, 4), 2, (2, 2), (1, 1), (1, 3), (0, -9), (2, 7), [(0, 1, 0, 2)]),
+    "two, left of all": (1, (3, 4), 2, (2, 2), (1, 1), (1, 1), (0, -9), (2, 2), [(0, 1, 0, 2)]),
+    "of one tap": (2, (2, 3), 1, (1, 1), (1, 1), (1, 1), (0, 0), (2, 3), [(0, 2, 0, 2)]),
     "eight": (1, (2, 9), 1, (1, 2), (1, 1), (1, 1), (0, 0), (2, 8), [(0, 1, 0, 2)]),
     "eleven": (1, (3, 7), 2, (2, 2), (1, 1), (1, 1), (-1, -2), (2, 11), [(0, 1, 1, 2)]),
     "eighteen": (1, (1, 9), 1, (1, 2), (0, 1), (0, 1), (0, -4), (1, 18), [(0, 1, 0, 1)]),
@@ -31,7 +33,7 @@ WIDTHS = [
     (PANEL - 1, PANEL), (PANEL, PANEL), (PANEL + 1, PANEL), (LANES + 3, LANES), (HALF + 1, HALF), (HALF + 1, LANES),
 ]  # fmt: skip
 PROBLEMS = [(name, *width) for name, width in zip([*WINDOWS, *WINDOWS], WIDTHS, strict=False)]
-PROBLEMS += [("seven, left of all", LANES + 2, PANEL), ("eleven", 3, HALF), ("two, and three rows", PANEL - 1, PANEL)]
+PROBLEMS += [("of one tap", HALF + 2, HALF), ("seven, left of all", LANES + 2, PANEL), ("eleven", 3, HALF), ("two, and three rows", PANEL - 1, PANEL)]
 PROBLEMS += [("five, in rows", LANES - 2, LANES), ("six, all outside", PANEL, PANEL), ("eighteen", LANES + 1, PANEL)]
 NUMBER = {name: k for k, name in enumerate(WINDOWS)}
 
@@ -105,7 +107,7 @@ def every_tap_adds_what_its_pixels_bring(name, outputs, lanes):
 # rows that vector code multiplies at once in the weight gradient, where what is there is added to
 
 
-@case("vectors", *((c, o) for c, o in [(4, 1), (7, HALF + 1), (12, LANES), (13, LANES + 1), (15, PANEL), (18, 2)]))
+@case("vectors", *((c, o) for c, o in [(4, 1), (7, HALF + 1), (12, LANES), (13, LANES + 1), (15, PANEL), (22, 2)]))
 def any_number_of_terms_adds_to_what_is_there(terms, outputs):
     lanes = HALF if outputs <= HALF else LANES if outputs <= LANES else PANEL
     x, g, before = whole((1, 2, 3, terms), 1, F), whole((1, 2, 3, outputs), 2, F), whole((1, terms, lanes), 3, F)
@@ -155,6 +157,13 @@ IMAGES = [
     (1, (4, 8), LANES + 1, 2 * LANES, (1, 0), (4, 8), PANEL - 1, PANEL, [(0, 1, 0, 1)]),
     (1, (6, 4), LANES, LANES, (3, 1), (8, 4), LANES, LANES, [(0, 1, 0, 2)]),
     (1, (3, 2), 1, LANES, (5, 1), (7, 2), 1, LANES, [(0, 1, 0, 2)]),
+    (1, (6, 6), 3, LANES, (0, 0), (4, 4), 3, LANES, [(0, 1, 0, 1)]),
+    (1, (9, 4), 1, LANES, (3, 1), (12, 4), 1, LANES, [(0, 1, 0, 1), (0, 1, 1, 3)]),
+    (1, (14, 3), 1, LANES, (1, 1), (14, 3), 2, LANES, [(0, 1, 0, 1), (0, 1, 1, 3), (0, 1, 3, 4)]),
+    (1, (5, 8), 1, LANES, (1, 1), (5, 8), LANES, LANES, [(0, 1, 0, 2)]),
+    (1, (8, 5), 1, LANES, (1, 1), (8, 5), LANES, LANES, [(0, 1, 0, 2)]),
+    (1, (3, 16), 1, LANES, (1, 1), (3, 16), LANES, LANES, [(0, 1, 0, 1)]),
+    (1, (4, 3), 1, LANES, (1, 1), (4, 3), 3 * LANES, LANES, [(0, 1, 0, 1)]),
 ]
 
 
@@ -193,6 +202,7 @@ class Image:
 
         def check(seen):
             assert np.array_equal(seen[~starts], before[~starts])
+            assert (seen[starts][:, :2] > before[starts][:, :2]).all()
             assert np.array_equal((seen - before)[:, :, :2].sum(1), np.stack([sums, squares], 1))
             assert np.array_equal(seen[:, :, 2].max(1), np.maximum(before[:, :, 2].max(1), largest))
 
@@ -236,3 +246,16 @@ def tiles_add_to_the_transformed_kernels_what_they_bring(*row):
     same(du, wanted, F)
     it.measured(before, it.x)(seen)
     it.measured(before_g, g)(seen_g)
+
+
+@case("vectors")
+def a_pixel_that_is_nan_is_among_the_sums_and_not_the_largest():
+    it = Image(1, (5, 3), 2, LANES, (1, 1), (5, 3), 1, LANES, [(0, 1, 0, 2)])
+    for place in ((0, 0, 0, 0), (0, 3, 1, 1), (0, 4, 2, 1)):
+        x, y, seen = it.x.copy(), np.zeros((1, 5, 3, 1), F), np.zeros((1, 2, 3))
+        x[0, 2, 1] = 9
+        x[place] = np.nan
+        u, bias = np.zeros((36, 1, LANES, LANES), F), np.zeros(LANES, F)
+        called(vectors.correlate_tiles, x, it.blocks, 1, it.corner, u, bias, y, it.room, seen)
+        assert np.isnan(seen[0, 0, :2]).all()
+        assert seen[0, 0, 2] == 9

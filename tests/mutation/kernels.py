@@ -283,6 +283,8 @@ def _skipped(tree: ast.AST) -> set[ast.AST]:
             found.update(ast.walk(node.args[-1]))
         if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("reshape"):  # any negative length will do
             found.update(one for a in node.args if isinstance(a, ast.UnaryOp) for one in ast.walk(a))
+        if isinstance(node, ast.For) and found.issuperset(node.body):  # a guard for each of some values
+            found.update(ast.walk(node))
         if isinstance(node, ast.If) and ast.unparse(node.test) == "vectors":  # what drives vector code
             found.add(node)
             found.update(one for line in node.body for one in ast.walk(line))
