@@ -1,4 +1,4 @@
-"""Direct sums in vector code: the three maps against plain loops, cut into blocks and parts; which calls they are for."""
+"""Direct sums in vector code: the three maps against plain loops, in blocks and parts; which calls they are for."""
 
 from functools import cache
 

@@ -33,7 +33,12 @@ WIDTHS = [
     (PANEL - 1, PANEL), (PANEL, PANEL), (PANEL + 1, PANEL), (LANES + 3, LANES), (HALF + 1, HALF), (HALF + 1, LANES),
 ]  # fmt: skip
 PROBLEMS = [(name, *width) for name, width in zip([*WINDOWS, *WINDOWS], WIDTHS, strict=False)]
-PROBLEMS += [("of one tap", HALF + 2, HALF), ("seven, left of all", LANES + 2, PANEL), ("eleven", 3, HALF), ("two, and three rows", PANEL - 1, PANEL)]
+PROBLEMS += [
+    ("of one tap", HALF + 2, HALF),
+    ("seven, left of all", LANES + 2, PANEL),
+    ("eleven", 3, HALF),
+    ("two, and three rows", PANEL - 1, PANEL),
+]
 PROBLEMS += [("five, in rows", LANES - 2, LANES), ("six, all outside", PANEL, PANEL), ("eighteen", LANES + 1, PANEL)]
 NUMBER = {name: k for k, name in enumerate(WINDOWS)}
 
@@ -251,9 +256,9 @@ def tiles_add_to_the_transformed_kernels_what_they_bring(*row):
 @case("vectors")
 def a_pixel_that_is_nan_is_among_the_sums_and_not_the_largest():
     it = Image(1, (5, 3), 2, LANES, (1, 1), (5, 3), 1, LANES, [(0, 1, 0, 2)])
-    for place in ((0, 0, 0, 0), (0, 3, 1, 1), (0, 4, 2, 1)):
+    for place in ((0, 0, 0, 0), (0, 2, 0, 1), (0, 2, 2, 1), (0, 4, 2, 1)):
         x, y, seen = it.x.copy(), np.zeros((1, 5, 3, 1), F), np.zeros((1, 2, 3))
-        x[0, 2, 1] = 9
+        x[0, 2, 1, 1] = 9
         x[place] = np.nan
         u, bias = np.zeros((36, 1, LANES, LANES), F), np.zeros(LANES, F)
         called(vectors.correlate_tiles, x, it.blocks, 1, it.corner, u, bias, y, it.room, seen)

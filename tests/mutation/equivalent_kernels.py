@@ -16,6 +16,7 @@ EMPTY = "of an empty range or slice any other bounds are empty too"
 TRUTH = "only its truth is asked for, and -1 and any object are true"
 SQUARE = "it is squared"
 WIDER = "a vector may be wider: its mask says how much of it counts"
+ONE_PHASE = "with a stride of 1 there is one phase, which has every pixel"
 OVERLAP = "vectors that overlap hold the same numbers"
 CAREFUL = "a window that lies inside may be read like one that leaves the image, which costs time"
 LATER = "what lies behind is written afterwards, or not read"
@@ -184,9 +185,8 @@ EQUIVALENT: dict[str, str] = {
     r"conv_direct\.(conv2d|weight_grad): o -> \w+ \| lanes = lanes_of\(o\)": "any number of lanes; some are faster",
     r"conv_direct\.conv2d: list\(range\(.*\)\) -> range\(.*": "it is only read",
     r"conv_direct\.input_grad: (d -> k|s <= k -> s < k) \| whole = .*": IDLE,
-    r"conv_direct\.input_grad: (zip\(stride, dilation, (.*)\) -> zip\(dilation, stride, \2\)|dilation -> stride) \| whole = .*": (
-        "with a stride of 1 there is one phase, which has every pixel"
-    ),
+    r"conv_direct\.input_grad: dilation -> stride \| whole = .*": ONE_PHASE,
+    r"conv_direct\.input_grad: zip\(stride, dilation, (.*)\) -> zip\(dilation, stride, \1\) \| whole = .*": ONE_PHASE,
     r"conv_direct\.input_grad: if not whole: .* -> if True: .*": IDLE,
     r"conv_direct\.input_grad: (min\(.*\) -> size\[[01]\]|stride -> size) \| for [ij] in .*": (
         "a pixel is computed again in the phase after all others"
@@ -215,10 +215,10 @@ EQUIVALENT: dict[str, str] = {
     r"vectors\._write_blocks: LANES // 2 -> LANES( \* 2)? \| all_rows\(1, .*": WIDER,
     r"vectors\._transform: b -> address \| added = .*": "the builder of the other part of a sum is asked",
     r"vectors\._write_sizes: '>' -> '>=' \| .*": "the larger of two numbers",
+    r"vectors\._write_sizes: b\.fcmp_ordered\('>', value, .* -> b\.fcmp_unordered.*": "neither is nan",
     r"vectors\._write_sizes: 32 -> 33 \| value = .*": "an integer of any width counts lanes",
     r"vectors\._copy_padded: inside <= 0 -> inside < 0 \| .*": IDLE,
     r"vectors\._copy_padded: first -> stop \| _clear\(to, first .*": LATER,
-    r"vectors\.correlate: panels -> terms \| for p in range\(panels\)": "beyond the last panel there is no output",
     r"vectors\.correlate: min\(lanes, (o - p \* lanes)\) -> \1 \| _multiply.*": LATER,
     r"vectors\.correlate_weights: if panels > 1: .* -> if True: .*": IDLE,
     r"vectors\.correlate_weights: panels > 1 -> panels >= 1 .*": IDLE,

@@ -1,4 +1,4 @@
-"""Vector code as plain Python: what a writer of instructions.py emits, carried out on NumPy vectors, each address checked.
+"""Vector code as plain Python: what `emits` is given to write is carried out on NumPy vectors, each address checked.
 
 A `Code` stands where `emits` stands: the same function of integers. An address must lie in an array of the innermost
 loop that was called: see `holding`. Integers do not wrap at 64 bits, as nothing of worth does; a product and a sum are
@@ -216,7 +216,7 @@ def _truth(value: Any) -> Any:
 
 
 def _mangled(kind: Any) -> str:
-    return f"v{kind.count}{ {'f': 'f32', 'i': 'i32'}[_letter(kind.element)]}"
+    return f"v{kind.count}{ {'f': 'f32', 'i': 'i32'}[_letter(kind.element)] }"
 
 
 class Code:
@@ -290,9 +290,7 @@ class Code:
         return f"x{self.places[id(line)]}"
 
     def _chosen(self, phi: Any) -> str:
-        choices = ", ".join(
-            f"{self.numbers[id(block)]}: {self._value(value, None)}" for value, block in phi.incomings
-        )
+        choices = ", ".join(f"{self.numbers[id(block)]}: {self._value(value, None)}" for value, block in phi.incomings)
         return f"{{{choices}}}[came]"
 
     def _value(self, value: Any, block: Any) -> str:

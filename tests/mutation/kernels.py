@@ -27,8 +27,8 @@ from .plain import NO_VECTORS, TICK, VECTOR_CODE, VECTORS, as_numba, emitted, ti
 # all: the choice of an algorithm (conv.py), and the machinery: buffers.py, compiled.py, parallel.py, spin.py, and in
 # instructions.py what makes functions.
 JUDGED = ("conv_loops", "conv_im2col", "windows", "pool", "pool_loops", "norm", "reduce", "sweeps", "packing", "normal")
-JUDGED += ("depthwise_vectors", "pool_vectors")
-PREPARED = ("vectors", "instructions", "conv_direct", "standardize", "activations", "winograd", "tiles", "conv_depthwise")
+JUDGED += ("depthwise_vectors", "pool_vectors", "conv_direct", "instructions", "vectors")
+PREPARED = ("standardize", "activations", "winograd", "tiles", "conv_depthwise")
 
 # A name is taken for the others of its group, or else for the next name of the function.
 _GROUPS = [
