@@ -366,6 +366,8 @@ class Code:
         match line.opname:
             case "inttoptr" | "sext":
                 return of(given[0])
+            case "zext":
+                return f"{of(given[0])} & {(1 << given[0].type.width) - 1}"
             case "fpext":
                 return f"float64({of(given[0])})"
             case "trunc":

@@ -1,7 +1,8 @@
 """Every small way to break a kernel, as functions built in memory and put into their module for a while.
 
 A mutant changes one place of one function or method. It is compiled into the namespace of its module, so whatever the
-module calls by that name is broken. Loops under @compiled run as plain Python, where an index out of range raises.
+module calls by that name is broken. Loops under @compiled run as plain Python, where an index out of range raises. A
+broken writer of instructions is broken in every module that imports it, and what they emit is emitted anew.
 """
 
 import ast
