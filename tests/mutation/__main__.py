@@ -7,7 +7,6 @@ import sys
 import time
 import warnings
 from collections.abc import Iterable
-from functools import cache
 from pathlib import Path
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before NumPy is imported: products are tiny
@@ -17,7 +16,7 @@ from mutation import changed
 from mutation.equivalent import reason
 from mutation.equivalent_kernels import reason as kernel_reason
 from mutation.equivalent_kernels import stale
-from mutation.kernels import JUDGED, PREPARED, KernelMutant, kernel_mutants, missing
+from mutation.kernels import JUDGED, PREPARED, kernel_mutants, missing
 from mutation.kill import all_mutants, survives
 from mutation.kill_kernels import passes, survives_kernel
 from mutation.mutants import Mutant
@@ -57,14 +56,9 @@ def judge_rules(table: Table, mutants: Iterable[Mutant]) -> None:
         table.add(mutant.label.split(":")[0], mutant.label, survives(mutant), reason(mutant.label))
 
 
-@cache
-def _mutants_of(name: str) -> list[KernelMutant]:
-    return list(kernel_mutants(name))
-
-
 def _lives(place: tuple[str, int]) -> bool:
     warnings.simplefilter("ignore")
-    return survives_kernel(_mutants_of(place[0])[place[1]])
+    return survives_kernel(kernel_mutants(place[0])[place[1]])
 
 
 def judge_kernels(table: Table, names: Iterable[str]) -> None:
@@ -74,10 +68,10 @@ def judge_kernels(table: Table, names: Iterable[str]) -> None:
             print(f"not judged: kernels/{name}.py, as {why}")
             continue
         passes(name)  # unbroken, or it raises
-        places, living = [(name, k) for k in range(len(_mutants_of(name)))], list[str]()
+        places, living = [(name, k) for k in range(len(kernel_mutants(name)))], list[str]()
         with multiprocessing.get_context("fork").Pool() as pool:
             for (_, k), lives in zip(places, pool.imap(_lives, places, 16), strict=True):
-                label = _mutants_of(name)[k].label
+                label = kernel_mutants(name)[k].label
                 table.add(label.split(":")[0], label, lives, kernel_reason(label))
                 living += [label] * lives
         table.stale += stale(name, living)

@@ -166,8 +166,13 @@ def targets(name: str) -> tuple[Target, ...]:
     return tuple(found)
 
 
-def kernel_mutants(name: str) -> Iterator[KernelMutant]:
+@cache
+def kernel_mutants(name: str) -> tuple[KernelMutant, ...]:
     """Every mutant of a kernel module, each place once, with labels that are unique and stable."""
+    return tuple(_mutants(name))
+
+
+def _mutants(name: str) -> Iterator[KernelMutant]:
     for target in targets(name):
         seen: dict[str, int] = {}
         for what, change in _changes(target.tree, emits=name in VECTOR_CODE):
