@@ -6,6 +6,7 @@ plain Python; its inputs are read-only.
 
 from collections.abc import Callable
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 Check = Callable[[], None]
@@ -26,7 +27,23 @@ def case(module: str, *rows: tuple[Any, ...]) -> Callable[[Callable[..., None]],
 
 def cases(module: str) -> list[tuple[str, Check]]:
     """(name, check) of every case of a kernel module."""
-    parts = ("activations", "choice", "conv", "pool", "sums", "sweeps", "windows", "winograd", "winograd_vectors")
-    for part in parts:
+    parts = (
+        "activations",
+        "choice",
+        "conv",
+        "conv_direct",
+        "pool",
+        "sums",
+        "sweeps",
+        "windows",
+        "winograd",
+        "winograd_vectors",
+    )
+    for part in (*parts, *_vectors()):
         import_module(f"kernel_cases.{part}")
     return _table[module]
+
+
+def _vectors() -> tuple[str, ...]:
+    """The parts that import vector code, where numba is installed."""
+    return ("vector_loops", "vectors") if find_spec("numba") else ()

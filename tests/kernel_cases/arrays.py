@@ -35,3 +35,12 @@ def same(found, wanted, dtype=None):
     assert found.shape == wanted.shape
     assert found.dtype == (wanted.dtype if dtype is None else dtype)
     assert np.array_equal(found, wanted.astype(found.dtype), equal_nan=found.dtype.kind == "f")
+
+
+def called(loop, *arguments):
+    """Call a loop with writable copies of what is read-only, for which alone it may be compiled, and leave those be."""
+    copies = [a.copy() if isinstance(a, np.ndarray) and not a.flags.writeable else a for a in arguments]
+    loop(*copies)
+    for before, after in zip(arguments, copies, strict=True):
+        if before is not after:
+            assert np.array_equal(before, after, equal_nan=before.dtype.kind == "f")

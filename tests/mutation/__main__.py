@@ -7,7 +7,6 @@ import sys
 import time
 import warnings
 from collections.abc import Iterable
-from functools import cache
 from importlib import import_module
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from mutation import changed
 from mutation.equivalent import reason
 from mutation.equivalent_kernels import reason as kernel_reason
 from mutation.equivalent_kernels import stale
-from mutation.kernels import JUDGED, PREPARED, KernelMutant, kernel_mutants
+from mutation.kernels import JUDGED, kernel_mutants, missing
 from mutation.kill import all_mutants, survives
 from mutation.kill_kernels import passes, survives_kernel
 from mutation.mutants import Mutant, mutants
@@ -58,27 +57,25 @@ def judge_rules(table: Table, mutants: Iterable[Mutant]) -> None:
         table.add(mutant.label.split(":")[0], mutant.label, survives(mutant), reason(mutant.label))
 
 
-@cache
-def _mutants_of(name: str) -> list[KernelMutant]:
-    return list(kernel_mutants(name))
-
-
 def _lives(place: tuple[str, int]) -> bool:
     warnings.simplefilter("ignore")
-    return survives_kernel(_mutants_of(place[0])[place[1]])
+    return survives_kernel(kernel_mutants(place[0])[place[1]])
 
 
 def judge_kernels(table: Table, names: list[str], most: int | None = None) -> None:
     """On every processor; `most`: so many mutants at most, evenly chosen."""
-    every = 1 if most is None else max(1, -(-sum(len(_mutants_of(name)) for name in names) // most))
+    every = 1 if most is None else max(1, -(-sum(len(kernel_mutants(name)) for name in names) // most))
     if every > 1:
         print(f"1 of {every} mutants of the kernels, for there are more than {most}")
     for name in names:
+        if why := missing(name):
+            print(f"not judged: kernels/{name}.py, as {why}")
+            continue
         passes(name)  # unbroken, or it raises
-        places, living = [(name, k) for k in range(0, len(_mutants_of(name)), every)], list[str]()
+        places, living = [(name, k) for k in range(0, len(kernel_mutants(name)), every)], list[str]()
         with multiprocessing.get_context("fork").Pool() as pool:
             for (_, k), lives in zip(places, pool.imap(_lives, places, 16), strict=True):
-                label = _mutants_of(name)[k].label
+                label = kernel_mutants(name)[k].label
                 table.add(label.split(":")[0], label, lives, kernel_reason(label))
                 living += [label] * lives
         if every == 1:
@@ -92,7 +89,7 @@ def main(arguments: list[str]) -> int:
     mode.add_argument("--kernels", action="store_true", help="kernels instead of gradient rules")
     mode.add_argument("--changed", nargs="?", const="", metavar="REF", help="of files that differ from REF")
     parser.add_argument("--most", type=int, metavar="N", help="judge so many mutants of kernels at most, evenly chosen")
-    parser.add_argument("names", nargs="*", help=f"ops or functions; with --kernels of {', '.join(JUDGED + PREPARED)}")
+    parser.add_argument("names", nargs="*", help=f"ops or functions; with --kernels of {', '.join(JUDGED)}")
     given = parser.parse_args(arguments)
     table = Table()
     if given.changed is not None:
@@ -109,9 +106,9 @@ def main(arguments: list[str]) -> int:
         judge_rules(table, (mutant for module in modules for mutant in mutants(import_module(module))))
         judge_kernels(table, kernels, given.most)
     elif given.kernels:
-        unknown = [name for name in given.names if name not in JUDGED + PREPARED]
+        unknown = [name for name in given.names if name not in JUDGED]
         if unknown:
-            parser.error(f"no cases for {', '.join(unknown)}; there are some for {', '.join(JUDGED + PREPARED)}")
+            parser.error(f"no cases for {', '.join(unknown)}; there are some for {', '.join(JUDGED)}")
         judge_kernels(table, given.names or list(JUDGED), given.most)
     else:
         judge_rules(table, all_mutants(given.names))

@@ -16,6 +16,10 @@ EMPTY = "of an empty range or slice any other bounds are empty too"
 TRUTH = "only its truth is asked for, and -1 and any object are true"
 SQUARE = "it is squared"
 PLAIN = "the same in plain Python, which is what is judged; compiled code would compute it wider"
+MASKED = "a vector may be wider: its mask says how much of it counts"
+ONE_PHASE = "with a stride of 1 there is one phase, which has every pixel"
+OVERLAP = "vectors that overlap hold the same numbers"
+CAREFUL = "a window that lies inside may be read like one that leaves the image, which costs time"
 LATER = "what lies behind is written afterwards, or not read"
 WIDER = "room beside it that nothing reads"
 CUT = "the loop says how far a cut array is read"
@@ -294,6 +298,71 @@ EQUIVALENT: dict[str, str] = {
     r"winograd\._judge: (False -> True|found -> n) \| found = .*": IDLE,
     r"winograd\._judge: return found -> return -found": TRUTH,
     r"winograd\._judge: seen\.shape -> seen\.shape\[::-1\] .*": "of three axes the second",
+    # depthwise_vectors, pool_vectors, conv_direct, instructions, vectors
+    r"depthwise_vectors\._write_tap: \(.*\) -> \(.*\) \| cell, given = .*": "a product has no order",
+    r"depthwise_vectors\.forward: range\(0, c, LANES\) -> range\(0, c\) .*": OVERLAP,
+    r"depthwise_vectors\.forward: (if ow - j >= AT_ONCE: .* -> if False: .*|ow - j .*-> .* \| if ow - j >= .*)": IDLE,
+    r"depthwise_vectors\.forward: (sw|c|4|c \* 4|sw \* c( \* 4)?) -> .* \| _output\(.*": (
+        "there is no next output, so no way to it"
+    ),
+    r"pool_vectors\._write_best: b\.fcmp_ordered\('ord', .* -> b\.fcmp_unordered\('ord', .*": (
+        "both ask whether neither is nan"
+    ),
+    r"pool_vectors\.maxima: range\(0, c, LANES\) -> range\(0, c\) .*": OVERLAP,
+    r"pool_vectors\.maxima: y -> winners \| oh, ow = .*": SIZE,
+    r"pool_vectors\.maxima: rows -> columns \| (for k in range\(len\(rows\)\)|numbers, cells, base = ).*": SIZE,
+    r"pool_vectors\.maxima: .* \| first_row, last_row, first_column, last_column = .*": CAREFUL,
+    r"pool_vectors\.maxima: (i \* sh \+ first_row( >= 0)?|i \* sh|0) -> .* \| inside = .* < h": CAREFUL,
+    r"pool_vectors\.maxima: (j \* sw \+ first_column( < 0)?|j \* sw|0) -> .* \| if not inside or .* >= w": CAREFUL,
+    r"pool_vectors\.maxima: last_column -> image \| if not inside or .*": CAREFUL,
+    r"pool_vectors\.maxima: if not inside or .* -> if True: .*": CAREFUL,
+    r"conv_direct\.fits: \(F, np\.float16\) -> .*": "either of two",
+    r"conv_direct\.(conv2d|weight_grad): o -> \w+ \| lanes = lanes_of\(o\)": "any number of lanes; some are faster",
+    r"conv_direct\.conv2d: list\(range\(.*\)\) -> range\(.*": "it is only read",
+    r"conv_direct\.input_grad: (d -> k|s <= k -> s < k) \| whole = .*": IDLE,
+    r"conv_direct\.input_grad: dilation -> stride \| whole = .*": ONE_PHASE,
+    r"conv_direct\.input_grad: zip\(stride, dilation, (.*)\) -> zip\(dilation, stride, \1\) \| whole = .*": ONE_PHASE,
+    r"conv_direct\.input_grad: if not whole: .* -> if True: .*": IDLE,
+    r"conv_direct\.input_grad: (min\(.*\) -> size\[[01]\]|stride -> size) \| for [ij] in .*": (
+        "a pixel is computed again in the phase after all others"
+    ),
+    r"conv_direct\.weight_grad: ow -> width \| lines, panel = .*": "more room than it takes",
+    r"conv_direct\.Taps\.offsets: np\.array\(.*, np\.int64\) -> np\.array\(.*": DTYPE,
+    r"conv_direct\._phase: at - p \* dilation -> p \* dilation - at \| .* \(2\)": "a multiple, whatever its sign",
+    r"conv_direct\._correlate: kernels\.shape -> kernels\.shape\[::-1\] .*": "of three axes the second",
+    r"conv_direct\._blocks: np\.array\(blocks, np\.int64\) -> np\.array\(blocks\) .*": DTYPE,
+    r"conv_direct\._rows: int\((.*)\) -> \1 \| .*": DTYPE,
+    r"instructions\.all_lanes: 32 -> 33 \| single = .*": "an integer of any width counts lanes",
+    r"instructions\.all_lanes: nothing -> single \| return .*": "the second vector is not read",
+    r"instructions\.store_some: b -> value \| found = .*": "both know the module",
+    r"vectors\._write_block: load\(b, address, kind\) -> load\(b, address\) .*": "two vectors are whole ones",
+    r"vectors\.(_write_block|_square|_transform): at\(b, .*\) -> at\(b, .*": "a sum has no order",
+    r"vectors\._write_blocks: ('>=' -> '>'|8 -> 9) \| again = .*": "8 rows are one block either way",
+    r"vectors\._write_blocks: (7 -> 8 \| blocks = .*|b\.select\(again, INT\(0\), rows\) -> rows \| rest = .*)": (
+        "some rows are computed again"
+    ),
+    r"vectors\._write_blocks: \(\('a', 'by_row'\), .* -> .* \| moved = .*": "they are moved in any order",
+    r"vectors\._write_blocks: (\(b\.shl\(.* -> .* \| first, latest = .*|'<' -> '<=' \| block\(b\.select.*)": (
+        "the smaller of two numbers"
+    ),
+    r"vectors\._write_blocks: \(3, 2, 1\) -> .* \| for size in .*": "one of them, in any order",
+    r"vectors\._write_blocks: ('>' -> '>='|LANES // 2 -> 2|2 -> 3) \| with .*b\.if_else.*": MASKED,
+    r"vectors\._write_blocks: LANES // 2 -> LANES( \* 2)? \| all_rows\(1, .*": MASKED,
+    r"vectors\._transform: b -> address \| added = .*": "the builder of the other part of a sum is asked",
+    r"vectors\._write_sizes: '>' -> '>=' \| .*": "the larger of two numbers",
+    r"vectors\._write_sizes: b\.fcmp_ordered\('>', value, .* -> b\.fcmp_unordered.*": "neither is nan",
+    r"vectors\._write_sizes: 32 -> 33 \| value = .*": "an integer of any width counts lanes",
+    r"vectors\._copy_padded: inside <= 0 -> inside < 0 \| .*": IDLE,
+    r"vectors\._copy_padded: first -> stop \| _clear\(to, first .*": LATER,
+    r"vectors\.correlate: min\(lanes, (o - p \* lanes)\) -> \1 \| _multiply.*": LATER,
+    r"vectors\.correlate_weights: if panels > 1: .* -> if True: .*": IDLE,
+    r"vectors\.correlate_weights: panels > 1 -> panels >= 1 .*": IDLE,
+    r"vectors\._pixels_to_tiles: seen\.shape -> seen\.shape\[::-1\] .*": "of three axes the second",
+    r"vectors\.correlate_tiles: .* \| whole = .*": "a tile that is whole may be written like one that sticks out",
+    r"vectors\.correlate_tiles_weights: seen\.shape -> seen\.shape\[::-1\] .*": "of three axes the second",
+    r"vectors\.correlate_tiles_weights: seen -> seen_g \| sizes = .*": SIZE,
+    r"vectors\.correlate_tiles_weights: tiles -> t \| _multiply.*": "by then they are counted",
+    r"instructions\.Value\.__(add|sub)__: self -> other \| .*": "both know the builder",
 }
 
 

@@ -1,13 +1,15 @@
 """Every small way to break a kernel, as functions built in memory and put into their module for a while.
 
 A mutant changes one place of one function or method. It is compiled into the namespace of its module, so whatever the
-module calls by that name is broken. Loops under @compiled run as plain Python, where an index out of range raises.
+module calls by that name is broken. Loops under @compiled run as plain Python, where an index out of range raises. A
+broken writer of instructions is broken in every module that imports it, and what they emit is emitted anew.
 """
 
 import ast
 import copy
 import importlib
 import inspect
+import sys
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,15 +20,14 @@ from typing import Any, NamedTuple
 from tinygrad_cnn.kernels.compiled import Loop
 
 from .mutants import _COMPARISONS, _alternatives, _guards, _local_names, _show
-from .plain import TICK, as_numba, tick
+from .plain import NO_VECTORS, TICK, VECTOR_CODE, VECTORS, as_numba, emitted, tick
 
-# What is judged. PREPARED would have cases, which the suite runs, but mutants that live without a test or a reason.
-# Not judged at all: what drives or is vector code (conv_direct.py, instructions.py, vectors.py, pool_vectors.py,
-# depthwise_vectors.py), which works on addresses: tests/test_vectors.py puts guards around every array. Nor the
-# machinery: buffers.py, compiled.py, parallel.py, spin.py.
+# What is judged. Vector code and what drives it is judged where numba is installed, whatever the processor:
+# interpreter.py carries out what it emits, and checks every address. Not judged: the machinery, which is buffers.py,
+# compiled.py, parallel.py, spin.py, and in instructions.py what makes functions.
 JUDGED = ("conv_loops", "conv_im2col", "windows", "pool", "pool_loops", "norm", "reduce", "sweeps", "packing", "normal")
 JUDGED += ("standardize", "activations", "conv_depthwise", "conv", "winograd", "tiles")
-PREPARED: tuple[str, ...] = ()
+JUDGED += ("depthwise_vectors", "pool_vectors", "conv_direct", "instructions", "vectors")
 
 # A name is taken for the others of its group, or else for the next name of the function.
 _GROUPS = [
@@ -46,6 +47,10 @@ _NEXT = {name: [other for other in group if other != name] for group in _GROUPS 
 
 
 _COMMUTE = ("dtypes", ".swapaxes", "np.minimum", "np.add", "np.multiply", "np.multiply.outer")
+_COMMUTE += ("b.add", "b.mul", ".fadd", ".fmul", "b.and_")
+
+# What makes functions of loops, and of emitted code: the gate has its own.
+_MACHINERY = [("instructions", "njit"), ("instructions", "entry"), ("instructions", "emits")]
 
 
 class Target(NamedTuple):
@@ -78,18 +83,26 @@ class KernelMutant(NamedTuple):
             undo()
         owner, name = self.target.owner, self.target.tree.name
         before = vars(owner)[name]
+        holders = [owner, *(m for m in _vector_modules(owner) if vars(m).get(name) is before)]
         if isinstance(before, Loop):  # others may refer to it
             kept = before.python, before._fast
             before.python, before._fast = function, as_numba(function)
         else:
-            setattr(owner, name, property(function) if isinstance(before, property) else function)
+            for holder in holders:
+                setattr(holder, name, property(function) if isinstance(before, property) else function)
         try:
             yield
         finally:
             if isinstance(before, Loop):
                 before.python, before._fast = kept
             else:
-                setattr(owner, name, before)
+                for holder in holders:
+                    setattr(holder, name, before)
+
+
+def missing(name: str) -> str | None:
+    """Why a kernel module cannot be judged here, or None."""
+    return NO_VECTORS if name in VECTOR_CODE and not emitted() else None
 
 
 def short(module: ModuleType) -> str:
@@ -98,6 +111,12 @@ def short(module: ModuleType) -> str:
 
 def kernel(name: str) -> ModuleType:
     return importlib.import_module(f"tinygrad_cnn.kernels.{name}")
+
+
+def _vector_modules(owner: Any) -> list[ModuleType]:
+    """Those that may have imported a function of `owner`, where that is one of them itself."""
+    modules = [sys.modules.get(f"tinygrad_cnn.kernels.{name}") for name in VECTORS]
+    return [module for module in modules if module is not None] if owner in modules else []
 
 
 def _built(target: Target) -> Any:
@@ -138,7 +157,7 @@ def targets(name: str) -> tuple[Target, ...]:
     module = kernel(name)
     found = []
     for node in ast.parse(inspect.getsource(module)).body:
-        if isinstance(node, ast.FunctionDef):
+        if isinstance(node, ast.FunctionDef) and (name, node.name) not in _MACHINERY:
             found.append(Target(module, module, _Plain().visit(node)))
         elif isinstance(node, ast.ClassDef):
             methods = [part for part in node.body if isinstance(part, ast.FunctionDef)]
@@ -146,24 +165,33 @@ def targets(name: str) -> tuple[Target, ...]:
     return tuple(found)
 
 
-def kernel_mutants(name: str) -> Iterator[KernelMutant]:
+@cache
+def kernel_mutants(name: str) -> tuple[KernelMutant, ...]:
     """Every mutant of a kernel module, each place once, with labels that are unique and stable."""
+    return tuple(_mutants(name))
+
+
+def _mutants(name: str) -> Iterator[KernelMutant]:
     for target in targets(name):
         seen: dict[str, int] = {}
-        for what, change in _changes(target.tree):
+        for what, change in _changes(target.tree, emits=name in VECTOR_CODE):
             label = f"{target.title}: {what}"
             seen[label] = seen.get(label, 0) + 1
             yield KernelMutant(f"{label} ({seen[label]})" if seen[label] > 1 else label, target, change)
 
 
-def _changes(tree: ast.FunctionDef) -> Iterator[tuple[str, Callable[[], Callable[[], None]]]]:
+def _changes(tree: ast.FunctionDef, *, emits: bool) -> Iterator[tuple[str, Callable[[], Callable[[], None]]]]:
+    """emits: it may write instructions, mostly in functions of its own, whose arguments are names too."""
     skipped = _skipped(tree)
     names = _local_names(tree)
+    if emits:
+        inner = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node is not tree]
+        names = list(dict.fromkeys([*names, *(name for node in inner for name in _local_names(node))]))
     for parent, field, index, node, line in _places(tree, ""):
         if node in skipped:
             continue
         where = "" if isinstance(node, ast.stmt) else f" | {line}"
-        for new in [*_alternatives(node, []), *_more(node, names)]:
+        for new in [*_alternatives(node, []), *_more(node, names), *(_instructions(node) if emits else ())]:
             if not _saves_a_copy(node, new) and ast.dump(node) != ast.dump(new):
                 yield f"{_show(node)} -> {_show(new)}{where}", _swap(parent, field, index, new)
         if isinstance(node, ast.stmt) and not isinstance(node, (ast.Return, ast.Raise, ast.FunctionDef, ast.Nonlocal)):
@@ -222,13 +250,34 @@ def _more(node: ast.AST, names: list[str]) -> Iterator[ast.AST]:
             return
 
 
+_TWINS = [("add", "sub"), ("fadd", "fsub"), ("and_", "or_"), ("shl", "lshr"), ("sext", "zext")]
+_TWINS += [("fcmp_ordered", "fcmp_unordered"), ("load_some", "load"), ("store_some", "store")]
+_TWIN = {"mul": "add", "fmul": "fadd", **dict(_TWINS), **{b: a for a, b in _TWINS if "_some" not in a}}
+_SIGNS = {"<": ("<=", ">"), "<=": ("<", ">="), ">": (">=", "<"), ">=": (">", "<="), "==": ("!=",), "!=": ("==",)}
+
+
+def _instructions(node: ast.AST) -> Iterator[ast.AST]:
+    """Another instruction, or another comparison."""
+    match node:
+        case ast.Call(ast.Attribute(builder, name), args, keywords) if name in _TWIN:
+            yield ast.Call(ast.Attribute(builder, _TWIN[name], ast.Load()), args, keywords)
+        case ast.Call(ast.Name(name), args, keywords) if name in _TWIN:  # without the mask
+            yield ast.Call(ast.Name(_TWIN[name], ast.Load()), args[:-1], keywords)
+        case ast.Constant(str() as sign) if sign in (*_SIGNS, "ord"):
+            yield from (ast.Constant(other) for other in _SIGNS.get(sign, ("uno",)))
+        case _:
+            return
+
+
 def _saves_a_copy(node: ast.AST, new: ast.AST) -> bool:
     """Whether the only change is a copy that need not be made, or the order of two arguments that are alike."""
     if not (isinstance(node, ast.Call) and isinstance(new, ast.Call)):
         return False
     lost = {keyword.arg for keyword in node.keywords} - {keyword.arg for keyword in new.keywords}
     swapped = len(node.args) == len(new.args) and ast.unparse(node.func).endswith(_COMMUTE)
-    return swapped or bool(lost & {"copy", "casting"})
+    if len(node.args) == len(new.args) == 3 and ast.unparse(node.args[0]) in ("'=='", "'!='"):
+        swapped |= new.args[0] is node.args[0]
+    return swapped or bool(lost & {"copy", "casting", "flags"})
 
 
 def _skipped(tree: ast.AST) -> set[ast.AST]:
@@ -239,12 +288,14 @@ def _skipped(tree: ast.AST) -> set[ast.AST]:
             found.update(ast.walk(node.args[-1]))
         if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("reshape"):  # any negative length will do
             found.update(one for a in node.args if isinstance(a, ast.UnaryOp) for one in ast.walk(a))
+        if isinstance(node, ast.For) and found.issuperset(node.body):  # a guard for each of some values
+            found.update(ast.walk(node))
         if isinstance(node, ast.If) and ast.unparse(node.test) == "vectors":  # what drives vector code
             found.add(node)
             found.update(one for line in node.body for one in ast.walk(line))
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "vectors":
             found.update(ast.walk(node))
-        if isinstance(node, ast.keyword) and node.arg in ("copy", "casting"):
+        if isinstance(node, ast.keyword) and node.arg in ("copy", "casting", "flags"):
             found.update(ast.walk(node))
         if isinstance(node, ast.FunctionDef):
             found.update(ast.walk(node.args))

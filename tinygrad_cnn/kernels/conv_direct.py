@@ -71,7 +71,7 @@ def conv2d(
 def input_grad(g: Array, w: Array, size: Pair, stride: Pair, corner: Pair, dilation: Pair) -> Array:
     """Adjoint in the image: (n oh ow o), (o c kh kw) -> (n *size c)."""
     o, c, kh, kw = w.shape
-    whole = all(s <= d * (k - 1) + 1 and d == 1 for s, d, k in zip(stride, dilation, (kh, kw), strict=True))
+    whole = all(d == 1 and s <= k for s, d, k in zip(stride, dilation, (kh, kw), strict=True))
     x = buffers.empty((len(g), *size, c))
     if not whole:
         x[...] = 0
@@ -126,7 +126,7 @@ class Taps:
     """
 
     def __init__(self, rows: list[int], columns: list[int], c: int) -> None:
-        self.rows, self.columns, self.c = rows, columns, c
+        self.rows, self.c = rows, c
         self.corner = (rows[0], columns[0])
         self.size = (rows[-1] - rows[0] + 1, columns[-1] - columns[0] + 1)
         together = self.size[1] == len(columns)
@@ -191,8 +191,8 @@ def _blocks(n: int, rows: int, by_row: int, steps: int) -> Array:
 
     by_row, steps: bytes and multiplications of one row of windows.
     """
-    height = max(1, min(rows, BLOCK // max(1, by_row), STEPS // max(1, steps)))
-    images = max(1, STEPS // max(1, rows * steps)) if height == rows else 1
+    height = min(rows, BLOCK // max(1, by_row), STEPS // max(1, steps))
+    images = STEPS // max(1, rows * steps) if height == rows else 1
     parts = parallel.pieces(rows, height)
     blocks = [(*some, *part) for some in parallel.pieces(n, images) for part in parts]
     return np.array(blocks, np.int64)

@@ -22,7 +22,8 @@ def _write_outputs(pixels: int) -> Any:
     """For up to LANES channels of some neighbouring outputs: out = bias + the sum of cell * tap over the taps.
 
     x: the address of the first output's window; right: bytes to the next one's; offsets: the address of the bytes from
-    a window's start to each of its `count` cells; taps, step: the kernels' values and the bytes between two taps.
+    a window's start to each of its `count` cells; taps, step: the kernels' values and the bytes between two taps;
+    channels: from here on, if more than LANES then the first of them.
     """
 
     def write(
@@ -39,7 +40,7 @@ def _write_outputs(pixels: int) -> Any:
         channels: Any,
     ) -> None:
         mask = first_lanes(b, channels, LANES)
-        sums = [cgutils.alloca_once_value(b, load_some(b, bias, mask)) for _ in range(pixels)]
+        sums = [cgutils.alloca_once(b, _VECTOR) for _ in range(pixels)]
         for total in sums:
             b.store(load_some(b, bias, mask), total)
         with cgutils.for_range(b, count) as loop:
@@ -96,7 +97,7 @@ def forward(x: Array, taps: Array, bias: Array, sh: int, sw: int, dh: int, dw: i
     for image in range(n):
         for i in range(oh):
             for e in range(0, c, LANES):
-                channels = min(LANES, c - e)
+                channels = c - e
                 source = x.ctypes.data + (((image * h + i * sh) * w) * c + e) * 4
                 out = y.ctypes.data + (((image * oh + i) * ow) * c + e) * 4
                 j = 0
@@ -133,5 +134,5 @@ def weight_grad(x: Array, g: Array, sh: int, sw: int, dh: int, dw: int, taps: Ar
                         _tap(
                             x.ctypes.data + cell * 4, sw * c * 4,
                             g.ctypes.data + (((image * oh + i) * ow) * c + e) * 4, c * 4, ow,
-                            taps.ctypes.data + (((i * kh + p) * kw + q) * c + e) * 4, min(LANES, c - e),
+                            taps.ctypes.data + (((i * kh + p) * kw + q) * c + e) * 4, c - e,
                         )  # fmt: skip

@@ -12,7 +12,6 @@ from typing import Any
 
 import llvmlite.binding as llvm
 import numba
-import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
@@ -60,8 +59,7 @@ def emits(names: str, write: Callable[..., None]) -> Any:
 def at(b: Any, address: Any, *steps: tuple[Any, int]) -> Any:
     """address + the sum of step * count."""
     for step, count in steps:
-        if count:
-            address = b.add(address, step if count == 1 else b.mul(step, INT(count)))
+        address = b.add(address, b.mul(step, INT(count)))
     return address
 
 
@@ -123,5 +121,5 @@ class Value:
         return Value(self.builder, self.builder.fsub(self.value, other.value, flags=("contract",)))
 
     def __rmul__(self, factor: float) -> Value:
-        constant = ir.Constant(VECTOR, [float(np.float32(factor))] * LANES)
+        constant = ir.Constant(VECTOR, [factor] * LANES)
         return Value(self.builder, self.builder.fmul(constant, self.value, flags=("contract",)))

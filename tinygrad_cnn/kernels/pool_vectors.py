@@ -23,7 +23,8 @@ def _write_best(
 ) -> None:
     """For up to LANES channels the largest of `count` cells and its number; the first of equal ones, nan above all.
 
-    cells: the address of numbers, int32, to which `base` is added; pixel: bytes of one; image: the address of cell 0.
+    cells: the address of numbers, int32, to which `base` is added; pixel: bytes of one; image: the address of cell 0;
+    channels: from here on, if more than LANES then the first of them.
     """
     mask = first_lanes(b, channels, LANES)
     best = cgutils.alloca_once(b, ir.VectorType(ir.FloatType(), LANES))
@@ -97,5 +98,5 @@ def maxima(
                     place = (((n * oh + i) * ow + j) * c + e) * 4
                     _best(
                         numbers, cells, base, c * 4, image + e * 4,
-                        y.ctypes.data + place, winners.ctypes.data + place, min(LANES, c - e),
+                        y.ctypes.data + place, winners.ctypes.data + place, c - e,
                     )  # fmt: skip

@@ -81,7 +81,7 @@ def _write_block(b: Any, rows: int, vectors: int, lanes: int, arguments: dict[st
             here, there = b.load(place), b.load(factors)
             values = [part(there, v) for v in range(vectors)]
             for m in range(rows):
-                scalar = b.load(pointer(b, at(b, here, (get("by_row"), m)), FLOAT), align=4)
+                scalar = b.load(pointer(b, at(b, here, (get("by_row"), m)), FLOAT))
                 factor = all_lanes(b, scalar, lanes)
                 for v in range(vectors):
                     product = b.fmul(factor, values[v], flags=("contract",))
@@ -108,7 +108,7 @@ def _write_blocks(b: Any, rows: Any, *values: Any) -> None:
     apart = b.icmp_signed("!=", arguments["start"], arguments["out"])
     again = b.and_(apart, b.icmp_signed(">=", rows, INT(8)))
     blocks = b.lshr(b.add(rows, b.select(again, INT(7), INT(0))), INT(3))
-    rest = b.select(again, INT(0), b.and_(rows, INT(7)))
+    rest = b.select(again, INT(0), rows)  # its last three bits
 
     def block(first: Any, size: int, vectors: int, lanes: int) -> None:
         moved = {
@@ -226,7 +226,10 @@ _from_tile = _transform(6, _outputs, "bias")
 
 
 def _write_sizes(b: Any, address: Any, count: Any, out: Any) -> None:
-    """Add the sums of |x| and x^2 of `count` vectors to two float64 at out, and keep the largest |x| in a third."""
+    """Add the sums of |x| and x^2 of `count` vectors to two float64 at out, and keep the largest |x| in a third.
+
+    nan is among the sums, and is not the largest.
+    """
     kind = ir.FunctionType(VECTOR, [VECTOR])
     size = cgutils.get_or_insert_function(b.module, kind, f"llvm.fabs.v{LANES}f32")
     totals = [cgutils.alloca_once(b, VECTOR) for _ in range(3)]
@@ -268,11 +271,11 @@ def _copy_padded(x: Array, n: int, row: int, column: int, height: int, width: in
     h, w, c = x.shape[1:]
     if len(out) < height * width * channels or channels < c or n < 0 or n >= len(x):
         raise ValueError("padded: the array is too small")
-    first, stop = max(0, -column), max(0, min(width, w - column))
-    inside = max(0, stop - first)
+    first, stop = max(0, -column), min(width, w - column)
+    inside = stop - first
     for i in range(height):
         to = out.ctypes.data + i * width * channels * 4
-        if row + i < 0 or row + i >= h or inside == 0:
+        if row + i < 0 or row + i >= h or inside <= 0:
             _clear(to, width * channels * 4)
             continue
         _clear(to, first * channels * 4)
@@ -420,7 +423,7 @@ def _pixels_to_tiles(
     to = v.ctypes.data
     sizes = seen.ctypes.data + r0 * 24
     first = min(corner[0], 2)  # rows that two blocks read are measured in one of them, whatever the corner
-    stop = height if r1 == seen.shape[1] else min(height, first + 4 * (r1 - r0))
+    stop = height if r1 == seen.shape[1] else first + 4 * (r1 - r0)
     for n in range(n0, n1):
         _copy_padded(x, n, 4 * r0 - corner[0], -corner[1], height, width, channels, padded)
         for i in range(first, stop):
