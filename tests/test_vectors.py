@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from mutation.plain import plain
 from test_kernels import LAYOUTS, laid_out
 
 import tinygrad_cnn as tg
@@ -665,6 +666,8 @@ def test_arrays_that_do_not_fit_are_refused_and_left_as_they_were(name, changes,
     for argument, change in changes.items():
         arguments[argument] = change(arguments[argument])
     with pytest.raises(ValueError, match=complaint):
+        call(name, dict(arguments))
+    with plain([], loops=True, vectors=True), pytest.raises(ValueError, match=complaint):
         call(name, dict(arguments))
     assert (arguments[result] == 7).all()
 
