@@ -672,6 +672,40 @@ def test_arrays_that_do_not_fit_are_refused_and_left_as_they_were(name, changes,
     assert (arguments[result] == 7).all()
 
 
+DEPTHWISE = {  # arrays that fit: forward's x, taps, bias, offsets, y; weight_grad's x, g, taps
+    "forward": [(2, 5, 6, 3), (3, 2, 3), (3,), (6,), (2, 2, 2, 3)],
+    "weight_grad": [(2, 5, 6, 3), (2, 2, 2, 3), (2, 3, 2, 3)],
+}
+
+
+@needs_vectors
+@pytest.mark.parametrize("name", DEPTHWISE)
+def test_depthwise_arrays_that_do_not_fit_are_refused(name):
+    def run(shapes, steps=(2, 3, 1, 2)):
+        x, taps, *rest = (np.ones(shape, F) for shape in shapes)
+        out = rest[-1]
+        out[...] = 99
+        loop = getattr(compiled.depthwise_vectors(), name)
+        if name == "forward":
+            loop(x, taps, rest[0], *steps, np.zeros(shapes[3], np.int64), out)
+        else:
+            loop(x, taps, *steps, out)
+        return out
+
+    fits = DEPTHWISE[name]
+    assert (run(fits) != 99).all()
+    more = {(6,): -1}  # room may be larger
+    wrong = [[*fits[:k], (shape[0] + more.get(shape, 1), *shape[1:]), *fits[k + 1 :]] for k, shape in enumerate(fits)]
+    wrong += [[(2, 4, 6, 3), *fits[1:]], [(2, 5, 5, 3), *fits[1:]], [(2, 5, 6, 4), *fits[1:]]]
+    for shapes in wrong:
+        with pytest.raises(ValueError, match="depthwise: the arrays do not fit"):
+            run(shapes)
+        with plain([], loops=True, vectors=True), pytest.raises(ValueError, match="depthwise: the arrays do not fit"):
+            run(shapes)
+    with pytest.raises(ValueError, match="depthwise: the arrays do not fit"):
+        run(fits, (2, -3, 1, 2))
+
+
 # Other processors
 
 
