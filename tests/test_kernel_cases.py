@@ -9,15 +9,15 @@ from mutation.plain import VECTOR_CODE, plain, start
 
 from tinygrad_cnn.kernels import compiled
 
-WAYS = [(name, loops) for name in JUDGED for loops in ways(name)]
+WAYS = [(name, *way) for name in JUDGED for way in ways(name)]
 
 
-@pytest.mark.parametrize(("name", "loops"), WAYS)
+@pytest.mark.parametrize(("name", "loops", "vectors"), WAYS)
 @pytest.mark.filterwarnings("ignore")  # nan and overflow are among the values
-def test_every_case_of_the_table_holds(name, loops):
+def test_every_case_of_the_table_holds(name, loops, vectors):
     if why := missing(name):
         pytest.skip(why)
-    with plain([kernel(other) for other in BESIDE], loops=loops, vectors=name in VECTOR_CODE):
+    with plain([kernel(other) for other in BESIDE], loops=loops, vectors=vectors):
         for title, check in kernel_cases.cases(name):
             start()
             try:

@@ -6,6 +6,8 @@ not a result. A pattern that excuses no living mutant any more is stale.
 
 import re
 
+from .plain import emitted
+
 IDLE = "the general path gives the same numbers; the short one saves time"
 COSTS = "only how much is worked on at once, or how long it takes"
 DTYPE = "a conversion of what has that type or value already"
@@ -126,7 +128,6 @@ EQUIVALENT: dict[str, str] = {
     r"pool_loops\.scatter: (g -> winners|total -> flat) \| .*": SIZE,
     r"pool_loops\.scatter: if wide: .* -> if True: .*": "it is the same memory",
     r"pool_loops\._steps: .* \| strides = .*": NEVER,
-    r"pool_loops\._last: np\.ascontiguousarray\((.*)\) -> \1 \| .*": COSTS,
     r"pool_loops\._in_spans: 1 -> 2 \| step = .*": COSTS,
     r"pool_loops\._maxima: (y -> winners|rows -> columns) \| .*": SIZE,
     r"pool_loops\._maxima: 3 -> 4 \| at = .*": "one place more",
@@ -364,6 +365,20 @@ EQUIVALENT: dict[str, str] = {
     r"vectors\.correlate_tiles_weights: tiles -> t \| _multiply.*": "by then they are counted",
     r"instructions\.Value\.__(add|sub)__: self -> other \| .*": "both know the builder",
 }
+
+# What drives vector code is judged with it, where it can be emitted.
+if emitted():
+    EQUIVALENT |= {
+        r"pool_loops\.max_pool2d: compiled\.pool_vectors\(\) if .* -> None \| vectors = .*": IDLE,
+        r"pool_loops\.max_pool2d: (.* == .* -> .* != .*|winners -> across|4 -> 5) \| vectors = .*": IDLE,
+        r"pool_loops\.max_pool2d: if vectors: .* -> if False: .*": IDLE,
+        r"pool_loops\.max_pool2d: x\.dtype\.char == 'f' and .* -> .* \| vectors = .*": (
+            "float32 alone has winners of four bytes, in all planes of less than 2^31 cells"
+        ),
+        r"pool_loops\.max_pool2d: rows -> columns \| at = .*": SIZE,
+    }
+else:
+    EQUIVALENT |= {r"pool_loops\._last: np\.ascontiguousarray\((.*)\) -> \1 \| .*": COSTS}
 
 
 def reason(label: str) -> str | None:

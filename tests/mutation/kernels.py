@@ -20,11 +20,12 @@ from typing import Any, NamedTuple
 from tinygrad_cnn.kernels.compiled import Loop
 
 from .mutants import _COMPARISONS, _alternatives, _guards, _local_names, _show
-from .plain import NO_VECTORS, TICK, VECTOR_CODE, VECTORS, as_numba, emitted, tick
+from .plain import NO_VECTORS, TICK, VECTOR_CODE, VECTORS, as_numba, drives_vectors, emitted, tick
 
 # What is judged. Vector code and what drives it is judged where numba is installed, whatever the processor:
-# interpreter.py carries out what it emits, and checks every address. Not judged: the machinery, which is buffers.py,
-# compiled.py, parallel.py, spin.py, and in instructions.py what makes functions.
+# interpreter.py carries out what it emits, and checks every address. Of modules that do without it too, DRIVERS are
+# judged both ways, others without it. Not judged: the machinery, which is buffers.py, compiled.py, parallel.py, spin.py,
+# and in instructions.py what makes functions.
 JUDGED = ("conv_loops", "conv_im2col", "windows", "pool", "pool_loops", "norm", "reduce", "sweeps", "packing", "normal")
 JUDGED += ("standardize", "activations", "conv_depthwise", "conv", "winograd", "tiles")
 JUDGED += ("depthwise_vectors", "pool_vectors", "conv_direct", "instructions", "vectors")
@@ -174,15 +175,20 @@ def kernel_mutants(name: str) -> tuple[KernelMutant, ...]:
 def _mutants(name: str) -> Iterator[KernelMutant]:
     for target in targets(name):
         seen: dict[str, int] = {}
-        for what, change in _changes(target.tree, emits=name in VECTOR_CODE):
+        for what, change in _changes(target.tree, emits=name in VECTOR_CODE, drives=drives_vectors(name)):
             label = f"{target.title}: {what}"
             seen[label] = seen.get(label, 0) + 1
             yield KernelMutant(f"{label} ({seen[label]})" if seen[label] > 1 else label, target, change)
 
 
-def _changes(tree: ast.FunctionDef, *, emits: bool) -> Iterator[tuple[str, Callable[[], Callable[[], None]]]]:
-    """emits: it may write instructions, mostly in functions of its own, whose arguments are names too."""
-    skipped = _skipped(tree)
+def _changes(
+    tree: ast.FunctionDef, *, emits: bool, drives: bool
+) -> Iterator[tuple[str, Callable[[], Callable[[], None]]]]:
+    """emits: it may write instructions, mostly in functions of its own, whose arguments are names too.
+
+    drives: the cases also run with vector code.
+    """
+    skipped = _skipped(tree, drives)
     names = _local_names(tree)
     if emits:
         inner = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node is not tree]
@@ -280,7 +286,7 @@ def _saves_a_copy(node: ast.AST, new: ast.AST) -> bool:
     return swapped or bool(lost & {"copy", "casting", "flags"})
 
 
-def _skipped(tree: ast.AST) -> set[ast.AST]:
+def _skipped(tree: ast.AST, drives: bool) -> set[ast.AST]:
     """What only raises or converts nothing, and how many steps the threads are told that work takes."""
     found = _guards(tree)
     for node in ast.walk(tree):
@@ -290,10 +296,10 @@ def _skipped(tree: ast.AST) -> set[ast.AST]:
             found.update(one for a in node.args if isinstance(a, ast.UnaryOp) for one in ast.walk(a))
         if isinstance(node, ast.For) and found.issuperset(node.body):  # a guard for each of some values
             found.update(ast.walk(node))
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "vectors":  # what drives vector code
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "vectors" and not drives:  # what drives vector code
             found.add(node)
             found.update(one for line in node.body for one in ast.walk(line))
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "vectors":
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "vectors" and not drives:
             found.update(ast.walk(node))
         if isinstance(node, ast.keyword) and node.arg in ("copy", "casting", "flags"):
             found.update(ast.walk(node))

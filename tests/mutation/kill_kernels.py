@@ -6,7 +6,7 @@ import pytest
 from kernel_cases import cases
 
 from .kernels import KernelMutant, kernel
-from .plain import VECTOR_CODE, plain, start
+from .plain import VECTOR_CODE, drives_vectors, plain, start
 
 # Modules that do the same with loops and without them, and what those of others import.
 ONE_WAY = ("conv_loops", "windows", "packing", "normal", "pool_loops", *VECTOR_CODE)
@@ -14,9 +14,12 @@ BESIDE = ("conv_loops", "conv_im2col", "conv_depthwise", "pool_loops", "norm", "
 BESIDE += ("conv_direct", "activations", "winograd", "tiles", "packing")
 
 
-def ways(name: str) -> tuple[bool, ...]:
-    """With loops, without, or both: NumPy is mostly faster than loops in plain Python."""
-    return (True,) if name in ONE_WAY else (False, True)
+def ways(name: str) -> tuple[tuple[bool, bool], ...]:
+    """With loops or without, and with vector code or without: see `plain`. NumPy is faster than loops in plain Python."""
+    if name in VECTOR_CODE:
+        return ((True, True),)
+    found = [(True, False)] if name in ONE_WAY else [(False, False), (True, False)]
+    return (*found, (True, True)) if drives_vectors(name) else tuple(found)
 
 
 _first: dict[str, list[int]] = {}  # the cases of a module, with those first that noticed the latest mutants
@@ -27,8 +30,8 @@ def passes(name: str) -> bool:
     table = cases(name)
     order = _first.setdefault(name, list(range(len(table))))
     modules = [kernel(other) for other in BESIDE]
-    for loops in ways(name):
-        with plain(modules, loops=loops, vectors=name in VECTOR_CODE), warnings.catch_warnings():
+    for loops, vectors in ways(name):
+        with plain(modules, loops=loops, vectors=vectors), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             for k in order:
                 start()

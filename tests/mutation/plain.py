@@ -24,6 +24,7 @@ STEPS = 10**6  # of loops, in one case
 INSTRUCTIONS = 4 * 10**5  # of vector code, in one case
 VECTORS = ("instructions", "vectors", "pool_vectors", "depthwise_vectors")
 VECTOR_CODE = (*VECTORS, "conv_direct")  # what it is, and what does nothing without it
+DRIVERS = ("pool_loops",)  # judged with it and without
 NO_VECTORS = "vector code is emitted with numba, which is not installed"
 _taken = [0, 0]
 
@@ -52,6 +53,11 @@ def start() -> None:
 def emitted() -> bool:
     """Whether vector code can be emitted here, whatever the processor."""
     return find_spec("numba") is not None
+
+
+def drives_vectors(name: str) -> bool:
+    """Whether a kernel module is also judged with vector code."""
+    return name in DRIVERS and emitted()
 
 
 def as_numba(function: Callable[..., Any]) -> Callable[..., Any]:
