@@ -24,8 +24,8 @@ from .plain import NO_VECTORS, TICK, VECTOR_CODE, VECTORS, as_numba, drives_vect
 
 # What is judged. Vector code and what drives it is judged where numba is installed, whatever the processor:
 # interpreter.py carries out what it emits, and checks every address. Of modules that do without it too, DRIVERS are
-# judged both ways, others without it. Not judged: the machinery, which is buffers.py, compiled.py, parallel.py, spin.py,
-# and in instructions.py what makes functions.
+# judged both ways, others without it. Not judged: the machinery, which is buffers.py, compiled.py, parallel.py and
+# spin.py, and in instructions.py what makes functions.
 JUDGED = ("conv_loops", "conv_im2col", "windows", "pool", "pool_loops", "norm", "reduce", "sweeps", "packing", "normal")
 JUDGED += ("standardize", "activations", "conv_depthwise", "conv", "winograd", "tiles")
 JUDGED += ("depthwise_vectors", "pool_vectors", "conv_direct", "instructions", "vectors")

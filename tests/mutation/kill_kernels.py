@@ -15,7 +15,7 @@ BESIDE += ("conv_direct", "activations", "winograd", "tiles", "packing")
 
 
 def ways(name: str) -> tuple[tuple[bool, bool], ...]:
-    """With loops or without, and with vector code or without: see `plain`. NumPy is faster than loops in plain Python."""
+    """With loops or not, and with vector code or not: see `plain`. NumPy, which is mostly faster, comes first."""
     if name in VECTOR_CODE:
         return ((True, True),)
     found = [(True, False)] if name in ONE_WAY else [(False, False), (True, False)]
