@@ -26,7 +26,8 @@ from .plain import NO_VECTORS, TICK, VECTOR_CODE, VECTORS, as_numba, drives_vect
 # yet: python -m tests.mutation --kernels tiles lists them. Vector code and what drives it is judged where numba is
 # installed, whatever the processor: interpreter.py carries out what it emits, and checks every address. Of modules that
 # do without it too, DRIVERS are judged both ways, others without it. Not judged at all: the choice of an algorithm
-# (conv.py), and the machinery: buffers.py, compiled.py, parallel.py, spin.py, and in instructions.py what makes functions.
+# (conv.py), and the machinery: buffers.py, compiled.py, parallel.py, spin.py, and in instructions.py what makes
+# functions.
 JUDGED = ("conv_loops", "conv_im2col", "windows", "pool", "pool_loops", "norm", "reduce", "sweeps", "packing", "normal")
 JUDGED += ("depthwise_vectors", "pool_vectors", "conv_direct", "instructions", "vectors")
 PREPARED = ("standardize", "activations", "winograd", "tiles", "conv_depthwise")
