@@ -376,6 +376,9 @@ if emitted():
             "float32 alone has winners of four bytes, in all planes of less than 2^31 cells"
         ),
         r"pool_loops\.max_pool2d: rows -> columns \| at = .*": SIZE,
+        r"conv_depthwise\.conv2d: (compiled\.depthwise_vectors\(\) .* -> None .*|if vectors: .* -> if False: .*)": IDLE,
+        r"conv_depthwise\.weight_grad: (if vectors: .* -> if False: .*|without if vectors: .*)": IDLE,
+        r"conv_depthwise\.weight_grad: o -> c \| rows = .*": "one kernel a channel: o is c",
     }
 else:
     EQUIVALENT |= {r"pool_loops\._last: np\.ascontiguousarray\((.*)\) -> \1 \| .*": COSTS}

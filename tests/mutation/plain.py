@@ -24,7 +24,7 @@ STEPS = 10**6  # of loops, in one case
 INSTRUCTIONS = 4 * 10**5  # of vector code, in one case
 VECTORS = ("instructions", "vectors", "pool_vectors", "depthwise_vectors")
 VECTOR_CODE = (*VECTORS, "conv_direct")  # what it is, and what does nothing without it
-DRIVERS = ("pool_loops",)  # judged with it and without
+DRIVERS = ("pool_loops", "conv_depthwise")  # judged with it and without
 NO_VECTORS = "vector code is emitted with numba, which is not installed"
 _taken = [0, 0]
 
@@ -81,6 +81,8 @@ def _spoilt(shape: Any, dtype: Any = np.float32) -> Any:
 
 def _spans(body: Callable[[int, int], None], length: int, steps: float) -> None:
     float(steps)
+    if length > STEPS:
+        raise Endless
     for first, last in reversed(parallel.pieces(length, max(1, -(-length // 3)))):
         body(first, last)
 
