@@ -28,6 +28,11 @@ in_ci = os.environ.get("CI", "").lower() not in ("", "0", "false")
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if in_ci else "dev"))
 
 
+def pytest_runtest_setup(item):
+    if not __debug__ and item.get_closest_marker("asserts"):
+        pytest.skip("it is about an assert that fails, and python -O leaves asserts out")
+
+
 @pytest.fixture
 def made():
     """Make an op of a function and its rules; it is forgotten after the test."""

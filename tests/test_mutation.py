@@ -72,6 +72,7 @@ def test_every_kind_of_break_is_made():
         assert re.search(kind, labels), kind
 
 
+@pytest.mark.asserts
 @pytest.mark.parametrize("name", JUDGED)
 def test_no_broken_kernel_of_a_sample_passes(name):
     if why := missing(name):

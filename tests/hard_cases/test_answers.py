@@ -25,6 +25,7 @@ def test_what_pytorch_refuses_is_refused_with_an_error_of_our_kind(name):
         ask(OURS, QUESTIONS[name])
 
 
+@pytest.mark.asserts  # of the questions
 @pytest.mark.parametrize("name", [name for name, q in QUESTIONS.items() if q.ours is not None])
 def test_where_another_answer_is_better_it_is_ours_and_not_pytorchs(name):
     question, theirs = QUESTIONS[name], decoded(RECORDED[name])
@@ -45,6 +46,7 @@ def test_every_question_has_a_recorded_answer_and_no_other_is_kept():
     assert list(RECORDED) == list(QUESTIONS)
 
 
+@pytest.mark.asserts
 @pytest.mark.parametrize(
     ("have", "want"),
     [

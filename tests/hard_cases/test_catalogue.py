@@ -99,6 +99,7 @@ def test_without_an_id(): raise SystemExit("this must not run")
 """
 
 
+@pytest.mark.asserts
 @pytest.mark.parametrize(("second", "status"), [("also right", 0), ("wrong", 1)])
 def test_the_command_runs_what_has_an_id_and_fails_where_a_test_does(tmp_path, second, status):
     (tmp_path / "test_small_suite.py").write_text(SUITE.format(second=second))
@@ -111,6 +112,7 @@ def test_the_command_runs_what_has_an_id_and_fails_where_a_test_does(tmp_path, s
     assert done.stderr == ""
 
 
+@pytest.mark.asserts
 def test_the_command_fails_for_an_id_without_a_test_and_for_a_broken_file(tmp_path):
     (tmp_path / "test_small_suite.py").write_text(SUITE.format(second="also right"))
     (tmp_path / "test_broken.py").write_text("import no_such_module")
@@ -122,6 +124,7 @@ def test_the_command_fails_for_an_id_without_a_test_and_for_a_broken_file(tmp_pa
     assert "test_broken.py" in done.stdout
 
 
+@pytest.mark.asserts
 def test_a_file_that_is_skipped_as_a_whole_gives_the_reason_for_its_ids(tmp_path):
     (tmp_path / "test_extra.py").write_text(
         "import pytest\npytest.importorskip('no_such_module', reason='needs the extra')\n"
@@ -133,6 +136,7 @@ def test_a_file_that_is_skipped_as_a_whole_gives_the_reason_for_its_ids(tmp_path
     assert done.stdout.count("(here: needs the extra)") == 2
 
 
+@pytest.mark.asserts
 def test_the_command_fails_where_pytest_does_not_run_to_its_end(tmp_path):
     (tmp_path / "test_stopped.py").write_text("def test_H1_holds(): pass\ndef test_H2_stops(): raise KeyboardInterrupt")
     done = command(tmp_path, "H1")
