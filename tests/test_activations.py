@@ -119,8 +119,10 @@ def test_the_share_is_the_same_for_a_number_alone_and_among_others():
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @given(x=st.floats(-9, 9) | st.floats(-1e-3, 1e-3) | st.sampled_from([0.46875, 4.0, -0.0, 1e-30, math.inf, -math.inf]))
 def test_the_error_function_keeps_its_digits(dtype, x):
-    y = dtype(x)
-    exact, found = math.erf(float(y)), float(erf(np.array([y]))[0])
+    with np.errstate(under="ignore"):  # a kernel leaves that to its op
+        y = dtype(x)
+        found = float(erf(np.array([y]))[0])
+    exact = math.erf(float(y))
     assert abs(found - exact) <= 3 * np.finfo(dtype).eps * abs(exact) + np.finfo(dtype).tiny
     assert math.copysign(1, found) == math.copysign(1, x)
 

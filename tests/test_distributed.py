@@ -139,7 +139,8 @@ def test_ranks_have_the_gradients_of_the_whole_batch_in_few_digits_too(dtype):
             if value is not None:
                 assert found[key].dtype == dtype
                 tolerance = 1e-6 if dtype == np.float32 else 6e-3
-                np.testing.assert_allclose(found[key], value, rtol=tolerance, atol=tolerance, err_msg=key)
+                with np.errstate(under="ignore"):  # of the comparison
+                    np.testing.assert_allclose(found[key], value, rtol=tolerance, atol=tolerance, err_msg=key)
 
 
 def test_a_large_mean_costs_the_shared_variance_no_digits():
