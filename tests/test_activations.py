@@ -123,7 +123,7 @@ def test_the_error_function_keeps_its_digits(dtype, x):
         y = dtype(x)
         found = float(erf(np.array([y]))[0])
     exact = math.erf(float(y))
-    assert abs(found - exact) <= 3 * np.finfo(dtype).eps * abs(exact) + np.finfo(dtype).tiny
+    assert abs(found - exact) <= 3 * float(np.finfo(dtype).eps) * abs(exact) + float(np.finfo(dtype).tiny)
     assert math.copysign(1, found) == math.copysign(1, x)
 
 
