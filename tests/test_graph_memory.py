@@ -563,6 +563,13 @@ def _changed(operation):
         ("+", np.ones(2), np.ones(3), tg.ShapeError, r"x \+= .*do not broadcast"),
         ("mul_", np.ones(1), np.ones(2), tg.ShapeError, r"mul_: .*cannot grow"),
         ("copy_", np.ones(2), np.ones((3, 2)), tg.ShapeError, r"copy_: .*cannot grow"),
+        (
+            "copy_",
+            np.ones(3),
+            np.zeros((1, 3)),
+            tg.ShapeError,
+            r"copy_: .*\(1, 3\).*memory of shape \(3,\) cannot grow",
+        ),
         ("clamp_", np.ones(2), np.zeros((3, 2)), tg.ShapeError, r"clip: .*\(3, 2\)"),
         ("[]", np.ones(2), np.ones(3), tg.ShapeError, r"x\[i\] = v: v has shape \(3,\).* \(2,\)"),
         ("/", np.array([4, 2]), 2, TypeError, r"x /= .*does not fit into a int64 Tensor; .*\.float\(\)"),

@@ -1,4 +1,5 @@
 """Which lines, `raise` statements and error messages no test reaches:  python -m tests.error_branches
 
-Needs coverage.py (the dependency group `coverage`). The suite runs once under it, with every subprocess; some minutes.
+Needs coverage.py (the dependency group `coverage`). The suite runs once under it, with every subprocess, which
+takes a quarter of an hour.
 """

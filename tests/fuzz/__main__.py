@@ -20,7 +20,11 @@ def main() -> int:
     parser.add_argument("--corpus", type=Path, help="a folder to keep what reaches new code, for the next time")
     parser.add_argument("--seeds", type=int, default=20, help="of a property test, which share its runs (default: 20)")
     options = parser.parse_args()
+    if options.seeds < 1:
+        parser.error(f"argument --seeds: {options.seeds} is not above 0")
     if options.target in seeds.TESTS:
+        if options.corpus:
+            parser.error("--corpus is for readers of files; a property test keeps none")
         return seeds.fuzz(options.target, options.runs or 100_000, options.seeds)
     try:
         import atheris

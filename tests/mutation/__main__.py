@@ -64,13 +64,14 @@ def _lives(place: tuple[str, int]) -> bool:
 
 def judge_kernels(table: Table, names: list[str], most: int | None = None) -> None:
     """On every processor; `most`: so many mutants at most, evenly chosen."""
+    for name in names:
+        if why := missing(name):
+            print(f"not judged: kernels/{name}.py, as {why}")
+    names = [name for name in names if not missing(name)]
     every = 1 if most is None else max(1, -(-sum(len(kernel_mutants(name)) for name in names) // most))
     if every > 1:
         print(f"1 of {every} mutants of the kernels, for there are more than {most}")
     for name in names:
-        if why := missing(name):
-            print(f"not judged: kernels/{name}.py, as {why}")
-            continue
         passes(name)  # unbroken, or it raises
         places, living = [(name, k) for k in range(0, len(kernel_mutants(name)), every)], list[str]()
         with multiprocessing.get_context("fork").Pool() as pool:

@@ -171,6 +171,7 @@ EQUIVALENT: dict[str, str] = {
     r"activations\.\w+: (16 -> 17|8 -> 9|2 -> 3) \| return _swept.*": COSTS,
     r"activations\._swept: if not \(flat := .* -> if True: .*": IDLE,
     r"activations\._swept: first:last -> first: \| loop\(.*": "a loop ends where y does",
+    r"activations\._swept: np\.ascontiguousarray\(a\) -> a \| flat = .*": COSTS,
     r"activations\._swept: x -> y \| parallel\.spans.*": SIZE,
     r"activations\.\w+: (x|v) > 0 -> \1 >= 0 \| (above|s|y\[i\]) = .*": "at 0 both halves are the same",
     r"activations\._tail: 15\.0 -> 16\.0 .*": "beyond either exp(-a^2 / 2) is 0",
@@ -291,9 +292,9 @@ EQUIVALENT: dict[str, str] = {
     r"winograd\._forward_vectors: list\(range\(9\)\) -> range\(9\) .*": "it is only read",
     r"winograd\._weights: np\.matmul\((.*), out=product\) -> np\.matmul\(\1\) .*": COSTS,
     r"winograd\.(measure|_refused): (without )?if compiled\.available\(\): .*": IDLE,
-    r"winograd\._measure: .* \| sums, squares, most = \(lanes.*": "which of three lines holds which sums",
+    r"winograd\._measure: \(lanes.* -> \(lanes.* \| sums, squares, most = .*": "which of three lines holds which sums",
     r"winograd\._measure: size > most\[e\] -> size >= .*": "of two that are equal either is the largest",
-    r"winograd\._measure: n0 -> n1 \| .*": "from the end it is the same image",
+    r"winograd\._measure: n0 -> n1 \| seen\[.*": "from the end it is the same image",
     r"winograd\._refused: float\((.*)\) -> \1 .*": DTYPE,
     r"winograd\._refused: np\.zeros\(len\(seen\), np\.bool_\) -> .*": DTYPE,
     r"winograd\._judge: (False -> True|found -> n) \| found = .*": IDLE,
@@ -312,7 +313,7 @@ EQUIVALENT: dict[str, str] = {
     r"pool_vectors\.maxima: range\(0, c, LANES\) -> range\(0, c\) .*": OVERLAP,
     r"pool_vectors\.maxima: y -> winners \| oh, ow = .*": SIZE,
     r"pool_vectors\.maxima: rows -> columns \| (for k in range\(len\(rows\)\)|numbers, cells, base = ).*": SIZE,
-    r"pool_vectors\.maxima: .* \| first_row, last_row, first_column, last_column = .*": CAREFUL,
+    r"pool_vectors\.maxima: (rows -> columns|\(rows.* -> \(rows.*) \| first_row, last_row, first_column, .*": CAREFUL,
     r"pool_vectors\.maxima: (i \* sh \+ first_row( >= 0)?|i \* sh|0) -> .* \| inside = .* < h": CAREFUL,
     r"pool_vectors\.maxima: (j \* sw \+ first_column( < 0)?|j \* sw|0) -> .* \| if not inside or .* >= w": CAREFUL,
     r"pool_vectors\.maxima: last_column -> image \| if not inside or .*": CAREFUL,
@@ -337,7 +338,7 @@ EQUIVALENT: dict[str, str] = {
     r"instructions\.all_lanes: nothing -> single \| return .*": "the second vector is not read",
     r"instructions\.store_some: b -> value \| found = .*": "both know the module",
     r"vectors\._write_block: load\(b, address, kind\) -> load\(b, address\) .*": "two vectors are whole ones",
-    r"vectors\.(_write_block|_square|_transform): at\(b, .*\) -> at\(b, .*": "a sum has no order",
+    r"vectors\.\w+: at\(b, (.*), (\(.*\)), (\(.*\))\) -> at\(b, \1, \3, \2\) .*": "a sum has no order",
     r"vectors\._write_blocks: ('>=' -> '>'|8 -> 9) \| again = .*": "8 rows are one block either way",
     r"vectors\._write_blocks: (7 -> 8 \| blocks = .*|b\.select\(again, INT\(0\), rows\) -> rows \| rest = .*)": (
         "some rows are computed again"
@@ -359,7 +360,9 @@ EQUIVALENT: dict[str, str] = {
     r"vectors\.correlate_weights: if panels > 1: .* -> if True: .*": IDLE,
     r"vectors\.correlate_weights: panels > 1 -> panels >= 1 .*": IDLE,
     r"vectors\._pixels_to_tiles: seen\.shape -> seen\.shape\[::-1\] .*": "of three axes the second",
-    r"vectors\.correlate_tiles: .* \| whole = .*": "a tile that is whole may be written like one that sticks out",
+    r"vectors\.correlate_tiles: (.* <= (oh|ow|o) -> .* < \2|4 -> 5|ow -> tw|k -> place) \| whole = .*": (
+        "a tile that is whole may be written like one that sticks out"
+    ),
     r"vectors\.correlate_tiles_weights: seen\.shape -> seen\.shape\[::-1\] .*": "of three axes the second",
     r"vectors\.correlate_tiles_weights: seen -> seen_g \| sizes = .*": SIZE,
     r"vectors\.correlate_tiles_weights: tiles -> t \| _multiply.*": "by then they are counted",

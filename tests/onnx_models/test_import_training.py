@@ -408,6 +408,23 @@ def test_an_operator_is_entered_once():
         operator("Relu")(lambda node, x: x)
 
 
+def test_pads_cut_off_no_more_than_there_is(rng):
+    weight = rng.normal(size=(1, 1, 1, 1)).astype(np.float32)
+    x = rng.normal(size=(1, 1, 2, 3)).astype(np.float32)
+    for pads, wanted in (([0, -3, 0, 4], (2, 4)), ([0, -4, 0, 9], None)):
+        proto = model([node("Conv", ["x", "w"], ["y"], pads=pads)], {"x": x.shape}, ["y"], {"w": weight})
+        net = load_onnx(proto.SerializeToString())
+        if wanted:
+            y = net(x)
+            assert y.shape == (1, 1, *wanted)
+            assert not y.numpy().any()
+        else:
+            with pytest.raises(
+                OnnxError, match=r"pads of \(\(0, 0\), \(-4, 9\)\) cut off more than the \(2, 3\) cells"
+            ):
+                net(x)
+
+
 def test_labels_of_a_loss_are_integers(rng):
     inputs = {"x": value("x", [2, 3], TensorProto.FLOAT), "labels": value("labels", None, TensorProto.FLOAT)}
     proto = model([node("SoftmaxCrossEntropyLoss", ["x", "labels"], ["y"])], inputs, ["y"])

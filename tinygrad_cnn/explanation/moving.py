@@ -35,11 +35,12 @@ def source(call: Call, out: Index) -> tuple[int, Index] | None:
     number = int(_numbered(call)[out]) - 1
     if number < 0:
         return None
-    keys = sorted(call.keys)
-    ends = np.cumsum([math.prod(call.shape(i)) for i in keys])
-    k = int(np.searchsorted(ends, number, side="right"))
-    shape = call.shape(keys[k])
-    return keys[k], tuple(int(place) for place in np.unravel_index(number - ends[k] + math.prod(shape), shape))
+    for i in sorted(call.keys):
+        shape = call.shape(i)
+        if number < math.prod(shape):
+            break
+        number -= math.prod(shape)
+    return i, tuple(int(k) for k in np.unravel_index(number, shape))
 
 
 def _moved(call: Call, out: Index) -> Shown:

@@ -86,7 +86,7 @@ def _swept(loop: Any, by_numpy: Callable[..., Array], steps: float, *arrays: Arr
         flat = in_one_order(*(a if a.strides == x.strides else ordered_as(x, a) for a in arrays))
     if not flat:
         x = np.ascontiguousarray(x)
-        flat = [a.reshape(-1) for a in arrays]
+        flat = [np.ascontiguousarray(a).reshape(-1) for a in arrays]
     y = buffers.empty((x.size,), x.dtype)
     in_loop = compiled.available() and (x.dtype == np.float32 or loop in _ANY_FLOAT)
 

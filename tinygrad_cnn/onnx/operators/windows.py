@@ -109,6 +109,8 @@ def bordered(node: Node, x: Tensor, borders: Sequence[Pair], value: float = 0.0)
     """A plane with so many rows and columns of `value` before and after it; a negative number cuts as many off."""
     if all(border == (0, 0) for border in borders):
         return x
+    if any(max(-lo, -hi) > n for n, (lo, hi) in zip(x.shape[2:], borders, strict=True)):
+        raise node.fail(f"pads of {tuple(borders)} cut off more than the {tuple(x.shape[2:])} cells that there are")
     shape = tuple(n + lo + hi for n, (lo, hi) in zip(x.shape[2:], borders, strict=True))
     node.allow((*x.shape[:2], *shape), x.dtype.itemsize)
     if any(lo < 0 or hi < 0 for lo, hi in borders):
