@@ -124,6 +124,20 @@ def any_number_of_terms_adds_to_what_is_there(terms, outputs):
     same(dw, wanted, F)
 
 
+@case("instructions")
+def vectors_stand_at_any_address():
+    x, y = (memory[1 - memory.ctypes.data // 4 % 2 :][:LANES] for memory in np.zeros((2, LANES + 2), F))
+    x[...] = whole(LANES, 1, F)
+    assert x.ctypes.data % 8 == y.ctypes.data % 8 == 4
+
+    def write(b, source, to):
+        instructions.store(b, instructions.load(b, source), to)
+
+    with interpreter.holding((x, y)):
+        instructions.emits("source to", write)(x.ctypes.data, y.ctypes.data)
+    assert np.array_equal(y, x)
+
+
 @case("instructions", (0,), (1,), (LANES - 1,), (LANES,))
 def other_lanes_are_loaded_as_zeros(count):
     x, y = whole(count, 1, F), np.full(LANES, 77, F)

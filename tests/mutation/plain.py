@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tinygrad_cnn.kernels import buffers, compiled, parallel
+from tinygrad_cnn.kernels import buffers, compiled, packing, parallel
 
 TICK = "_mutation_tick"
 STEPS = 10**6  # of loops, in one case
@@ -101,6 +101,7 @@ def plain(modules: list[Any], *, loops: bool, vectors: bool = False) -> Iterator
         patch.setattr(buffers, "empty", _spoilt)
         patch.setattr(parallel, "scratch", lambda name, size, dtype=np.float32: _spoilt(size, dtype))
         patch.setattr(parallel, "spans", _spans)
+        patch.setattr(packing, "_kept", {})
         for loop in loops_of(modules):
             patch.setattr(loop, "_fast", as_numba(loop.python))
         if vectors:
