@@ -706,6 +706,21 @@ def test_depthwise_arrays_that_do_not_fit_are_refused(name):
         run(fits, (2, -3, 1, 2))
 
 
+def test_depthwise_windows_of_an_image_made_by_a_layer_may_leave_columns_and_rows_over():
+    """Found by generated networks: such an image is a part of memory that goes on."""
+    rng = np.random.default_rng(0)
+    x, first, w = (rng.normal(size=shape) for shape in ((2, 1, 6, 6), (4, 1, 1, 1), (4, 1, 2, 1)))
+
+    def both(dtype):
+        arrays = [tg.Tensor(a.astype(dtype), requires_grad=True) for a in (x, first, w)]
+        y = tg.conv2d(tg.conv2d(arrays[0], arrays[1]), arrays[2], stride=(3, 2), groups=4)
+        (y * y).sum().backward()
+        return [y.numpy(), *(a.grad.numpy() for a in arrays)]
+
+    for found, wanted in zip(both(F), both(np.float64), strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4)
+
+
 # Other processors
 
 

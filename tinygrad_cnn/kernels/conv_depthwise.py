@@ -39,7 +39,8 @@ def conv2d(x: Array, w: Array, b: Array | None, stride: Pair, padding: Padding, 
             vectors = compiled.depthwise_vectors() if y.dtype == np.float32 else None
             if vectors:
                 offsets = parallel.scratch("offsets", kh * kw, np.int64)
-                vectors.forward(block, taps, bias, *steps, offsets, y[slice(*images)])
+                # a block may be a part of the images, which vector code cannot step through
+                vectors.forward(np.ascontiguousarray(block), taps, bias, *steps, offsets, y[slice(*images)])
             else:
                 _forward(block, taps, bias, *steps, y[slice(*images)])
             return
@@ -77,7 +78,7 @@ def weight_grad(
             vectors = compiled.depthwise_vectors()
             if vectors:  # every row of outputs has sums of its own, in float32
                 rows = np.zeros((oh, kh, kw, o), np.float32)
-                vectors.weight_grad(block, part, *steps, rows)
+                vectors.weight_grad(np.ascontiguousarray(block), part, *steps, rows)
                 sums[k] = rows.sum(0, np.float64)
                 return
             exact = np.zeros((kh, kw, o))
