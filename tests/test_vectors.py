@@ -706,6 +706,15 @@ def test_depthwise_arrays_that_do_not_fit_are_refused(name):
         run(fits, (2, -3, 1, 2))
 
 
+@needs_vectors
+def test_vector_code_refuses_an_array_with_gaps():
+    x, y = np.ones((2, 3, 4, 5), F)[:, :, :3], np.zeros((2, 3, 3, 5), F)
+    room = np.zeros(1, np.int64)
+    with pytest.raises(ValueError, match=r"^forward: an array of shape \(2, 3, 3, 5\) is not contiguous$"):
+        compiled.depthwise_vectors().forward(x, np.ones((1, 1, 5), F), np.zeros(5, F), 1, 1, 1, 1, room, y)
+    assert not y.any()
+
+
 def test_depthwise_windows_of_an_image_made_by_a_layer_may_leave_columns_and_rows_over():
     """Found by generated networks: such an image is a part of memory that goes on."""
     rng = np.random.default_rng(0)

@@ -12,6 +12,7 @@ from typing import Any
 
 import llvmlite.binding as llvm
 import numba
+import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
@@ -37,9 +38,19 @@ def njit(function: Callable[..., Any]) -> Any:
         return numba.njit(**options)(function)
 
 
+class Contiguous(Loop):
+    """A loop that steps through memory by addresses, and so refuses arrays with gaps or another order."""
+
+    def __call__(self, *args: Any) -> Any:
+        for value in args:
+            if isinstance(value, np.ndarray) and not value.flags.c_contiguous:
+                raise ValueError(f"{self.python.__name__}: an array of shape {value.shape} is not contiguous")
+        return super().__call__(*args)
+
+
 def entry(function: Callable[..., Any]) -> Loop:
     """The same for a loop that Python calls: what compiling takes is counted, and said once."""
-    return Loop(function, njit(function))
+    return Contiguous(function, njit(function))
 
 
 def emits(names: str, write: Callable[..., None]) -> Any:
