@@ -4,6 +4,7 @@ A message is looked at if pytest.raises has a pattern for it, if the test reads 
 prints it, as the tests of commands read what they print.
 """
 
+import functools
 import json
 import os
 from collections.abc import Iterator
@@ -56,6 +57,7 @@ def pytest_configure() -> None:
         note(error)
         return error
 
+    @functools.wraps(frame.one_line)
     def one_line_and_note(error: BaseException) -> str:
         note(error)
         return one_line(error)
