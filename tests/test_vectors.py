@@ -718,7 +718,7 @@ def test_vector_code_refuses_an_array_with_gaps():
 def test_depthwise_windows_of_an_image_made_by_a_layer_may_leave_columns_and_rows_over():
     """Found by generated networks: such an image is a part of memory that goes on."""
     rng = np.random.default_rng(0)
-    x, first, w = (rng.normal(size=shape) for shape in ((2, 1, 6, 6), (4, 1, 1, 1), (4, 1, 2, 1)))
+    x, first, w = (rng.normal(size=shape) for shape in ((2, 1, 6, 8), (4, 1, 1, 1), (4, 1, 2, 1)))
 
     def both(dtype):
         arrays = [tg.Tensor(a.astype(dtype), requires_grad=True) for a in (x, first, w)]

@@ -84,6 +84,8 @@ PROBLEMS = {
     "no image": Problem(0, 3, (3, 4), 2, (2, 2)),
     "depthwise, far apart": Problem(2, 5, (11, 11), 5, (2, 2), (3, 4), ((0, 1), (1, 0)), (2, 1), 5),
     "depthwise, three kernels": Problem(2, 2, (4, 5), 6, (1, 2), (2, 1), ((1, 0), (0, 0)), (1, 1), 2),
+    "depthwise, a row left over": Problem(3, 5, (6, 5), 5, (2, 1), (3, 2), NONE, (1, 1), 5),
+    "depthwise, columns left over": Problem(3, 3, (5, 6), 3, (1, 2), (2, 3), NONE, (1, 1), 3),
 }
 
 
@@ -402,24 +404,3 @@ def depthwise_sums_of_rows_are_added_in_float64():
     dw = conv_depthwise.weight_grad(x, g, (1, 1), (1, 1), NONE, (1, 1), np.dtype(np.float32))
     exact = compiled.available()  # NumPy adds runs of float32
     assert abs(dw / (1500 * np.float64(np.float32(0.1))) - 1).max() < (1e-7 if exact else 2e-6)
-
-
-@case("conv_depthwise", *[(spare, stride) for spare in ((0, 1), (1, 0), (2, 1)) for stride in ((1, 2), (2, 3))])
-def depthwise_reads_past_rows_and_columns_that_no_window_reaches(spare, stride):
-    kernel, out, c = (2, 1), (2, 3), 5
-    size = [(o - 1) * s + k + more for o, s, k, more in zip(out, stride, kernel, spare, strict=True)]
-    last, w, g = (
-        whole((3, *size, c), 1, np.float32),
-        whole((c, 1, *kernel), 2, np.float32),
-        whole((3, *out, c), 3, np.float32),
-    )
-    x = last.transpose(0, 3, 1, 2)
-    wanted, taps = np.zeros((3, *out, c), np.float32), np.zeros((c, 1, *kernel), np.float32)
-    for i, j, p, q in np.ndindex(*out, *kernel):
-        cell = last[:, i * stride[0] + p, j * stride[1] + q]
-        wanted[:, i, j] += cell * w[:, 0, p, q]
-        taps[:, 0, p, q] += (cell * g[:, i, j]).sum(0)
-    found = np.full_like(wanted, np.nan)
-    conv_depthwise.conv2d(x, w, None, stride, NONE, (1, 1), found)
-    same(found, wanted)
-    same(conv_depthwise.weight_grad(x, g, kernel, stride, NONE, (1, 1), np.dtype(np.float32)), taps)
