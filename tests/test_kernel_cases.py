@@ -12,30 +12,30 @@ from tinygrad_cnn.kernels import compiled
 WAYS = [(name, *way) for name in JUDGED for way in ways(name)]
 
 
+def hold(name):
+    """Every case of a kernel module, which an error names."""
+    for title, check in kernel_cases.cases(name):
+        start()
+        try:
+            check()
+        except BaseException as error:
+            error.add_note(f"in the case: {title}")
+            raise
+
+
 @pytest.mark.parametrize(("name", "loops", "vectors"), WAYS)
 @pytest.mark.filterwarnings("ignore")  # nan and overflow are among the values
 def test_every_case_of_the_table_holds(name, loops, vectors):
     if why := missing(name):
         pytest.skip(why)
     with plain([kernel(other) for other in BESIDE], loops=loops, vectors=vectors):
-        for title, check in kernel_cases.cases(name):
-            start()
-            try:
-                check()
-            except BaseException as error:
-                error.add_note(f"in the case: {title}")
-                raise
+        hold(name)
 
 
 @pytest.mark.skipif(compiled.vectors() is None, reason="there is no vector code: no numba, or not for this processor")
 @pytest.mark.parametrize("name", [name for name in VECTOR_CODE if name != "instructions"])  # which are in the others
 def test_every_case_of_vector_code_holds_compiled(name):
-    for title, check in kernel_cases.cases(name):
-        try:
-            check()
-        except BaseException as error:
-            error.add_note(f"in the case: {title}")
-            raise
+    hold(name)
 
 
 def test_reasons_are_for_mutants_that_there_are():
