@@ -108,6 +108,13 @@ def test_a_broken_context_manager_still_opens():
     assert copy_context().run(left_behind) == "auto"
 
 
+def test_what_a_broken_kernel_leaves_in_a_context_variable_does_not_kill_the_next():
+    (mutant,) = (m for m in kernel_mutants("conv") if m.label == "conv.conv_algorithm: without _chosen.reset(token)")
+    assert not survives_kernel(mutant)
+    assert conv._chosen.get() == "auto"
+    assert passes("conv")
+
+
 def test_plain_loops_refuse_what_compiled_ones_would():
     loop = as_numba(lambda *values: len(values))
     assert loop(np.ones(2, np.float32), 2**63 - 1, 0.5) == 3
