@@ -52,7 +52,7 @@ def spans(
 
 
 def windows(x: Array, kernel: Pair, stride: Pair, dilation: Pair, out: Pair) -> Array:
-    """A read-only view of all windows of a padded, contiguous image: (n h w c) -> (n oh ow kh kw c).
+    """A read-only view of all windows of a padded image: (n h w c) -> (n oh ow kh kw c).
 
     The strides are those of `x` itself, which must be the padded array. Raises ValueError if a window would leave `x`.
     """
@@ -82,7 +82,10 @@ def padded_rows(
     ow: int,
     dtype: np.dtype[Any],
 ) -> Array:
-    """The pixels that some rows of windows of some images read, zeros included: (n h w c) -> (images h' w' c)."""
+    """The pixels that some rows of windows of some images read, zeros included: (n h w c) -> (images h' w' c).
+
+    A view of the images where they have all of these pixels: with gaps, where they have others too.
+    """
     (r0, r1), (top, left), c = rows, corner, last.shape[3]
     start = r0 * stride[0] - top
     # A step that is never taken may be huge.
