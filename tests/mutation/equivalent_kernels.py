@@ -123,7 +123,6 @@ EQUIVALENT: dict[str, str] = {
     r"pool\.pool_counts: np\.array\(.* -> .*": DTYPE,
     r"pool\._equal: same \| \(x != x\) if with_nan else same -> .*": IDLE,
     r"pool\._add_at: (without )?if distinct: .*": IDLE,
-    r"pool_loops\.max_pool2d: .*\.copy\(\) -> .*": COSTS,
     r"pool_loops\.\w+: _in_spans\(.*\) -> _in_spans\(.*": "blocks beyond the last image are empty",
     r"pool_loops\.scatter: (g -> winners|total -> flat) \| .*": SIZE,
     r"pool_loops\.scatter: if wide: .* -> if True: .*": "it is the same memory",
