@@ -41,32 +41,38 @@ def conv(x, p, layer):
 
 
 def conv_transpose(x, p, layer):
-    (_, _, k), stride = layer[1], layer[2]["stride"]
+    (_, _, k), options = layer[1], layer[2]
+    stride, before = options["stride"], k - 1 - options["padding"]
     turned = jnp.flip(p["weight"], (2, 3)).swapaxes(0, 1)
-    around = [(k - 1, k - 1)] * 2
+    around = [(before, before + options["output_padding"])] * 2
     y = correlation(x, turned, window_strides=(1, 1), padding=around, lhs_dilation=(stride, stride))
     return y + p["bias"][:, None, None]
 
 
-def standardized(x, axes, p, eps=1e-5):
-    y = (x - x.mean(axes, keepdims=True)) / jnp.sqrt(x.var(axes, keepdims=True) + eps)
+def standardized(x, mean, variance, p, eps=1e-5):
+    y = (x - mean) / jnp.sqrt(variance + eps)
     return y * p["weight"][:, None, None] + p["bias"][:, None, None]
+
+
+def standardized_over(x, axes, p):
+    return standardized(x, x.mean(axes, keepdims=True), x.var(axes, keepdims=True), p)
 
 
 def cells(x, layer, outside):
     """(windows' cells n c oh ow): the windows of a pool, where the padding, and what ceil_mode adds, is `outside`."""
     (kernel,), options = layer[1], layer[2]
     stride, padding, ceil = options["stride"], options["padding"], options["ceil_mode"]
-    sizes = []
-    for size, k, side in zip(x.shape[2:], kernel, padding, strict=True):
-        count = (math.ceil if ceil else math.floor)((size + 2 * side - k) / stride) + 1
-        sizes.append(count - (ceil and (count - 1) * stride >= size + side))
-    more = [(n - 1) * stride + k - s - p for n, k, s, p in zip(sizes, kernel, x.shape[2:], padding, strict=True)]
+    sizes, more = [], []
+    for size, k, t, side in zip(x.shape[2:], kernel, stride, padding, strict=True):
+        count = (math.ceil if ceil else math.floor)((size + 2 * side - k) / t) + 1
+        sizes.append(count - (ceil and (count - 1) * t >= size + side))
+        more.append((sizes[-1] - 1) * t + k - size - side)
     sides = [(0, 0), (0, 0), *((p, max(m, p)) for p, m in zip(padding, more, strict=True))]
     wide = jnp.pad(x, sides, constant_values=outside)
-    ends = [(n - 1) * stride + 1 for n in sizes]
+    down, across = stride
+    ends = [(n - 1) * t + 1 for n, t in zip(sizes, stride, strict=True)]
     places = itertools.product(*map(range, kernel))
-    return jnp.stack([wide[:, :, i : i + ends[0] : stride, j : j + ends[1] : stride] for i, j in places])
+    return jnp.stack([wide[:, :, i : i + ends[0] : down, j : j + ends[1] : across] for i, j in places])
 
 
 def max_pool(x, layer):
@@ -93,9 +99,9 @@ def adaptive(x, sizes):
     return x
 
 
-def forward(layers, state, x):
-    """The output, and the buffers after a training step."""
-    buffers = {}
+def forward(layers, state, x, training):
+    """The output, and the buffers after the step."""
+    buffers, values = {}, [x]
     for number, layer in enumerate(layers):
         name, arguments, _ = layer
         p = {key.split(".")[1]: value for key, value in state.items() if key.startswith(f"{number}.")}
@@ -106,24 +112,40 @@ def forward(layers, state, x):
         elif name == "ConvTranspose2d":
             x = conv_transpose(x, p, layer)
         elif name == "BatchNorm2d":
-            axes, count = (0, 2, 3), x.size / x.shape[1]
-            unbiased = x.var(axes) * count / (count - 1)
-            buffers[f"{number}.running_mean"] = 0.9 * p["running_mean"] + 0.1 * x.mean(axes)
-            buffers[f"{number}.running_var"] = 0.9 * p["running_var"] + 0.1 * unbiased
-            x = standardized(x, axes, p)
+            axes, mean, variance = (0, 2, 3), p["running_mean"], p["running_var"]
+            if training:
+                count = x.size / x.shape[1]
+                mean = 0.9 * mean + 0.1 * x.mean(axes)
+                variance = 0.9 * variance + 0.1 * x.var(axes) * count / (count - 1)
+                x = standardized_over(x, axes, p)
+            else:
+                x = standardized(x, mean[:, None, None], variance[:, None, None], p)
+            buffers[f"{number}.running_mean"], buffers[f"{number}.running_var"] = mean, variance
         elif name == "GroupNorm":
-            x = standardized(x, (1, 2, 3), p)
+            x = standardized_over(x, (1, 2, 3), p)
+        elif name == "InstanceNorm2d":
+            x = standardized_over(x, (2, 3), p)
         elif name == "MaxPool2d":
             x = max_pool(x, layer)
         elif name == "AvgPool2d":
             x = avg_pool(x, layer)
         elif name == "AdaptiveAvgPool2d":
             x = adaptive(x, arguments[0])
+        elif name == "Add":
+            x = x + values[arguments[0]]
+        elif name == "Concat":
+            x = jnp.concatenate([x, values[arguments[0]]], 1)
+        elif name == "Turn":
+            x = x.swapaxes(2, 3)
+        elif name == "Part":
+            first, step, every = arguments
+            x = x[:, first::step, :, ::every]
         elif name == "Flatten":
             x = x.reshape(len(x), -1)
         else:
             assert name == "Linear", name
             x = x @ p["weight"].T + p["bias"]
+        values.append(x)
     return x, buffers
 
 
@@ -136,17 +158,18 @@ def cross_entropy(logits, labels, weights, smoothing):
     return ((1 - smoothing) * hard + smoothing * soft) / weights[labels].sum()
 
 
-def step(layers, state, images, labels, weights, smoothing):
-    """Outputs, loss, every gradient and the buffers after a training step, as arrays by name."""
+def step(network, state, images, labels, weights, smoothing):
+    """Outputs, loss, every gradient and the buffers after a step, as arrays by name."""
+    _, layers, training = network
     parameters = {k: v for k, v in state.items() if "running" not in k and "num_batches" not in k}
     fixed = {k: v for k, v in state.items() if k not in parameters}
 
     def loss(parameters, images):
-        logits, buffers = forward(layers, {**fixed, **parameters}, images)
+        logits, buffers = forward(layers, {**fixed, **parameters}, images, training)
         return cross_entropy(logits, labels, weights, smoothing), (logits, buffers)
 
     gradients = jax.jit(jax.value_and_grad(loss, (0, 1), has_aux=True))
     (value, (logits, buffers)), (by_parameter, by_image) = gradients(parameters, images)
-    found = {"logits": logits, "loss": value, "images": by_image, **buffers}
+    found = {"logits": logits, "loss": value, "gradient of images": by_image, **buffers}
     found |= {f"gradient of {name}": g for name, g in by_parameter.items()}
     return {name: np.asarray(x) for name, x in found.items()}
