@@ -160,7 +160,7 @@ def cross_entropy(logits, labels, weights, smoothing):
 
 def step(network, state, images, labels, weights, smoothing):
     """Outputs, loss, every gradient and the buffers after a step, as arrays by name."""
-    _, layers, training = network
+    _, layers, training, penalty = network
     parameters = {k: v for k, v in state.items() if "running" not in k and "num_batches" not in k}
     fixed = {k: v for k, v in state.items() if k not in parameters}
 
@@ -168,7 +168,11 @@ def step(network, state, images, labels, weights, smoothing):
         logits, buffers = forward(layers, {**fixed, **parameters}, images, training)
         return cross_entropy(logits, labels, weights, smoothing), (logits, buffers)
 
-    gradients = jax.jit(jax.value_and_grad(loss, (0, 1), has_aux=True))
+    def penalized(parameters, images):
+        (value, made), g = jax.value_and_grad(loss, 1, has_aux=True)(parameters, images)
+        return value + penalty * (g * g).sum(), made
+
+    gradients = jax.jit(jax.value_and_grad(penalized, (0, 1), has_aux=True))
     (value, (logits, buffers)), (by_parameter, by_image) = gradients(parameters, images)
     found = {"logits": logits, "loss": value, "gradient of images": by_image, **buffers}
     found |= {f"gradient of {name}": g for name, g in by_parameter.items()}
