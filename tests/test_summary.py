@@ -476,13 +476,24 @@ def reached(model, shape, axis):
 
 
 @pytest.mark.parametrize(
-    "options", [{"scale_factor": 2}, {"size": (18, 15)}, {"size": (21, 23), "align_corners": True}]
+    "options",
+    [
+        {"scale_factor": 2},
+        {"size": (18, 15)},
+        {"size": (21, 23), "align_corners": True},
+        {"scale_factor": (0.75, 1.7), "align_corners": True},  # the corners, not the scale, say where pixels lie
+    ],
 )
 def test_linear_resampling_sees_the_two_pixels_around(options):
     model, shape = Sequential(Conv2d(1, 1, 3), Resize("bilinear", **options), Conv2d(1, 1, 2)), (1, 1, 13, 14)
     for axis in (2, 3):
         found, n = said(model, shape, axis)[0], shape[axis]
         assert [(max(first, 0), min(last, n - 1)) for first, last in found] == reached(model, shape, axis)
+
+
+def test_a_single_pixel_between_corners_is_the_first_one():
+    model = Resize("bilinear", size=(1, 4), align_corners=True)
+    assert said(model, (1, 1, 9, 7), 2)[0] == reached(model, (1, 1, 9, 7), 2) == [(0, 0)]
 
 
 def test_the_gradient_of_a_pixel_reaches_what_a_unet_of_means_sees(monkeypatch):

@@ -204,9 +204,9 @@ def _resampled(shapes: Any, sights: Any, params: Any, out: Shape) -> Sight | Non
     if sight.joined:
         return sight.everywhere()
     n, size, kind = sight.length, params["size"], params["kind"]
-    corners = params["align_corners"] and size > 1
-    step = Fraction(n - 1, size - 1) if corners else Fraction(n, size)
-    if params["scale"] is not None and params["scale"] * n != size:
+    corners = params["align_corners"]  # whatever the scale
+    step = Fraction(n - 1, max(size - 1, 1)) if corners else Fraction(n, size)
+    if not corners and params["scale"] is not None and params["scale"] * n != size:
         step = Fraction(1 / params["scale"]).limit_denominator(1000)
     period = step.denominator * len(sight.spans) // math.gcd(step.numerator, len(sight.spans))
 
