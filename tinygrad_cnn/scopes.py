@@ -25,6 +25,11 @@ class Scope:
         """The innermost module's path from the outermost one, "" for that itself."""
         return self.chain[-1][0]
 
+    @property
+    def module(self) -> Any:
+        """The innermost module, None if it is gone."""
+        return self._module()
+
     def inner(self, module: Any) -> "Scope":
         """The Scope of a module that is called inside this one."""
         found = self._inner.get(id(module))

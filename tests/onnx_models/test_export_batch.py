@@ -91,7 +91,7 @@ def test_a_parameter_that_follows_the_inputs_is_refused():
     ):
         export(lambda x: x + x.numpy().sum(0))
     with pytest.raises(
-        OnnxError, match=r"^export: mul: its input 'y' is 1 and \d+ in runs with other inputs; leave out"
+        OnnxError, match=r"^export: mul: its input 'y' is 1 and \d+ and \d+ in runs with other inputs; leave out"
     ):
         tg.onnx.export(lambda x: x * int(x.numpy()[0, 1]), np.arange(12).reshape(3, 4), dynamic_batch=False)
     with pytest.raises(OnnxError, match=r"in runs with other inputs; leave out"):
@@ -116,6 +116,32 @@ def test_an_example_of_zeros_shows_as_much_as_any():
         tg.onnx.export(lambda x: x * x.sum().item(), tg.zeros(3, 4))
     with pytest.raises(OnnxError, match=r"^export: add: it reads an array \(4\) that differs"):
         tg.onnx.export(lambda x: x + x.numpy().max(0), tg.zeros(3, 4), dynamic_batch=False)
+
+
+@pytest.mark.parametrize("dynamic_batch", [True, False])
+@pytest.mark.parametrize("example", [np.arange(6, dtype=np.float32).reshape(2, 3), np.float32([[0.25, 0.75]])])
+def test_the_largest_and_the_smallest_number_are_no_constants(example, dynamic_batch):
+    for f in (
+        lambda x: x / x.max().item(),
+        lambda x: x - float(x.numpy().min()),
+        lambda x: (x - x.min().item()) / (x.max().item() - x.min().item()),
+    ):
+        with pytest.raises(OnnxError, match=r"^export: (div|sub): its input 'y' is \S+ and .*; leave out what ops do"):
+            tg.onnx.export(f, example, dynamic_batch=dynamic_batch)
+
+
+def test_the_number_of_classes_is_no_constant_if_it_is_that_of_the_labels():
+    labels = np.array([0, 3, 2, 1, 3])  # the largest and the smallest are left out of some runs
+    with pytest.raises(OnnxError, match=r"^export: output 0 has the shapes \(5, 4\) and \(5, 3\) in runs"):
+        tg.onnx.export(lambda y: F.one_hot(y, int(y.numpy().max()) + 1), labels, dynamic_batch=False)
+
+
+def test_a_mask_of_zeros_and_ones_stays_one_in_all_runs():
+    def checked(x):
+        assert set(x.numpy().ravel()) <= {0.0, 1.0}
+        return x * 2
+
+    tg.onnx.export(checked, np.float32([[0, 1, 1], [1, 0, 0]]))
 
 
 def test_random_numbers_are_refused():
@@ -193,3 +219,35 @@ def test_a_result_that_no_op_made_is_refused():
         OnnxError, match=r"^export: the output 'output' differs between runs with other inputs, and no rec"
     ):
         export(lambda x: x.argsort(1))
+
+
+class Counting(nn.Module):
+    """Counts its runs, in training or not."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("runs", tg.tensor(0))
+        self.register_buffer("last", tg.zeros(2))
+
+    def forward(self, x):
+        self.runs = self.runs + 1
+        self.last.data = x.detach()[0, :2]
+        return F.dropout(x, 0.5, training=self.training)
+
+
+def test_the_buffers_of_the_model_are_left_as_they_were():
+    norm, counting = nn.BatchNorm2d(2), Counting()
+    net = nn.Sequential(nn.Conv2d(1, 2, 3), norm, nn.Flatten(), nn.Linear(72, 3))
+    x, y = np.random.default_rng(0).normal(size=(4, 1, 8, 8)).astype(np.float32), np.array([0, 1, 2, 0])
+    own = [*norm.buffers()]
+    tg.onnx.export(lambda x, y: F.cross_entropy(net(x), y), (x, y))
+    assert [a is b for a, b in zip(norm.buffers(), own, strict=True)] == [True] * 3
+    assert [b.tolist() for b in own] == [[0, 0], [1, 1], 0]
+    runs = counting.runs
+    tg.onnx.export(counting.eval(), x[:, 0, 0])
+    counting.train()
+    with pytest.raises(OnnxError, match=r"^export: drop: it reads an array"):
+        tg.onnx.export(lambda x: counting(x), x[:, 0, 0])
+    assert counting.runs is runs
+    assert runs.item() == 0
+    assert counting.last.tolist() == [0, 0]

@@ -11,6 +11,7 @@ import numpy as np
 from ...graph import Tensor
 from ...interchange.atomic import replace_file
 from ...modes import enable_grad
+from ...nn.buffers import KeptBuffers
 from ...nn.module import Module, evaluating
 from ..errors import OnnxError
 from ..extra import onnx_package
@@ -61,9 +62,10 @@ def export(
         True
 
     The model runs four times: with the example, with its numbers in another order, and with two larger batches of
-    them; with dynamic_batch=False twice. What is the same in all runs is a constant of the file, what grows with the
-    batch follows it, and what else differs is refused: branches and masks on what the inputs hold, random numbers,
-    values that left the Tensors. A branch that all runs take alike is written as it went. Gradients are not written.
+    them, without the largest and smallest; with dynamic_batch=False three times. What is the same in all runs is a
+    constant of the file, what grows with the batch follows it, and what else differs is refused: branches and masks on
+    what the inputs hold, random numbers, values that left the Tensors. A branch that all runs take alike is written as
+    it went. Gradients are not written. Afterwards the buffers of all modules that ran are what they were.
 
     Parameters have their names in state_dict, nodes those of their modules. What the model holds is an initializer;
     floats that the export adds, such as the shares of an adaptive pool, are Constant nodes, which nothing trains.
@@ -179,7 +181,7 @@ def _results(found: Any) -> tuple[list[Any], list[str]]:
 def _traced(model: Any, arrays: list[Any], dynamic_batch: bool) -> tuple[Graph, list[str]]:
     """The graph of a model, and what its outputs are called."""
     follows = [False] * len(arrays)
-    batches = [0, 0]
+    batches = [0, 0, 0]
     if dynamic_batch:
         batch = next((len(a) for a in arrays if a.ndim), None)
         if not batch:
@@ -190,14 +192,14 @@ def _traced(model: Any, arrays: list[Any], dynamic_batch: bool) -> tuple[Graph, 
         follows, batches = [a.ndim > 0 and len(a) == batch for a in arrays], [batch, batch, batch + 1, batch + 2]
     rng = np.random.default_rng(0)
     runs, inputs, outputs, names = [], [], [], ["output"]
-    is_module = isinstance(model, Module)
-    with evaluating(model) if is_module else nullcontext(), enable_grad():
+    is_module, buffers = isinstance(model, Module), KeptBuffers()
+    with buffers, evaluating(model) if is_module else nullcontext(), enable_grad():
         for turn, batch in enumerate(batches):
             used = [
-                a if not turn else _other(rng, a, (batch, *a.shape[1:]) if follow else a.shape, turn == 1)
+                a if not turn else _other(rng, a, (batch, *a.shape[1:]) if follow else a.shape, turn)
                 for a, follow in zip(arrays, follows, strict=True)
             ]
-            run, tensors = Run(), [Tensor(a, requires_grad=a.dtype.kind == "f") for a in used]
+            run, tensors = Run(buffers), [Tensor(a, requires_grad=a.dtype.kind == "f") for a in used]
             try:
                 with run:
                     found = model(*tensors)
@@ -222,19 +224,26 @@ def _state(model: Module) -> list[tuple[str, Any]]:
     return [*model.named_buffers(), *model.named_parameters()]
 
 
-def _other(rng: np.random.Generator, array: Any, shape: tuple[int, ...], turned: bool) -> Any:
-    """The numbers of an array in another order, as many as a shape needs; `turned`, small floats for large ones.
+def _other(rng: np.random.Generator, array: Any, shape: tuple[int, ...], turn: int) -> Any:
+    """The numbers of an array in another order, as many as a shape needs; in turn 1 small floats for large ones, later
+    without the largest and the smallest, where several others are left.
 
     Where a float array holds one number alone, the order would change nothing: each is up to halved, and zeros are
-    numbers below 1.
+    numbers below 1. Of fractions that are all the largest or the smallest, each moves towards the middle.
     """
     numbers = rng.permutation(array.reshape(-1))
-    if numbers.size and array.dtype.kind == "f" and np.isfinite(numbers).all():
-        low, high = numbers.min(), numbers.max()
+    if numbers.size and array.dtype.kind in "iuf" and np.isfinite(numbers).all():
+        low, high, is_float = numbers.min(), numbers.max(), array.dtype.kind == "f"
         with np.errstate(all="ignore"):
-            if low == high:
+            if low == high and is_float:
                 return ((low or 1) * rng.uniform(0.5, 1, shape)).astype(array.dtype)
-            numbers = low + (high - numbers) if turned else numbers
+            inner = numbers[(numbers > low) & (numbers < high)]
+            if turn == 1 and is_float:
+                numbers = low + (high - numbers)
+            elif turn > 1 and inner.size and (inner != inner[0]).any():
+                numbers = inner
+            elif turn > 1 and is_float and (numbers % 1).any():
+                numbers = numbers * 0.5 + (low * 0.25 + high * 0.25)
     return np.resize(numbers, shape).astype(array.dtype, copy=False)
 
 
