@@ -280,6 +280,47 @@ def test_frozen_parameters_collect_no_gradient():
     assert model.requires_grad_().weight.requires_grad
 
 
+def test_freezing_between_forward_and_backward_ends_when_it_ends():
+    critic = Linear(3, 2)
+    x, c = normal(4, 3).astype(np.float32), normal(4, 2).astype(np.float32)
+    loss = (critic(Tensor(x)) * c).sum()
+    critic.requires_grad_(False)  # as for the step of a generator
+    other = Tensor(x, requires_grad=True)
+    critic(other).sum().backward()
+    loss.backward(retain_graph=True)
+    critic.requires_grad_()
+    assert critic.weight.grad is critic.bias.grad is None
+    loss.backward()
+    np.testing.assert_allclose(critic.weight.grad.numpy(), c.T @ x, rtol=1e-5)
+    np.testing.assert_allclose(critic.bias.grad.numpy(), c.sum(0), rtol=1e-5)
+
+
+def test_a_start_with_another_shape_begins_anew_with_the_hooks():
+    p = Tensor([1.0, 2.0], requires_grad=True)
+    p.register_hook(lambda g: g * 3)
+    loss = p.sum()
+    p.requires_grad_(False)
+    p.data = Tensor([1.0, 2.0, 3.0])
+    p.requires_grad_()
+    loss.backward()
+    assert p.grad is None
+    p.sum().backward()
+    assert p.grad.tolist() == [3, 3, 3]
+
+
+def test_hooks_and_recorded_graphs_outlive_another_dtype():
+    model = Linear(3, 2)
+    model.weight.register_hook(lambda g: g * 2)
+    x, c = normal(4, 3).astype(np.float32), normal(4, 2).astype(np.float32)
+    loss = (model(Tensor(x)) * c).sum()
+    model.double()
+    loss.backward()
+    assert model.weight.grad.dtype == np.float64
+    np.testing.assert_allclose(model.weight.grad.numpy(), 2 * (c.T @ x), rtol=1e-5)
+    (model(Tensor(x.astype(np.float64))) * c).sum().backward()
+    np.testing.assert_allclose(model.weight.grad.numpy(), 4 * (c.T @ x), rtol=1e-5)
+
+
 def test_to_converts_float_parameters_buffers_and_gradients_and_nothing_else():
     model = Sequential(Conv2d(2, 3, 1), BatchNorm2d(3))
     model[0].bias.requires_grad_(False)

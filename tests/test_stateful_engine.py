@@ -1,7 +1,7 @@
 """The engine as a machine with states, driven at random against a plain reverse mode of its own.
 
-Values are made, combined, detached, hooked, changed, deleted and differentiated in any order, in the main thread and in
-others, with recording on and off. The reference keeps every node for ever in a list, with its local derivative.
+Values are made, combined, detached, hooked, frozen, changed, deleted and differentiated in any order, in the main thread
+and in others, with recording on and off. The reference keeps every node for ever in a list, with its local derivative.
 """
 
 import contextlib
@@ -34,6 +34,7 @@ class Plain:
 
     def __init__(self, value, parents=(), pull=None, reads=(), requires=False):
         self.value, self.parents, self.pull, self.requires = value, parents, pull, requires
+        self.flows = [p.requires for p in parents]  # when it was recorded
         self.reads = [(cell, cell[0]) for cell in reads]  # memory cells with the version that the rule needs
         self.cell = [0]
         self.leaf, self.freed, self.keeps, self.factors, self.grad = pull is None, False, False, [], None
@@ -138,6 +139,19 @@ class Engine(RuleBasedStateMachine):
             x.tensor.retain_grad()
             x.plain.keeps = True
 
+    @rule(x=values)
+    def freeze(self, x):
+        """A leaf that collects nothing; graphs that it is in already stay as they are."""
+        if x.plain.leaf:
+            x.tensor.requires_grad_(False)
+            x.plain.requires, x.plain.grad = False, None
+
+    @rule(x=values)
+    def start(self, x):
+        if x.plain.leaf:
+            x.tensor.requires_grad_()
+            x.plain.requires = True
+
     @rule(x=values, by=st.sampled_from([0.25, -1.0]))
     def change(self, x, by):
         """A change in place without recording; results that share the memory change, too."""
@@ -182,7 +196,7 @@ class Engine(RuleBasedStateMachine):
             return
         guarded()
         for plain, g in wanted.items():
-            if plain.leaf or plain.keeps:
+            if (plain.leaf and plain.requires) or plain.keeps:
                 plain.grad = g if plain.grad is None else plain.grad + g
             if not plain.leaf and not retain:
                 plain.freed = True
@@ -222,8 +236,8 @@ class Engine(RuleBasedStateMachine):
                 continue
             if plain.freed or any(cell[0] != version for cell, version in plain.reads):
                 raise RuntimeError("freed or changed")
-            for parent, d in zip(plain.parents, plain.pull(found[plain]), strict=True):
-                if parent.requires:
+            for parent, flows, d in zip(plain.parents, plain.flows, plain.pull(found[plain]), strict=True):
+                if flows:
                     found[parent] = found[parent] + d if parent in found else d
             self.visited.append(plain)
         return found
@@ -250,14 +264,14 @@ def same(got, wanted, share):
 
 def leads_to(plain, target):
     """Whether `target` lies strictly below."""
-    seen, below = set(), list(plain.parents)
+    seen, below = set(), [plain]
     while below:
         node = below.pop()
-        if node is target:
-            return True
         if node not in seen:
             seen.add(node)
-            below += node.parents
+            below += [parent for parent, flows in zip(node.parents, node.flows, strict=True) if flows]
+            if target in below:
+                return True
     return False
 
 

@@ -37,10 +37,11 @@ class Tensor:
     Raises TypeError for data that is not bool, integer or float, and for a leaf that is not float.
     """
 
-    __slots__ = ("__weakref__", "array", "node", "outline")
+    __slots__ = ("__weakref__", "array", "frozen", "node", "outline")
 
     array: Array
     node: "Node | None"
+    frozen: "Node"  # set when a leaf stops collecting a gradient: the Node that graphs recorded before refer to
     outline: "Outline"  # set when a recorded op uses this Tensor as a constant
 
     def __init__(self, data: Any, requires_grad: bool = False, dtype: Any = None) -> None:
@@ -69,19 +70,22 @@ class Tensor:
     def requires_grad_(self, requires_grad: bool = True) -> "Tensor":
         """Start or stop collecting a gradient here, in place. Stopping drops the gradient collected so far.
 
-        Memory shared with the outside (`from_numpy`) is copied first. Raises RuntimeError on the
+        Graphs recorded before a stop give their gradient again after a new start, and hooks stay. Memory shared with the outside (`from_numpy`) is copied first. Raises RuntimeError on the
         result of a recorded op and TypeError on a dtype that is not float.
         """
         if not self.is_leaf:
             if requires_grad:
                 return self
             raise RuntimeError(f"requires_grad_(False): this Tensor is the result of {made_by(self)}; use detach()")
-        if requires_grad and self.node is None:
-            self.node = _leaf(self.array)
+        node = self.node
+        if requires_grad and node is None:
+            self.node = _leaf(self.array, getattr(self, "frozen", None))
             if memory.is_shared(self.array):
                 self.array = self.array.copy()
-        elif not requires_grad:
-            self.node = None
+        elif not requires_grad and node is not None:
+            watch = node.watched()
+            watch.grad, watch.keep = None, False
+            self.frozen, self.node = node, None
         return self
 
     @property
@@ -146,8 +150,7 @@ class Tensor:
             if memory.is_shared(array):
                 array = array.copy()
             if array.shape != node.shape:  # a gradient of the old shape has no meaning; the hooks stay
-                self.node = _leaf(array)
-                self.node.watched().hooks.update(node.watched().hooks)
+                self.node = _leaf(array, node)
         self.array = array
 
     def numpy(self) -> Array:
@@ -815,13 +818,19 @@ class Node:
         return self.watch
 
 
-def _leaf(array: Array) -> Node:
+def _leaf(array: Array, earlier: Node | None = None) -> Node:
+    """The Node of a leaf: the earlier one, or where the shape has changed one with its hooks."""
     if array.dtype.kind != "f":
         raise TypeError(f"requires_grad: a {array.dtype} Tensor has no gradient; make it float first, as with .float()")
+    if earlier is not None and earlier.shape == array.shape:
+        earlier.dtype, earlier.watched().keep = array.dtype, True  # gradients arrive in the dtype that it has now
+        return earlier
     node = _new(Node)
     node.plan, node.parents, node.saved, node.params, node.watch = None, (), (), {}, Watch(keep=True)
     node.shape, node.dtype, node.order = array.shape, array.dtype, memory.tick()
     node.scope, node.constants, node.bytes = None, (), 0
+    if earlier is not None:
+        node.watched().hooks.update(earlier.watched().hooks)
     return node
 
 

@@ -302,8 +302,8 @@ class Module(Hooked):
         """Convert every float parameter (with its gradient) and float buffer to a dtype; returns self.
 
         to(dtype), to("cpu"), to("cpu", dtype), to(device=..., dtype=...), or to(tensor) for that Tensor's dtype. Graphs
-        recorded earlier keep the old values. Raises TypeError unless the dtype is float16, float32 or float64, and
-        ValueError for another device than the CPU.
+        recorded earlier keep the old values, and give gradients of the new dtype. Raises TypeError unless the dtype is
+        float16, float32 or float64, and ValueError for another device than the CPU.
         """
         dtype = wanted_dtype("to", wanted, dtype, device)
         if dtype is None:
