@@ -1,7 +1,8 @@
 """The engine as a machine with states, driven at random against a plain reverse mode of its own.
 
-Values are made, combined, detached, hooked, frozen, changed, deleted and differentiated in any order, in the main thread
-and in others, with recording on and off. The reference keeps every node for ever in a list, with its local derivative.
+Values are made, combined, detached, hooked, frozen, changed, deleted and differentiated in any order, in the main
+thread and in others, with recording on and off. The reference keeps every node for ever in a list, with its local
+derivative.
 """
 
 import contextlib

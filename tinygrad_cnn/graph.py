@@ -70,8 +70,9 @@ class Tensor:
     def requires_grad_(self, requires_grad: bool = True) -> "Tensor":
         """Start or stop collecting a gradient here, in place. Stopping drops the gradient collected so far.
 
-        Graphs recorded before a stop give their gradient again after a new start, and hooks stay. Memory shared with the outside (`from_numpy`) is copied first. Raises RuntimeError on the
-        result of a recorded op and TypeError on a dtype that is not float.
+        Graphs recorded before a stop give their gradient again after a new start, and hooks stay. Memory shared with
+        the outside (`from_numpy`) is copied first. Raises RuntimeError on the result of a recorded op and TypeError on
+        a dtype that is not float.
         """
         if not self.is_leaf:
             if requires_grad:
