@@ -3,6 +3,7 @@
 import itertools
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -100,3 +101,9 @@ def test_a_graph_prints_as_a_program(graph):
     lines = repr(graph).splitlines()
     assert lines[0] == "Graph:"
     assert len(lines) == 1 + len(graph.inputs) + len(graph.steps)
+
+
+@pytest.mark.parametrize("seed", [8082, 51697])
+def test_values_of_many_axes_find_a_partner(seed):
+    graph = testing.programs.graph(testing.Draw.seeded(seed), max_steps=12)
+    assert max(np.ndim(value) for value in graph.all(*graph.inputs)) == 4

@@ -127,7 +127,7 @@ def _view(draw: Draw, i: int, x: _Value) -> tuple[Step, _Value]:
         (index.getitem, {"index": (Ellipsis, slice(None, None, -1))}),
         (index.getitem, {"index": -1}),
     ]
-    if x.array.size <= 12:
+    if x.array.size <= 12 and ndim < 4:  # a partner for a sum is sought among values of up to four axes
         options.append((broadcast_to, {"shape": (2, *shape)}))
     op, params = draw.choice(options)
     step, value = _apply(op, (i,), params, [x], x.degree)
