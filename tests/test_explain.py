@@ -671,3 +671,30 @@ def test_an_explanation_keeps_no_graph_alive():
     gc.collect()
     assert node() is None
     assert shown[0].below
+
+
+class Squared(tg.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x * x
+
+    @staticmethod
+    def backward(ctx, g):
+        (x,) = ctx.saved_tensors
+        return 2 * x * g
+
+
+def test_what_a_function_gave_is_not_computed_again_but_asked_for():
+    x = tg.Tensor([1.0, 2.0], requires_grad=True)
+    total = Squared.apply(x).sum()
+    text = r"explain: sum: the value of its input 'x', shape \(2,\), is not known any more: .* under tg.watch"
+    with pytest.raises(UnknownValue, match=text):
+        tg.explain(total)
+    with pytest.raises(UnknownValue, match="mul: the value of its input 'y'"):
+        tg.explain(3.0 * (Squared.apply(x) + 1.0).sum())
+    y = Squared.apply(x)
+    assert tg.explain((y + 1.0).sum()).total == 7.0
+    with tg.watch(values=True):
+        total = Squared.apply(x).sum()
+    assert tg.explain(total, depth=2).total == 5.0

@@ -275,6 +275,7 @@ def _declared(name: str, rule: Callable[..., Any]) -> Op:
 
     forward.__name__ = name
     op = Op(forward, "ctx", broadcast=False, floating=False)
+    op.runs_alone = False
     op.vjp_all(rule)
     return op
 
