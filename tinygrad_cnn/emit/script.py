@@ -43,9 +43,10 @@ def to_numpy(loss: Tensor | Callable[[], Tensor], model: Any = None, inputs: Map
         >>> names["predict"](np.ones((5, 2))).shape
         (5, 3)
 
-    Raises RuntimeError without a graph, for a value that is not kept, and for one that was changed since; TypeError for
-    an op without a template, which `emit.template` gives it, and for an array in a prediction that is neither the
-    model's nor named; ValueError for a prediction from none of the inputs.
+    Raises RuntimeError without a graph, for a value that is not kept, for one that was changed since, and for a hook,
+    of a Tensor or a module, that a gradient of the script would pass: hooks are no ops, and a prediction may have them;
+    TypeError for an op without a template, which `emit.template` gives it, and for an array in a prediction that is
+    neither the model's nor named; ValueError for a prediction from none of the inputs.
     """
     if not isinstance(loss, Tensor) and not callable(loss):
         raise TypeError(
