@@ -35,7 +35,10 @@ def to_numpy(loss: Tensor | Callable[[], Tensor], model: Any = None, inputs: Map
     nor inputs, pass a function, as in `to_numpy(lambda: F.mse_loss(model(x), y), model)`.
 
     From a prediction, such as logits, comes the forward alone: a function `predict` of the Tensors in inputs, for any
-    number of rows if nothing in it looks beyond a row, else for the recorded shapes:
+    number of rows if nothing in it looks beyond a row, else for the recorded shapes. A number among the operands of a
+    recorded Tensor, as in x / 2, may have been x.shape[0], so that the script is for the recorded shapes, too; but a
+    parameter of an op, such as a slope, is taken for one of any number of rows. A function is called once more, with
+    more rows in the inputs, to tell: the script serves any number of rows if it did the same with them.
 
         >>> model = tg.nn.Linear(2, 3).eval()
         >>> x = tg.tensor([[1.0, 2.0], [3.0, 4.0]])
@@ -60,4 +63,4 @@ def to_numpy(loss: Tensor | Callable[[], Tensor], model: Any = None, inputs: Map
     values = Values(model, inputs, seen)
     if out.array.size == 1:
         return Step(values).write(out.node)
-    return Inference(values, model).write(out.node, inputs or {})
+    return Inference(values, model).write(out.node, inputs or {}, None if isinstance(loss, Tensor) else loss)
