@@ -1,6 +1,8 @@
 """tinygrad_cnn.autograd: functions with their own backward, backward of several Tensors, functional's spellings."""
 
+import contextlib
 import gc
+import itertools
 import subprocess
 import sys
 import weakref
@@ -471,3 +473,28 @@ def test_grad_takes_pytorchs_arguments():
         tg.autograd.grad(y, x, allow_unused=False, materialize_grads=True)
     with pytest.raises(RuntimeError, match="do not depend on inputs"):
         tg.autograd.grad(y, unused)
+
+
+def test_a_function_gives_the_same_whether_or_not_it_is_watched_and_gradients_flow():
+    x, y = (np.random.default_rng(seed).standard_normal(3) for seed in range(2))
+    found = []
+    for gradient, watched in itertools.product((False, True), repeat=2):
+        with tg.watch() if watched else contextlib.nullcontext():
+            sine, index, cosine, text, marked = SinCos.apply(tg.Tensor(x, requires_grad=gradient))
+            product = ScaledProduct.apply(tg.Tensor(x), tg.Tensor(y, requires_grad=gradient), 3.0)
+        found.append([t.numpy() for t in (sine, index, cosine, marked, product)])
+        assert text == "text"
+        assert {t.requires_grad for t in (sine, cosine, product)} == {gradient}
+    for other in found[1:]:
+        for a, b in zip(found[0], other, strict=True):
+            np.testing.assert_array_equal(a, b, strict=True)
+
+
+def test_a_picture_tells_where_no_grad_cuts_a_function():
+    x = tg.Tensor([1.0, 2.0], requires_grad=True)
+    with tg.watch():
+        with tg.no_grad():
+            y = Exp.apply(x)
+        z = y * x
+    (cut,) = z.node.constants[0][1].cuts
+    assert (cut.op, cut.why, cut.sources) == ("Exp", "no_grad", (x.node,))

@@ -435,3 +435,33 @@ def test_a_model_that_cannot_be_copied_is_refused_with_a_reason():
     with pytest.raises(TypeError) as caught:
         tg.doctor(net, X, Y)
     assert caught.value.__notes__ == ["doctor: it looks at a copy of the model, and this model cannot be copied"]
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_a_lazy_model_is_looked_at_like_one_whose_sizes_are_given(training):
+    def net(features):
+        first, second = (np.random.default_rng(seed) for seed in range(2))
+        hidden = nn.Linear(features, 4, generator=first)
+        return nn.Sequential(
+            nn.BatchNorm2d(2), nn.Flatten(), hidden, nn.Softmax(1), nn.Linear(4, 3, generator=second), nn.Softmax(1)
+        )
+
+    lazy = net(None)
+    with tg.set_grad_enabled(training):
+        found, plain = tg.doctor(lazy, IMAGES, Y), tg.doctor(net(72), IMAGES, Y)
+    assert str(found) == str(plain)
+    assert "TGC001" in str(found)
+    assert lazy[2].in_features is None
+    np.testing.assert_array_equal(lazy[0].running_mean.numpy(), 0)
+
+
+def test_a_lazy_layer_that_no_forward_reaches_is_told():
+    model = Calls(lambda self, x: self.used(x), used=nn.Linear(None, 3), idle=nn.Linear(None, 4))
+    found = tg.doctor(model, X, Y, ignore=["TGC024"])
+    assert [finding.code for finding in found] == ["TGC009"]
+    assert found[0].what == "no path leads from idle.weight, idle.bias to the loss"
+
+
+def test_what_a_lazy_model_refuses_is_raised_as_by_the_model_itself():
+    with pytest.raises(tg.ShapeError, match="Linear: x has shape"):
+        tg.doctor(nn.Sequential(nn.Linear(None, 3)), np.ones((4, 0), "float32"), np.zeros(4, int))

@@ -382,3 +382,69 @@ def test_a_long_chain_does_not_recurse():
     for _ in range(3000):
         y = y + 1.0
     assert tg.to_numpy(y.sum(), inputs={"x": x}).count("\nadd_3000 = ") == 1
+
+
+# Hooks
+
+
+def hooked_loss():
+    """x -> h -> loss."""
+    x = tg.Tensor([1.0, 2.0], requires_grad=True)
+    h = x * 3.0
+    return x, h, (h * h).sum()
+
+
+def test_a_hook_on_the_way_of_a_gradient_is_refused_until_it_is_removed():
+    for which, text in enumerate(
+        [
+            r"'x' \(a leaf of shape \(2,\)\) has a hook, .*<lambda>, which may change its gradient.*the remove\(\) of",
+            r"'h' \(the result of mul of shape \(2,\)\) has a hook",
+            r"to_numpy: the result of sum of shape \(\) has a hook",
+        ]
+    ):
+        x, h, loss = tensors = hooked_loss()
+        handle = tensors[which].register_hook(lambda g: g * 10.0)
+        with pytest.raises(RuntimeError, match=text):
+            tg.to_numpy(loss, None, {"x": x, "h": h})
+        handle.remove()
+        names = {}
+        exec(tg.to_numpy(loss, None, {"x": x, "h": h}), names)
+        loss.backward()
+        np.testing.assert_array_equal(names["gradients"]["x"], x.grad.numpy())
+
+
+def test_a_hook_beside_the_way_of_the_gradients_is_none_of_the_scripts_business():
+    x, h, loss = hooked_loss()
+    (h + x).register_hook(lambda g: g * 10.0)
+    assert "gradients" in tg.to_numpy(loss, None, {"x": x})
+
+
+def test_a_hook_on_a_parameter_is_named_by_its_path():
+    model = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2))
+    model[2].weight.register_hook(lambda g: None)
+    with pytest.raises(RuntimeError, match=r"to_numpy: '2.weight' \(a leaf of shape \(2, 4\)\) has a hook"):
+        tg.to_numpy(lambda: model(tg.ones(2, 3)).sum(), model)
+
+
+@pytest.mark.parametrize("which", ["register_full_backward_hook", "register_full_backward_pre_hook"])
+@pytest.mark.parametrize("path", ["", "1"])
+def test_the_backward_hook_of_a_module_is_refused_until_it_is_removed(which, path):
+    model = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2))
+    x = tg.Tensor(np.random.default_rng(0).standard_normal((2, 3)).astype(np.float32), requires_grad=True)
+    handle = getattr(model.get_submodule(path), which)(lambda module, *grads: tuple(g * 2 for g in grads[0]))
+    named = "the module '1'" if path else "the model"
+    with pytest.raises(RuntimeError, match=rf"{named} has a backward hook, .*; remove\(\) the hook and compute"):
+        tg.to_numpy(lambda: model(x).sum(), model)
+    handle.remove()
+    assert "gradients" in tg.to_numpy(lambda: model(x).sum(), model)
+
+
+def test_a_prediction_may_have_hooks():
+    model = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2))
+    x = tg.Tensor(np.random.default_rng(0).standard_normal((2, 3)).astype(np.float32), requires_grad=True)
+    x.register_hook(lambda g: g * 2.0)
+    model[1].register_full_backward_hook(lambda module, g, out: (g[0] * 2.0,))
+    names = {}
+    script = tg.to_numpy(model(x), model, {"x": x})
+    exec(script.replace('np.load(Path(__file__).with_suffix(".npz"))', "DATA"), names | {"DATA": script.arrays}, names)
+    assert "predict" in names

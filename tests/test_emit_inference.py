@@ -76,7 +76,7 @@ def test_where_a_script_serves_any_batch_each_row_of_an_op_follows_from_its_row(
 MASK = rng(2).random((4, 2, 3, 5)) > 0.5
 BY_ROW = [
     lambda x: tg.where(MASK[:1], x, x * 2.0),
-    lambda x: x.reshape(4, -1),
+    lambda x: x.reshape(len(x), -1),
     lambda x: x.permute(0, 3, 1, 2),
     lambda x: F.pad(x, (1, 2)),
     lambda x: x[:, 1:, ..., 0],
@@ -85,7 +85,7 @@ BY_ROW = [
     lambda x: tg.cat([x, x.relu()], 1),
     lambda x: tg.stack([x, -x], 2),
     lambda x: x @ x.transpose(2, 3),
-    lambda x: x.reshape(4, -1) @ tg.ones(30, 7, dtype="float64"),
+    lambda x: x.reshape(len(x), -1) @ tg.ones(30, 7, dtype="float64"),
     lambda x: F.softmax(x, -1).cumsum(2).flip(1),
     lambda x: F.unfold(x, 2),
     lambda x: F.layer_norm(x, (5,)),
@@ -133,6 +133,120 @@ def test_what_looks_beyond_a_row_serves_the_recorded_batch_only(f):
     np.testing.assert_allclose(predict(x.numpy()), out.numpy(), rtol=1e-12)
     with pytest.raises(ValueError, match=r"predict: x has shape \(3, 2, 3, 5\); \(4 2 3 5\) is needed"):
         predict(x.numpy()[:3])
+
+
+def averaged(x):
+    return x.sum(1) / x.shape[0]
+
+
+OF_THE_ROWS = [
+    averaged,
+    lambda x: x * x.shape[0],
+    lambda x: x * (1 / x.shape[0]),
+    lambda x: x + np.float64(x.shape[0] ** 0.5),
+    lambda x: F.leaky_relu(x, 1 / x.shape[0]),
+    lambda x: x.clip(0.0, x.shape[0]),
+    lambda x: x * 2.0 if len(x) == 4 else x * 2.0 * 1.0,
+    lambda x: x.relu() if len(x) == 4 else x.sigmoid(),
+    lambda x: x * 2.0 - x if len(x) == 4 else x - x * 2.0,
+    lambda x: x * float(x.mean()),
+    lambda x: x * 2.0 if len(x) == 4 else x.numpy(),
+    lambda x: x * 2.0 if len(x) == 4 else x.detach() * 2.0,
+    lambda x: x * 2.0 if len(x) == 4 else x[:4] * 2.0,
+    lambda x: (x.reshape(4, -1) * 2.0).reshape(x.shape),
+    lambda x: x[:, :1] * 2.0 if len(x) == 4 else x[:, 1:] * 2.0,
+    lambda x: (x * 2.0) if len(x) == 4 else 2.0 * x,
+    lambda x: x + np.ones(5) if len(x) == 4 else x + np.zeros(5),
+    lambda x: x.relu().reshape(len(x), *((2, 3, 5) if len(x) == 4 else (3, 2, 5))),
+]
+
+
+@pytest.mark.parametrize("f", OF_THE_ROWS)
+def test_a_function_that_computes_something_else_of_more_rows_serves_the_recorded_batch_only(f):
+    x = tg.Tensor(rng().standard_normal((4, 2, 3, 5)), requires_grad=True)
+    script = tg.to_numpy(lambda: f(x), None, {"x": x, "ones": np.ones(5)})
+    assert '"""(4 2 3 5) -> (' in script
+    assert "# For 4 rows alone: with more of them the function computes something else.\n" in script
+    predict = predict_of(script)
+    np.testing.assert_allclose(predict(x.numpy()), f(x).detach().numpy(), rtol=1e-12)
+    with pytest.raises(ValueError, match=r"predict: x has shape \(9, 2, 3, 5\); \(4 2 3 5\) is needed"):
+        predict(np.ones((9, 2, 3, 5)))
+
+
+@pytest.mark.parametrize("grad", [True, False])
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x, w, shift: (x @ w) * 0.5 + 4.0,
+        lambda x, w, shift: (x @ w + shift).reshape(len(x), 2) ** 2,
+        lambda x, w, shift: (x * (w / 4.0).sum() * np.nan)[:, 1:],
+        lambda x, w, shift: F.leaky_relu(1.0 - x @ w, 0.25),
+    ],
+)
+def test_a_function_that_computes_the_same_of_more_rows_serves_any_batch_and_its_inputs_stay(f, grad):
+    x = tg.Tensor(rng().standard_normal((4, 3)), requires_grad=grad)
+    model, shift = nn.Module(), np.array([1.0, 2.0])
+    w = model.w = nn.Parameter(rng(1).standard_normal((3, 2)))
+    array, node = x.array, x.node
+    script = tg.to_numpy(lambda: f(x, w, shift), model, {"x": x, "also": x, "shift": shift})
+    assert "(n 3)" in script
+    assert x.array is array
+    assert x.node is node
+    more = tg.Tensor(rng(2).standard_normal((11, 3)))
+    np.testing.assert_allclose(predict_of(script)(more.numpy()), f(more, w, shift).detach().numpy(), rtol=1e-12)
+
+
+def test_inputs_that_change_places_with_more_rows_serve_the_recorded_batch_only():
+    x = tg.Tensor(rng().standard_normal((4, 3)), requires_grad=True)
+    y, z = (tg.Tensor(rng(seed).standard_normal((4, 3))) for seed in (1, 2))
+    inputs = {"x": x, "y": y, "z": z}
+    assert "-> (4 3)" in tg.to_numpy(lambda: x * y + z if len(x) == 4 else x * z + y, None, inputs)
+    assert "-> (n 3)" in tg.to_numpy(lambda: x * y + z, None, inputs)
+
+
+def test_what_was_recorded_before_the_function_is_the_same_of_more_rows():
+    x = tg.Tensor(rng().standard_normal((4, 3)), requires_grad=True)
+    model = nn.Linear(3, 2, generator=rng()).to("float64")
+    half = model.weight * 0.5
+    script = tg.to_numpy(lambda: x @ half.T, model, {"x": x})
+    np.testing.assert_allclose(predict_of(script)(x.numpy()[1:]), (x @ half.T).detach().numpy()[1:], rtol=1e-12)
+    doubled = x * 2.0
+    assert '"""(4 3) -> (4 3)' in tg.to_numpy(lambda: doubled.relu(), None, {"x": x})
+
+
+def test_inputs_hold_their_own_rows_again_after_a_function_that_raises_with_others():
+    x, y = tg.Tensor(rng().standard_normal((4, 3)), requires_grad=True), tg.Tensor(rng().standard_normal((4, 3)))
+    before = [(t.array, t.node) for t in (x, y)]
+    script = tg.to_numpy(lambda: x.reshape(4, 3) * y, None, {"x": x, "y": y})
+    assert '"""(4 3), (4 3) -> (4 3)"""' in script
+    assert all((t.array is array) and (t.node is node) for t, (array, node) in zip((x, y), before, strict=True))
+    outlined = y.outline
+    tg.to_numpy(lambda: x * y, None, {"x": x, "y": y})
+    assert y.outline is outlined
+
+
+def test_the_second_call_of_a_function_draws_no_random_numbers():
+    x = tg.Tensor(rng().standard_normal((4, 3)), requires_grad=True)
+
+    def drawn(times):
+        tg.manual_seed(3)
+        for _ in range(times):
+            tg.rand(2)
+        return tg.rand(1).item()
+
+    tg.manual_seed(3)
+    tg.to_numpy(lambda: (x * 2.0, tg.rand(2))[0], None, {"x": x})
+    assert tg.rand(1).item() == drawn(1)
+
+
+@pytest.mark.parametrize("f", [averaged, lambda x: x * 2.0, lambda x: 1 - x, lambda x: x * np.int64(3)])
+def test_a_recorded_number_may_be_of_the_rows_so_that_only_a_function_serves_any_batch(f):
+    x = tg.Tensor(rng().standard_normal((4, 2)), requires_grad=True)
+    script = tg.to_numpy(f(x), None, {"x": x})
+    assert '"""(4 2) -> (' in script
+    assert "# For 4 rows alone: a number below may have been made of how many there are; to_numpy(lambda: " in script
+    np.testing.assert_allclose(predict_of(script)(x.numpy()), f(x).detach().numpy(), rtol=1e-12)
+    assert ('"""(n 2)' in tg.to_numpy(lambda: f(x), None, {"x": x})) == (f is not averaged)
 
 
 def test_two_inputs_are_two_arguments_of_as_many_rows():

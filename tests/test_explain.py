@@ -671,3 +671,57 @@ def test_an_explanation_keeps_no_graph_alive():
     gc.collect()
     assert node() is None
     assert shown[0].below
+
+
+class Squared(tg.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x * x
+
+    @staticmethod
+    def backward(ctx, g):
+        (x,) = ctx.saved_tensors
+        return 2 * x * g
+
+
+def test_what_a_function_gave_is_not_computed_again_but_asked_for():
+    x = tg.Tensor([1.0, 2.0], requires_grad=True)
+    total = Squared.apply(x).sum()
+    text = r"explain: sum: the value of its input 'x', shape \(2,\), is not known any more: .* under tg.watch"
+    with pytest.raises(UnknownValue, match=text):
+        tg.explain(total)
+    with pytest.raises(UnknownValue, match="mul: the value of its input 'y'"):
+        tg.explain(3.0 * (Squared.apply(x) + 1.0).sum())
+    y = Squared.apply(x)
+    assert tg.explain((y + 1.0).sum()).total == 7.0
+    with tg.watch(values=True):
+        total = Squared.apply(x).sum()
+    assert tg.explain(total, depth=2).total == 5.0
+
+
+def test_a_hook_on_the_tensor_itself_is_named_where_the_terms_are_apart_from_the_gradient():
+    x = tg.Tensor([1.0, 2.0], requires_grad=True)
+    h = x * 3.0
+    loss = (h * h).sum()
+    handle = x.register_hook(lambda g: g * 10.0)
+    found = tg.explain_grad(loss, x, 1)
+    assert (found.value, found.total, found.agrees) == (360.0, 36.0, False)
+    assert str(found).endswith("the terms add up to 36: a hook on x changed the gradient.")
+    assert "changed the gradient." in found.markdown()
+    handle.remove()
+    assert tg.explain_grad(loss, x, 1).agrees
+    x.register_hook(lambda g: None)
+    assert "hook" not in str(tg.explain_grad(loss, x, 1))
+    h.register_hook(lambda g: g * 5.0)
+    found = tg.explain_grad(loss, x, 1)
+    assert (found.value, found.total, found.agrees) == (180.0, 180.0, True)
+
+
+def test_the_hook_of_a_module_counts_in_what_reaches_its_input():
+    layer = nn.Linear(2, 3)
+    layer.register_full_backward_hook(lambda module, g, out: (g[0] * 10.0,))
+    x = tg.Tensor(np.array([[1.0, 2.0]], np.float32), requires_grad=True)
+    found = tg.explain_grad(layer(x).sum(), x, (0, 1))
+    assert found.agrees
+    assert found.value == pytest.approx(10 * layer.weight.numpy()[:, 1].sum(), rel=1e-5)

@@ -659,3 +659,72 @@ def test_the_field_behind_an_op_that_nobody_knows_is_unknown(broadcast):
     assert [row.field for row in found.rows] == [None, None, None]
     assert found.flops is None
     assert "floating-point operations: unknown" in str(found)
+
+
+class Doubled(tg.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return x * 2.0
+
+    @staticmethod
+    def backward(ctx, g):
+        return g * 2.0
+
+
+class Halves(tg.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return x[:, :1] * 2.0, x[:, 1:] * 3.0
+
+    @staticmethod
+    def backward(ctx, g, h):
+        return tg.cat([g * 2.0, h * 3.0], 1)
+
+
+class Highest(tg.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return x.argmax(1)
+
+
+class Around(Module):
+    """A Function before or behind the first layer, which decides whether its input requires grad."""
+
+    def __init__(self, function, first):
+        super().__init__()
+        self.function, self.first, self.c, self.d = function, first, Conv2d(1, 1, 1), Conv2d(1, 1, 3)
+
+    def forward(self, x):
+        return self.d(self.function(x if self.first else self.c(x)))
+
+
+def test_a_function_counts_where_its_input_needs_no_gradient_too():
+    first, behind = (tg.summary(Around(Doubled.apply, first), (1, 1, 8, 8)) for first in (True, False))
+    assert "Doubled" in [row.path for row in first.rows]
+    assert first.flops is None
+    assert behind.flops is None
+    assert first.activation_bytes == behind.activation_bytes - 256  # c does not run
+    assert first.activation_bytes >= first.kept_bytes
+
+
+def test_each_output_of_a_function_is_seen_to_be_made_whether_or_not_gradients_flow():
+    def cut(x):
+        left, right = Halves.apply(x.reshape(1, 2, -1))
+        return left.reshape(1, 1, 4, 8) + right.reshape(1, 1, 4, 8)
+
+    first, behind = (tg.summary(Around(cut, first), (1, 1, 8, 8)) for first in (True, False))
+    ops = [[(row.path, row.outputs) for row in s.rows if row.kind == "op"] for s in (first, behind)]
+    assert ops[0] == ops[1]
+    assert ("Halves", ((64,),)) in ops[0]
+    assert ops[0].index(("Halves", ((64,),))) < [path for path, _ in ops[0]].index("getitem")
+
+
+def test_a_function_without_float_outputs_counts():
+    class Chosen(Module):
+        def forward(self, x):
+            return Highest.apply(x)
+
+    found = tg.summary(Chosen(), (2, 3))
+    assert [(row.path, row.outputs) for row in found.rows[1:]] == [("Highest", ((2,),))]
+    assert found.flops is None
+    assert found.activation_bytes == 16

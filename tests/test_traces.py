@@ -284,3 +284,31 @@ def test_a_program_is_the_same_as_itself(graph):
     first, second = (tg.record(lambda *xs: graph(*xs).sum(), *leaves) for _ in range(2))
     assert not first.diff(second, rtol=0)
     assert all(s.array.shape == t.array.shape for s, t in zip(first.steps, second.steps, strict=True))
+
+
+@pytest.mark.parametrize("dtype", ["int64", "uint64"])
+def test_integers_that_float64_cannot_tell_apart_differ(dtype):
+    a, b = (np.array([[3, n]], dtype) for n in (2**60, 2**60 + 1))
+    found = one(a).diff(one(b)).first
+    assert (found.index, found.error, found.looks_like) == ((0, 1), 1 / 2**60, "")
+    assert found.values == (2**60, 2**60 + 1)
+    assert str(found).endswith(f"at [0, 1] {2**60} and {2**60 + 1}")
+    assert not one(a).diff(one(a.copy()))
+    assert one(np.array(2**63 - 1)).diff(one(np.array(2**63 - 2))).first.index == ()
+    assert not one(a).diff(one(b.astype(float)))  # which is 2**60
+    assert one(b).diff(one(b.astype(float))).first.error == 1 / 2**60
+    assert one(np.array([2**60, 5])).diff(one(np.array([2**60, 7]))).first.index == (1,)
+
+
+def test_zeros_of_other_signs_differ_where_no_tolerance_is_given():
+    a, b = np.array([[1.0, 0.0, -0.0]]), np.array([[1.0, 0.0, 0.0]])
+    found = one(a).diff(one(b), rtol=0).first
+    assert (found.index, found.error, found.looks_like) == ((0, 2), 0.0, "")
+    assert str(found).endswith("relative error 0, at [0, 2] -0 and 0")
+    assert not one(a).diff(one(b))
+    assert not one(a).diff(one(a.copy()), rtol=0)
+    assert not one(a.astype(np.float32)).diff(one(a), rtol=0)
+    assert not one(a).diff(one(np.array([[1, 0, 0]])))  # integers have one zero
+    negative, positive = (tg.record(lambda i: i * 0.0, np.array([x])) for x in (-1.0, 1.0))
+    assert negative.diff(positive, rtol=0).first.name == "mul"
+    assert not negative.diff(positive)

@@ -37,9 +37,13 @@ class Primitive(Protocol):
 
 
 class Op:
-    """A primitive's declaration: its function on arrays, its rules, and a Plan per set of inputs wanting gradients."""
+    """A primitive's declaration: its function on arrays, its rules, and a Plan per set of inputs wanting gradients.
+
+    runs_alone: whether `forward` computes the output from the inputs' arrays; a Function runs by its own apply instead.
+    """
 
     apply: Primitive
+    runs_alone = True
 
     def __init__(self, forward: Callable[..., Any], residual: str | None, broadcast: bool, floating: bool) -> None:
         self.forward, self.name, self.residual = forward, forward.__name__, residual

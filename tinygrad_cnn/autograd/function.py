@@ -89,13 +89,18 @@ class FunctionCtx:
     # How Function.apply fills it in
 
     def _finish(self, outs: Sequence[Any]) -> Tensor | None:
-        """Record one step from the inputs to the differentiable outputs; None if there are none."""
+        """One step from the inputs to the differentiable outputs, recorded where a gradient is asked for.
+
+        None if there are no such outputs.
+        """
         self._places = [i for i, y in enumerate(outs) if _is_float(y) and id(y) not in self._constant]
         self._shapes = [(y.shape, y.dtype) if isinstance(y, Tensor) else None for y in outs]
         arrays = [outs[i].array for i in self._places]
         if not arrays:
             return None
         self._made = arrays[0] if len(arrays) == 1 else np.concatenate([a.ravel() for a in arrays])
+        if not any(self.needs_input_grad):
+            return wrap(self._made)
         wanted = [x.requires_grad for x in self._inputs]
         parents = iter(range(len(wanted)))
         links: dict[int, tuple[str, int]] = {}
@@ -209,15 +214,16 @@ class Function:
             for variable, token in hidden:
                 variable.reset(token)
         outs = list(result) if isinstance(result, tuple) else [result]
-        made = ctx._finish(outs) if any(ctx.needs_input_grad) else None
-        places, parts = (ctx._places, ctx._parts(made)) if made is not None else ([], [])
+        made = ctx._finish(outs) if watchers or any(ctx.needs_input_grad) else None
         found = [wrap(y.array) if isinstance(y, Tensor) and y.requires_grad else y for y in outs]
-        for i, part in zip(places, parts, strict=True):
-            found[i] = part
-        if watchers and made is not None:
+        seen = made if made is not None else next((y for y in found if isinstance(y, Tensor)), None)
+        if watchers and seen is not None:
             seconds, inputs = perf_counter() - began, [a for a in args if isinstance(a, Tensor)]
             for block in told():
-                block.saw_op(_op_of(cls), inputs, [x.array for x in inputs], {}, made, began, seconds)
+                block.saw_op(_op_of(cls), inputs, [x.array for x in inputs], {}, seen, began, seconds)
+        if made is not None:
+            for i, part in zip(ctx._places, ctx._parts(made), strict=True):
+                found[i] = part
         return tuple(found) if isinstance(result, tuple) else found[0]
 
 
@@ -275,6 +281,7 @@ def _declared(name: str, rule: Callable[..., Any]) -> Op:
 
     forward.__name__ = name
     op = Op(forward, "ctx", broadcast=False, floating=False)
+    op.runs_alone = False
     op.vjp_all(rule)
     return op
 

@@ -14,8 +14,17 @@ import numpy as np
 
 from ..backprop import grad
 from ..graph import Array, Tensor, wrap
-from ..modes import enable_grad, is_grad_enabled
-from ..nn import AlphaDropout, CrossEntropyLoss, Dropout, Dropout1d, Dropout2d, Module, NLLLoss
+from ..modes import enable_grad, is_grad_enabled, no_grad
+from ..nn import (
+    AlphaDropout,
+    CrossEntropyLoss,
+    Dropout,
+    Dropout1d,
+    Dropout2d,
+    Module,
+    NLLLoss,
+    UninitializedParameter,
+)
 from ..nn import functional as F
 from ..observation import norm
 from ..optim import Adam, Optimizer
@@ -97,6 +106,7 @@ def random_states_kept() -> Iterator[None]:
 
 def run(found: Evidence) -> None:
     """Forward, loss, gradients and one step of the optimizer."""
+    _materialize(found.model, found.xs)
     before = copy.deepcopy(found.model) if found.is_training else None
     with found.trace:
         found.output = _one_tensor(found.model(*found.xs), "the model")
@@ -115,6 +125,18 @@ def run(found: Evidence) -> None:
         found.gradients = {name: None if g is None else g.array for name, g in zip(found.names, given, strict=True)}
         _step(found)
         found.curve = _overfit(before, found)
+
+
+def _materialize(model: Module, xs: tuple[Tensor, ...]) -> None:
+    """Give lazy parameters what a first forward draws for them; a twin runs it, so that buffers stay what they are."""
+    if not any(isinstance(p, UninitializedParameter) for p in model.parameters()):
+        return
+    twin = copy.deepcopy(model)
+    with no_grad():
+        twin(*xs)
+    for own, made in zip(model.parameters(), twin.parameters(), strict=True):
+        if isinstance(own, UninitializedParameter) and not isinstance(made, UninitializedParameter):
+            own.materialize(made.array)
 
 
 def _one_tensor(value: Any, what: str) -> Tensor:
@@ -144,7 +166,7 @@ def _overfit(model: Module, found: Evidence) -> list[float]:
     for layer in model.modules():
         if isinstance(layer, _DROPOUTS):
             layer.eval()
-    trained = [p for p in model.parameters() if p.requires_grad]
+    trained = [p for p in model.parameters() if p.requires_grad and not isinstance(p, UninitializedParameter)]
     optimizer = Adam(trained, lr=3e-3)
     curve: list[float] = []
     with enable_grad():

@@ -1,12 +1,14 @@
 """A result that is no loss: a function `predict` of the inputs, forward only."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from ..graph import Node, Outline, Tensor
 from .rows import any_rows
-from .templates import Call
+from .templates import NUMBERS, Call
+from .trial import follows
 from .values import Values
 from .writer import Script, Writer, recorded
 
@@ -28,12 +30,15 @@ class Inference(Writer):
                 if hasattr(tensor, "outline"):
                     values.named.setdefault(tensor.outline, (name, tensor))
 
-    def write(self, root: Node, inputs: Any) -> Script:
-        """The script of a result, the Node `root`, as a function of what it needs of `inputs`."""
+    def write(self, root: Node, inputs: Any, function: Callable[[], Any] | None = None) -> Script:
+        """The script of a result, the Node `root`, as a function of what it needs of `inputs`.
+
+        function: what computed it, if the caller gave that. It is called again, to see if it serves any number of rows.
+        """
         nodes = recorded(root)
         used = {x for node in nodes for x in (node, *dict(node.constants).values()) if isinstance(x, (Node, Outline))}
         for name, value in inputs.items():
-            key = (value.node or getattr(value, "outline", None)) if isinstance(value, Tensor) else None
+            key = _key(value)
             if key in used and key not in self.arguments:
                 self.arguments[key] = self.names.fresh(name)
                 self.callers.add(name)
@@ -46,6 +51,8 @@ class Inference(Writer):
         lengths = {key.shape[0] if key.shape else None for key in self.arguments}
         n = lengths.pop() if len(lengths) == 1 else None
         self.rows = n is not None and any_rows(nodes, set(self.arguments), n)
+        why = self._unsure(nodes, inputs, function) if self.rows else ""
+        self.rows = self.rows and not why
         checks = [line for key, name in self.arguments.items() for line in self._checked(key, name)]
         if self.rows and len(self.arguments) > 1:
             lengths_of = ", ".join(f"len({name})" for name in self.arguments.values())
@@ -55,6 +62,7 @@ class Inference(Writer):
         names = list(self.arguments.values())
         shapes = ", ".join(self._shape(key.shape) for key in self.arguments)
         body = [
+            *([f"# For {n} rows alone: {why}"] if why else []),
             f"def predict({', '.join(names)}):",
             f'    """{shapes} -> {self._shape(root.shape)}"""',
             *(f"    {line}" if line else "" for line in [*checks, *self.converted, "", *lines]),
@@ -68,6 +76,16 @@ class Inference(Writer):
         script = self.document([line.format(arguments=", ".join(names)) for line in TITLE], "\n".join(body))
         script.gradients = {}
         return script
+
+    def _unsure(self, nodes: list[Node], inputs: Any, function: Callable[[], Any] | None) -> str:
+        """Why the script may be wrong for another number of rows, although it looks at rows alone; "" if it is not."""
+        if function is not None:
+            given = [value for value in inputs.values() if isinstance(value, Tensor) and _key(value) in self.arguments]
+            same = follows(function, nodes, self.values.seen, given)
+            return "" if same else "with more of them the function computes something else."
+        if any(isinstance(c, NUMBERS) for node in nodes for _, c in node.constants):
+            return "a number below may have been made of how many there are; to_numpy(lambda: ...) finds out."
+        return ""
 
     def _shape(self, shape: tuple[int, ...]) -> str:
         return f"({' '.join(['n', *map(str, shape[1:])] if self.rows else map(str, shape))})"
@@ -92,7 +110,7 @@ class Inference(Writer):
 
     def constant(self, node: Node, i: int, constant: Any) -> str:
         """As Writer's; an argument has no data. Raises TypeError for what may come from the arguments unrecorded."""
-        if isinstance(constant, (bool, int, float)):
+        if isinstance(constant, NUMBERS):
             return super().constant(node, i, constant)
         if constant in self.arguments:
             key = constant, node.dtype
@@ -133,3 +151,8 @@ class Inference(Writer):
             "model, and may have been computed from the inputs without a record; register it as a buffer or name it, "
             "as a NumPy array, in inputs=, if it is always the same"
         )
+
+
+def _key(value: Any) -> Any:
+    """What a Tensor among the inputs is known by in the graph; None for what is in none."""
+    return (value.node or getattr(value, "outline", None)) if isinstance(value, Tensor) else None

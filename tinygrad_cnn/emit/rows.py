@@ -40,7 +40,7 @@ def any_rows(nodes: list[Node], sources: set[Any], n: int) -> bool:
         shapes: list[Any] = [()] * len(flags)
         for i, parent in [*zip(node.plan.indices, node.parents, strict=True), *node.constants]:
             shapes[i] = getattr(parent, "shape", ())
-            flags[i] = not isinstance(parent, (bool, int, float)) and parent in carrying
+            flags[i] = parent in carrying
         if any(flags):
             if not _by_row(node, flags, shapes, n):
                 return False

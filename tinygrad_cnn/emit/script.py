@@ -35,7 +35,10 @@ def to_numpy(loss: Tensor | Callable[[], Tensor], model: Any = None, inputs: Map
     nor inputs, pass a function, as in `to_numpy(lambda: F.mse_loss(model(x), y), model)`.
 
     From a prediction, such as logits, comes the forward alone: a function `predict` of the Tensors in inputs, for any
-    number of rows if nothing in it looks beyond a row, else for the recorded shapes:
+    number of rows if nothing in it looks beyond a row, else for the recorded shapes. A number among the operands of a
+    recorded Tensor, as in x / 2, may have been x.shape[0], so that the script is for the recorded shapes, too; but a
+    parameter of an op, such as a slope, is taken for one of any number of rows. A function is called once more, with
+    more rows in the inputs, to tell: the script serves any number of rows if it did the same with them.
 
         >>> model = tg.nn.Linear(2, 3).eval()
         >>> x = tg.tensor([[1.0, 2.0], [3.0, 4.0]])
@@ -43,9 +46,10 @@ def to_numpy(loss: Tensor | Callable[[], Tensor], model: Any = None, inputs: Map
         >>> names["predict"](np.ones((5, 2))).shape
         (5, 3)
 
-    Raises RuntimeError without a graph, for a value that is not kept, and for one that was changed since; TypeError for
-    an op without a template, which `emit.template` gives it, and for an array in a prediction that is neither the
-    model's nor named; ValueError for a prediction from none of the inputs.
+    Raises RuntimeError without a graph, for a value that is not kept, for one that was changed since, and for a hook,
+    of a Tensor or a module, that a gradient of the script would pass: hooks are no ops, and a prediction may have them;
+    TypeError for an op without a template, which `emit.template` gives it, and for an array in a prediction that is
+    neither the model's nor named; ValueError for a prediction from none of the inputs.
     """
     if not isinstance(loss, Tensor) and not callable(loss):
         raise TypeError(
@@ -59,4 +63,4 @@ def to_numpy(loss: Tensor | Callable[[], Tensor], model: Any = None, inputs: Map
     values = Values(model, inputs, seen)
     if out.array.size == 1:
         return Step(values).write(out.node)
-    return Inference(values, model).write(out.node, inputs or {})
+    return Inference(values, model).write(out.node, inputs or {}, None if isinstance(loss, Tensor) else loss)

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from ..graph import Node
+from ..nn.hooks import is_of_module
 from .templates import Call, templates
 from .writer import Script, Writer, recorded
 
@@ -21,8 +22,10 @@ class Step(Writer):
     """The script that computes a loss and the gradient of each leaf."""
 
     def write(self, root: Node) -> Script:
-        """The script of a loss, the Node `root`."""
+        """The script of a loss, the Node `root`. Raises RuntimeError for a hook, which no script can hold."""
         nodes = recorded(root)
+        for node in nodes:
+            self._check_hooks(node)
         calls = {node: self.call(node) for node in nodes if node.plan is not None}
         head, back = [], []
         for node, call in calls.items():
@@ -50,6 +53,27 @@ class Step(Writer):
         script = self.document(TITLE, body)
         script.gradients = dict(self.leaves)
         return script
+
+    def _check_hooks(self, node: Node) -> None:
+        """Refuse a Node whose gradient a hook may change."""
+        if node.watch is None or not node.watch.hooks:
+            return
+        hook = next(iter(node.watch.hooks.values()))
+        if node.plan is not None and is_of_module(hook):
+            path = node.scope.path if node.scope is not None else ""
+            what = f"the module {path!r}" if path else "the model"
+            raise RuntimeError(
+                f"to_numpy: {what} has a backward hook, which may change gradients, and a script of the ops would "
+                "write others than backward gives; remove() the hook and compute the loss again"
+            )
+        name = self.values.results.get(node) or self.values.named.get(node, ("",))[0]
+        made = "a leaf" if node.plan is None else f"the result of {node.plan.op.name}"
+        what = f"{name!r} ({made} of shape {node.shape})" if name else f"{made} of shape {node.shape}"
+        raise RuntimeError(
+            f"to_numpy: {what} has a hook, {getattr(hook, '__qualname__', None) or repr(hook)}, which may change its "
+            "gradient, and a script of the ops would write others than backward gives; take the hook out with the "
+            "remove() of what register_hook returned"
+        )
 
     def _backward(self, node: Node, call: Call, started: dict[Node, bool]) -> list[str]:
         gradients, lines = templates[call.op.name].gradients, [f"# {call.op.name}"]

@@ -166,8 +166,12 @@ class Call:
         return template(self) if callable(template) else str(template).format_map(self)
 
 
-def number(value: float) -> str:
+NUMBERS = (bool, int, float, np.generic)
+
+
+def number(value: Any) -> str:
     """A number as Python code, a negative one in parentheses."""
+    value = value.item() if isinstance(value, np.generic) else value
     text = repr(value) if math.isfinite(value) else f"np.{abs(value)!r}" if not value < 0 else "-np.inf"
     return f"({text})" if text.startswith("-") else text
 

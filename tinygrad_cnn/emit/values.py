@@ -44,6 +44,7 @@ class Values:
     def __init__(self, model: Any, inputs: Mapping[str, Any] | None, seen: Seen) -> None:
         self.seen = seen
         self.named: dict[Any, tuple[str, Tensor]] = {}  # by the Node of a leaf, or the Outline of a constant
+        self.results: dict[Node, str] = {}  # what the caller calls a result of an op
         self.arrays: list[tuple[str, Any]] = []  # the caller's, to recognise parameters such as labels by
         for name, parameter in () if model is None else model.named_parameters():
             if parameter.node is not None:
@@ -52,7 +53,9 @@ class Values:
             if isinstance(value, Tensor):
                 if value.node is not None and value.node.plan is None:
                     self.named.setdefault(value.node, (name, value))
-                elif value.node is None and hasattr(value, "outline"):
+                elif value.node is not None:
+                    self.results.setdefault(value.node, name)
+                elif hasattr(value, "outline"):
                     self.named.setdefault(value.outline, (name, value))
             self.arrays.append((name, value.array if isinstance(value, Tensor) else np.asarray(value)))
 

@@ -13,7 +13,7 @@ from ..graph import Node
 from ..interchange.atomic import replace_file
 from . import library
 from .names import Names
-from .templates import Call, bare, number, templates
+from .templates import NUMBERS, Call, bare, number, templates
 from .values import Values, key_of_constant
 
 INLINE = 24  # a script without larger arrays stands alone; else `save` writes them beside it
@@ -97,7 +97,7 @@ class Writer:
 
     def constant(self, node: Node, i: int, constant: Any) -> str:
         """The text of a constant, which a Node takes as its input i."""
-        if isinstance(constant, (bool, int, float)):
+        if isinstance(constant, NUMBERS):
             return number(constant)
         key = key_of_constant(constant), node.dtype
         if key[0] is not None and key in self.known:

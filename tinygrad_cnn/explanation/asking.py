@@ -95,7 +95,8 @@ def explain_grad(
     """The terms that add up to one number of d(loss)/d(w): upstream gradients times what they met on the way back.
 
     w: a leaf, or a result on the way to the loss. Its gradient is shown at the ops that read it; the gradients that
-        reach these are computed by `grad`, which keeps the graph and runs hooks.
+        reach these are computed by `grad`, which keeps the graph and runs hooks. Where a hook on w itself changes what
+        the terms add up to, the text says so.
     index, names, max_terms: as for `explain`.
 
         >>> import tinygrad_cnn as tg
@@ -151,6 +152,7 @@ def explain_grad(
         max_terms=max_terms,
         tolerance=_tolerance(w.dtype),
         smallest=_smallest(w.dtype),
+        apart=f"a hook on {w_name} changed the gradient" if _has_hooks(w.node) else Explanation.apart,
     )
 
 
@@ -161,12 +163,17 @@ def _readers(skeleton: Skeleton, node: Node, at: Index) -> list[tuple[Node, int,
     while waiting:
         read, cell = waiting.pop(0)
         for user, k in skeleton.consumers.get(read, ()):
-            if user.plan.op.name == "reshape" and not skeleton.name(user) and skeleton.consumers.get(user):
+            passes = user.plan.op.name == "reshape" and not skeleton.name(user) and not _has_hooks(user)
+            if passes and skeleton.consumers.get(user):
                 flat = int(np.ravel_multi_index(cell, read.shape)) if cell else 0
                 waiting.append((user, tuple(int(i) for i in np.unravel_index(flat, user.shape)) if user.shape else ()))
             else:
                 found.append((user, k, cell))
     return found
+
+
+def _has_hooks(node: Node) -> bool:
+    return node.watch is not None and bool(node.watch.hooks)
 
 
 def _behind(node: Node, at: Index, name: str, values: Values) -> tuple[Node, Index, str]:

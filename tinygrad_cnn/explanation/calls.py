@@ -92,7 +92,7 @@ class Values:
             node = waiting[-1]
             missing: list[Node] = []
             inputs: dict[int, Any] = {}
-            possible = not _is_dropped(node)
+            possible = node.plan.op.runs_alone and not _is_dropped(node)
             for i, key in operand_keys(node).items():
                 inputs[i] = key
                 if isinstance(key, (Node, Outline)):

@@ -15,6 +15,7 @@ class Explanation:
     terms: all summands, `total` their sum in float64. steps: what is computed before them, such as a mean.
     value: the number as the engine computed it; None where it is not known any more.
     below: the numbers that enter and are results themselves, each explained, as deep as was asked for.
+    apart: what the text says of a value that the terms do not add up to.
     max_terms: of a longer list the text shows the two ends, and how many there are between and what they add up to.
 
         >>> import tinygrad_cnn as tg
@@ -48,6 +49,7 @@ class Explanation:
     max_terms: int = 24
     tolerance: float = field(default=1e-9, repr=False)
     smallest: float = field(default=0.0, repr=False)
+    apart: str = field(default="a value was replaced since the op ran, or the dtype rounded it away", repr=False)
 
     @property
     def total(self) -> float:

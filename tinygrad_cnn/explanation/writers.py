@@ -48,10 +48,7 @@ def _rows(it: "Explanation") -> list[Row]:
 def _remarks(it: "Explanation") -> list[str]:
     remarks = [it.note] if it.note else []
     if not it.agrees and it.value is not None:
-        remarks.append(
-            f"The engine's value is {it.value:.9g}, the terms add up to {it.total:.9g}: a value was replaced since "
-            "the op ran, or the dtype rounded it away."
-        )
+        remarks.append(f"The engine's value is {it.value:.9g}, the terms add up to {it.total:.9g}: {it.apart}.")
     return remarks
 
 

@@ -298,6 +298,11 @@ def _passed(
     return tuple(by_place.get(i, value) for i, value in enumerate(values))
 
 
+def is_of_module(hook: Any) -> bool:
+    """Whether a hook at a Node stands there for the backward hooks of a module."""
+    return getattr(getattr(hook, "func", hook), "__module__", None) == __name__
+
+
 def _mark(came: set[int], k: int, g: Tensor) -> None:
     came.add(k)
 

@@ -12,6 +12,7 @@ __all__ = ["Diff", "Difference"]
 
 _FLOOR = 0.01  # of the largest number of a kind: smaller arrays are compared on its scale
 _CLOSE = {2: 1e-2, 4: 1e-4, 8: 1e-9}  # by the bytes of a float
+_EXACT = 2.0**53  # from here on, float64 does not hold every integer
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,8 @@ class Difference:
 
     error: the largest |a - b|, by the largest finite number in them or, if that is more, by 1/100 of the largest in all
     arrays of the kind: the gradient of a bias before a batch normalization is nothing but rounding. inf where only one
-    is nan or infinite, or the shapes differ. index: where that is. looks_like: what the first one seems to be, or "".
+    is nan or infinite, or the shapes differ; 0 where zeros have other signs. index: where that is. looks_like: what the
+    first one seems to be, or "".
     """
 
     kind: str
@@ -30,7 +32,7 @@ class Difference:
     dtypes: tuple[str, str]
     error: float
     index: tuple[int, ...] | None
-    values: tuple[float, float] | None
+    values: tuple[int | float, int | float] | None
     looks_like: str
 
     def __str__(self) -> str:
@@ -39,9 +41,11 @@ class Difference:
         if self.shapes[0] != self.shapes[1]:
             text += f": shapes {self.shapes[0]} and {self.shapes[1]}"
         else:
-            a, b = self.values or (0.0, 0.0)
+            values = self.values or (0.0, 0.0)
+            a, b = (f"{value:.6g}" for value in values)
+            a, b = map(repr, values) if a == b else (a, b)
             text += f", shape {self.shapes[0]}: relative error {self.error:.3g}"
-            text += f", at {list(self.index or ())} {a:.6g} and {b:.6g}"
+            text += f", at {list(self.index or ())} {a} and {b}"
         return text + (f"; the first looks like {self.looks_like}" if self.looks_like else "")
 
 
@@ -103,9 +107,9 @@ def _difference(a: Any, b: Any, rtol: float | None, least: float) -> Difference 
     close = _tolerance(x, y) if rtol is None else rtol
     if x.shape == y.shape:
         error, index = _error(x, y, least)
-        if error <= close:
+        if error <= close and (close or (index := _other_zero(x, y)) is None):
             return None
-        values = float(x[index]), float(y[index])
+        values = x[index].item(), y[index].item()
     else:
         error, index, values = np.inf, None, None
     looks = _likeness(np.asarray(x, np.float64), np.asarray(y, np.float64), max(close, 1e-12))
@@ -123,16 +127,28 @@ def _error(x: Any, y: Any, least: float = 0.0) -> tuple[float, tuple[int, ...] |
     """The largest |x - y| by the largest finite number or `least`, and where; inf where one alone is not finite."""
     if not x.size:
         return 0.0, None
-    x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
+    whole = {x.dtype.kind, y.dtype.kind} & set("iu")
+    given, x, y = (x, y), np.asarray(x, np.float64), np.asarray(y, np.float64)
     with np.errstate(all="ignore"):
         same = (x == y) | (np.isnan(x) & np.isnan(y))
         apart = np.where(same, 0.0, np.abs(x - y))
     apart = np.where(np.isfinite(apart), apart, np.inf)
+    rounded = same & (np.abs(x) >= _EXACT)
+    if whole and rounded.any():
+        apart[rounded] = [abs(int(a) - int(b)) for a, b in zip(*(v[rounded].tolist() for v in given), strict=True)]
     index = tuple(int(i) for i in np.unravel_index(int(apart.argmax()), apart.shape))
     if not apart[index]:
         return 0.0, index
     scale = max(_largest(x), _largest(y), least)
     return float(apart[index] / scale) if scale else float("inf"), index
+
+
+def _other_zero(x: Any, y: Any) -> tuple[int, ...] | None:
+    """Where the first zero is whose sign is another on the two sides; None for integers, whose zero has no sign."""
+    if x.dtype.kind != "f" or y.dtype.kind != "f":
+        return None
+    found = np.argwhere((x == 0) & (y == 0) & (np.signbit(x) != np.signbit(y)))
+    return tuple(found[0].tolist()) if len(found) else None
 
 
 def _largest(x: Any) -> float:
@@ -149,6 +165,8 @@ def _likeness(x: Any, y: Any, close: float) -> str:
         return x.shape == z.shape and _error(x, z)[0] <= close
 
     if x.shape == y.shape:
+        if np.array_equal(x, y):  # but for what float64 cannot tell
+            return ""
         if not x.any():
             return "zeros: nothing arrived"
         if is_close(-y):

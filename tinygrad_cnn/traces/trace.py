@@ -84,7 +84,8 @@ class Trace:
         """The first step whose arrays differ by more than `rtol` of the largest number, with a guess at why.
 
         Ops are compared by their names; if one side has modules alone, as from PyTorch, modules are.
-        rtol: 1e-9 for float64, 1e-4 for float32, 1e-2 for float16 unless given, by the coarser dtype; 0 for equal bits.
+        rtol: 1e-9 for float64, 1e-4 for float32, 1e-2 for float16 unless given, by the coarser dtype, and 0 where one
+            holds integers or booleans. With 0 every number must be the same, and the sign of a zero; any nan is as any.
 
         Raises ValueError if the two have no step in common.
 
