@@ -223,6 +223,21 @@ def test_an_index_drawn_twice_is_made_of_other_random_numbers():
     assert len(np.unique(draws.numpy(), axis=0)) == 3
 
 
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_a_negative_index_is_that_of_the_item_from_the_end_with_its_random_numbers(num_workers):
+    def drawn(sampler):
+        return [[part.tolist() for part in batch] for batch in DataLoader(Draws(5), 2, sampler=sampler, seed=0,
+                                                                          num_workers=num_workers)]  # fmt: skip
+
+    assert drawn([0, -1, np.int64(-5), 2, -2]) == drawn([0, 4, 0, 2, 3])  # item 0 comes twice
+    assert drawn([0, -1])[0][0] == [0, 4]
+    ((rows, _),) = DataLoader(Draws(5), batch_sampler=[[-1, 4]], seed=0, num_workers=num_workers)
+    assert rows.tolist() == [4, 4]
+    for wrong in (-6, 5):
+        with pytest.raises(IndexError, match=f"the sampler gave {wrong}; the dataset has 5 items, 0 to 4, or -5 to -1"):
+            drawn([0, wrong])
+
+
 # Threads
 
 
