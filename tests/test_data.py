@@ -7,7 +7,7 @@ import re
 import runpy
 import subprocess
 import sys
-from collections import Counter
+from collections import Counter, OrderedDict
 from itertools import pairwise
 from pathlib import Path
 
@@ -472,6 +472,13 @@ def test_default_collate_stacks_tensors_and_keeps_the_dtype_of_numpy_numbers():
     assert default_collate([np.float64(1), np.float64(2)]).dtype == np.float64
 
 
+def test_items_of_one_kind_are_mixed_in_a_batch():
+    assert default_collate([1, 2.5, np.float32(3)]).numpy().tolist() == [1, 2.5, 3]
+    assert default_collate([np.ones(()), 2, Tensor(3.0)]).numpy().tolist() == [1, 2, 3]
+    assert default_collate([(1, "a"), [2, b"b"]])[1] == ["a", b"b"]
+    assert default_collate([{"a": 1, "b": 2}, OrderedDict(b=4, a=3)])["a"].numpy().tolist() == [1, 3]
+
+
 @pytest.mark.parametrize(
     ("items", "error", "message"),
     [
@@ -480,6 +487,21 @@ def test_default_collate_stacks_tensors_and_keeps_the_dtype_of_numpy_numbers():
         ([(1, 2), (1, 2, 3)], ValueError, "items of [2, 3] parts; all need the same number of parts"),
         ([{"a": 1}, {"b": 1}], ValueError, "items with the keys ['a'] and ['b']; all need the same keys"),
         ([None, None], TypeError, "items of type NoneType; it stacks numbers, arrays, Tensors"),
+        (
+            [(1, 2), 3],
+            TypeError,
+            "item 1 of the batch has a int where item 0 has a tuple; all need the same kind: numbers "
+            "and arrays, tuples and lists, mappings, or strings; make them alike in the dataset, or give collate_fn=",
+        ),
+        ([{1: 2}, {1: 3}, 3], TypeError, "item 2 of the batch has a int where item 0 has a dict; all"),
+        (["a", "b", 1], TypeError, "item 2 of the batch has a int where item 0 has a str; all"),
+        ([1, "a"], TypeError, "item 1 of the batch has a str where item 0 has a int; all"),
+        ([np.str_("a"), np.int64(1)], TypeError, "item 1 of the batch has a int64 where item 0 has a str_; all"),
+        ([[1, 2], np.ones(2)], TypeError, "item 1 of the batch has a ndarray where item 0 has a list; all"),
+        ([np.ones(2), [1, 2]], TypeError, "item 1 of the batch has a list where item 0 has a ndarray; all"),
+        ([(1, {"a": 1}), (2, 3)], TypeError, "item 1 of the batch has a int where item 0 has a dict; all"),
+        ([1, None], TypeError, "item 1 of the batch has a NoneType where item 0 has a int; all"),
+        ([None, 1], TypeError, "item 1 of the batch has a int where item 0 has a NoneType; all"),
         ([Tensor([1.0], requires_grad=True)], RuntimeError, "an item requires a gradient, which the batch would lose"),
     ],
 )

@@ -117,6 +117,15 @@ def test_a_random_split_repeats_after_manual_seed_and_is_random():
     assert list(first[0]) != list(range(20))
 
 
+def test_weights_that_are_far_apart_are_drawn_as_long_as_float64_tells_them_from_nothing():
+    for weights in ([1e300, 1e-20, 1.0], [1.0, 5e-324, 0.5]):
+        drawn = list(WeightedRandomSampler(weights, 3, False, np.random.default_rng(0)))
+        assert sorted(drawn) == [0, 1, 2]
+        assert drawn[2] == 1
+    assert sorted(WeightedRandomSampler([1e300, 1e-300, 1.0], 2, False, np.random.default_rng(0))) == [0, 2]
+    assert set(WeightedRandomSampler([1e300, 1e-300, 1.0], 50, generator=np.random.default_rng(0))) == {0}
+
+
 class Nothing(Dataset):
     pass
 
@@ -163,6 +172,12 @@ class Nothing(Dataset):
         (lambda: WeightedRandomSampler([np.nan], 1), ValueError, "WeightedRandomSampler: the weights must be"),
         (lambda: WeightedRandomSampler([1, 0], 2, False), ValueError,
          "WeightedRandomSampler: 2 samples of 1 items with a positive weight; without replacement"),
+        (lambda: WeightedRandomSampler([1e300, 1e-300, 1, 0], 3, replacement=False), ValueError,
+         "WeightedRandomSampler: 3 samples of 3 items with a positive weight, but 1 of these weights are nothing in "
+         "float64 beside the largest, 1e+300; without replacement there cannot be more than 2; give weights that "
+         "differ less, replacement=True or fewer samples"),
+        (lambda: WeightedRandomSampler([3.0, 3.0, 3 * 5e-324], 3, replacement=False), ValueError,
+         "but 1 of these weights are nothing in float64 beside the largest, 3.0; "),
     ],
 )  # fmt: skip
 def test_what_makes_no_part_and_no_sampler_is_named(call, error, message):
@@ -221,6 +236,21 @@ def test_an_index_drawn_twice_is_made_of_other_random_numbers():
     (rows, draws), = DataLoader(Draws(5), 3, sampler=[2, 2, 4], seed=0)  # fmt: skip
     assert rows.numpy().tolist() == [2, 2, 4]
     assert len(np.unique(draws.numpy(), axis=0)) == 3
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_a_negative_index_is_that_of_the_item_from_the_end_with_its_random_numbers(num_workers):
+    def drawn(sampler):
+        return [[part.tolist() for part in batch] for batch in DataLoader(Draws(5), 2, sampler=sampler, seed=0,
+                                                                          num_workers=num_workers)]  # fmt: skip
+
+    assert drawn([0, -1, np.int64(-5), 2, -2]) == drawn([0, 4, 0, 2, 3])  # item 0 comes twice
+    assert drawn([0, -1])[0][0] == [0, 4]
+    ((rows, _),) = DataLoader(Draws(5), batch_sampler=[[-1, 4]], seed=0, num_workers=num_workers)
+    assert rows.tolist() == [4, 4]
+    for wrong in (-6, 5):
+        with pytest.raises(IndexError, match=f"the sampler gave {wrong}; the dataset has 5 items, 0 to 4, or -5 to -1"):
+            drawn([0, wrong])
 
 
 # Threads

@@ -237,6 +237,7 @@ def test_the_caller_s_variables_name_tensors_and_names_win():
         (lambda: leaf().graph(direction="RL"), ValueError, "direction='RL'; it can be 'TB' or 'LR'"),
         (lambda: leaf().graph(params="all"), ValueError, "params='all'; it can be 'nodes', 'inline' or 'hide'"),
         (lambda: leaf().graph(fold="all"), ValueError, "fold='all'; it can be None, True or False"),
+        (lambda: leaf().graph(fold=1), ValueError, "fold=1; it can be None, True or False"),
         (lambda: leaf().graph(depth=0), ValueError, "depth=0; it can be an int from 1 on"),
         (lambda: leaf().graph(depth="a"), ValueError, "depth='a'; it can be an int from 1 on"),
         (lambda: leaf().graph(max_nodes=None), ValueError, "max_nodes=None; it can be an int from 1 on"),

@@ -81,6 +81,15 @@ def test_a_generator_takes_every_name_of_the_cpu() -> None:
         assert tg.rand(2, generator=tg.Generator(name).manual_seed(1)).shape == (2,)
 
 
+def test_places_of_weight_0_are_not_drawn_beside_weights_that_are_far_apart():
+    for seed in range(20):
+        generator = np.random.default_rng(seed)
+        weights = tg.Tensor(np.array([[0.0, 1e300, 0.0, 1e-300, 5e-324], [1.0, 0.0, 2.0, 0.0, 3.0]]))
+        drawn = tg.multinomial(weights, 3, generator=generator).numpy()
+        assert drawn[0].tolist() == [1, 3, 4]
+        assert sorted(drawn[1].tolist()) == [0, 2, 4]
+
+
 def test_weights_whose_sum_is_too_large_for_a_float_are_drawn_in_proportion() -> None:
     weights = np.array([1e308, 0.0, 1e308])
     drawn = tg.multinomial(weights, 400, replacement=True, generator=np.random.default_rng(0))

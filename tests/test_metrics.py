@@ -203,3 +203,66 @@ def test_a_batch_that_is_refused_counts_nothing():
         with pytest.raises(ValueError, match="out of range"):
             metric.update([[1.0, 2.0], [3.0, 4.0]], [1, 2])
     assert (running.right, running.counted, matrix.compute().sum()) == (0, 0, 0)
+
+
+LOGITS, LABELS = np.array([[0.1, 2.0, 0.3], [1.0, 0.2, 0.5], [0.4, 0.6, 0.5]]), np.array([1, 2, 2])
+
+
+@pytest.mark.parametrize(
+    "make",
+    [Mean, Accuracy, lambda: Accuracy(2, ignore_index=1), lambda: ConfusionMatrix(3), lambda: F1(3, "weighted")],
+)
+def test_metrics_that_are_merged_give_what_one_gives(make):
+    whole, first, second = make(), make(), make()
+    for metric, some in ((whole, slice(None)), (first, slice(2)), (second, slice(2, None))):
+        if isinstance(metric, Mean):
+            metric.update(LABELS[some].mean(), len(LABELS[some]))
+        else:
+            metric.update(LOGITS[some], LABELS[some])
+    before = np.array(second.compute())
+    assert first.merge(second) is None
+    assert np.allclose(first.compute(), whole.compute(), rtol=1e-15)
+    assert np.array_equal(second.compute(), before)
+
+
+def test_a_confusion_matrix_and_an_f1_count_the_same_and_are_merged():
+    matrix, f1 = ConfusionMatrix(3), F1(3, "micro")
+    for metric in (matrix, f1):
+        metric.update(LOGITS, LABELS)
+    matrix.merge(f1)
+    f1.merge(matrix)
+    assert matrix.compute().tolist() == (2 * confusion_matrix(LOGITS.argmax(1), LABELS, 3)).tolist()
+    assert f1.matrix.tolist() == (3 * confusion_matrix(LOGITS.argmax(1), LABELS, 3)).tolist()
+
+
+@pytest.mark.parametrize(
+    ("metric", "other", "error", "message"),
+    [
+        (ConfusionMatrix(3), ConfusionMatrix(1), ValueError,
+         "ConfusionMatrix: merge was given one with num_classes=1, this one has num_classes=3; what they counted "
+         "cannot be put together; make both alike"),
+        (ConfusionMatrix(3), ConfusionMatrix(2), ValueError, "ConfusionMatrix: merge was given one with num_classes=2"),
+        (ConfusionMatrix(3), ConfusionMatrix(3, 0), ValueError,
+         "ConfusionMatrix: merge was given one with ignore_index=0, this one has ignore_index=None"),
+        (F1(3), F1(4), ValueError, "F1: merge was given one with num_classes=4, this one has num_classes=3"),
+        (F1(3), Accuracy(), TypeError, "F1: merge was given a Accuracy; a ConfusionMatrix is needed"),
+        (Accuracy(1), Accuracy(2), ValueError, "Accuracy: merge was given one with k=2, this one has k=1; what"),
+        (Accuracy(2), Accuracy(2, -1), ValueError, "Accuracy: merge was given one with ignore_index=-1, this one has"),
+        (Accuracy(1), Mean(), TypeError, "Accuracy: merge was given a Mean; a Accuracy is needed"),
+        (Mean(), 3.0, TypeError, "Mean: merge was given a float; a Mean is needed"),
+    ],
+)  # fmt: skip
+def test_metrics_that_count_otherwise_are_not_merged(metric, other, error, message):
+    def counted(one):
+        return {name: np.array(value).tolist() for name, value in vars(one).items()}
+
+    for one in (metric, other):
+        if isinstance(one, Mean):
+            one.update(2.5, 3)
+        elif isinstance(one, (Accuracy, ConfusionMatrix)):
+            one.update(np.zeros((1, 2)) if isinstance(one, Accuracy) else np.array([0]), np.array([0]))
+    before = counted(metric)
+    assert before
+    with pytest.raises(error, match=message):
+        metric.merge(other)
+    assert counted(metric) == before

@@ -138,7 +138,8 @@ class Mean:
         self.weight += weight
 
     def merge(self, other: Mean) -> None:
-        """Take the numbers of another one too."""
+        """Take the numbers of another one too. Raises TypeError for what is no Mean."""
+        _check_alike(self, other, Mean)
         self.total += other.total
         self.weight += other.weight
 
@@ -167,7 +168,11 @@ class Accuracy:
         self.counted += counted
 
     def merge(self, other: Accuracy) -> None:
-        """Count the labels of another one too."""
+        """Count the labels of another one too, made with the same k and ignore_index.
+
+        Raises TypeError for what is no Accuracy, and ValueError for one made otherwise; nothing is changed.
+        """
+        _check_alike(self, other, Accuracy, "k", "ignore_index")
         self.right += other.right
         self.counted += other.counted
 
@@ -199,7 +204,11 @@ class ConfusionMatrix:
         self.matrix += confusion_matrix(array, labels, self.num_classes, self.ignore_index)
 
     def merge(self, other: ConfusionMatrix) -> None:
-        """Count the labels of another one too."""
+        """Count the labels of another one too, made with the same num_classes and ignore_index.
+
+        Raises TypeError for what is no ConfusionMatrix, and ValueError for one made otherwise; nothing is changed.
+        """
+        _check_alike(self, other, ConfusionMatrix, "num_classes", "ignore_index")
         self.matrix += other.matrix
 
     def compute(self) -> Any:
@@ -225,6 +234,20 @@ class F1(ConfusionMatrix):
     def compute(self) -> float:
         """The figure. Raises ValueError of no labels."""
         return float(precision_recall_f1(self.matrix, self.average, self.zero_division).f1)
+
+
+def _check_alike(metric: Any, other: Any, kind: type[Any], *options: str) -> None:
+    """Refuse to merge what was counted otherwise."""
+    name = type(metric).__name__
+    if not isinstance(other, kind):
+        raise TypeError(f"{name}: merge was given a {type(other).__name__}; a {kind.__name__} is needed")
+    for option in options:
+        own, theirs = getattr(metric, option), getattr(other, option)
+        if own != theirs:
+            raise ValueError(
+                f"{name}: merge was given one with {option}={theirs}, this one has {option}={own}; what they counted "
+                "cannot be put together; make both alike"
+            )
 
 
 def _hits(name: str, logits: Any, labels: Any, k: int, ignore_index: int | None) -> tuple[int, int]:

@@ -73,6 +73,6 @@ def multinomial(input: Any, num_samples: int, replacement: bool = False, *, gene
     else:
         # the largest of log(weight) + Gumbel noise: drawing without replacement (Efraimidis & Spirakis 2006)
         with np.errstate(divide="ignore"):
-            keys = np.log(rows) + draw.gumbel(size=rows.shape)
+            keys = np.log(np.atleast_2d(weights)) + draw.gumbel(size=rows.shape)  # in rows a small one may be 0
         found = np.argsort(-keys, axis=-1)[:, :num_samples]
     return wrap(found.astype(np.int64).reshape((*weights.shape[:-1], num_samples)))

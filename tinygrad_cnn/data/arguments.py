@@ -8,8 +8,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-__all__ = ["check_generator", "held", "number", "pair", "probability", "span", "whole"]
+__all__ = ["check_generator", "check_mixable", "held", "number", "pair", "probability", "span", "whole"]
+
+EXACT = 2**53  # the largest whole number below which float64 has all
 
 
 def whole(name: str, argument: str, value: Any, least: int = 0) -> int:
@@ -31,12 +34,26 @@ def check_generator(name: str, generator: Any, remedy: str = "") -> None:
 
 
 def number(name: str, argument: str, value: Any) -> float:
-    """`value` as a finite float."""
+    """`value` as a finite float. Raises ValueError for a whole number that a float would change."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
         raise TypeError(f"{name}: {argument}={value!r}; it needs a number")
+    if isinstance(value, (int, np.integer)):
+        _check_exact(name, argument, int(value))
     if not math.isfinite(value):
         raise ValueError(f"{name}: {argument}={value}; it needs a finite number")
     return float(value)
+
+
+def _check_exact(name: str, argument: str, value: int) -> None:
+    try:
+        kept = int(float(value))
+    except OverflowError:
+        kept = 0
+    if kept != value:
+        raise ValueError(
+            f"{name}: {argument}={value}; it needs a number that float64 holds, as it does all whole numbers up to "
+            f"2**53 = {EXACT}"
+        )
 
 
 def probability(name: str, value: Any) -> float:
@@ -45,6 +62,17 @@ def probability(name: str, value: Any) -> float:
     if not 0 <= p <= 1:
         raise ValueError(f"{name}: p={p}; it needs a probability from 0 to 1")
     return p
+
+
+def check_mixable(name: str, images: NDArray[Any]) -> None:
+    """Raises ValueError for whole numbers beyond 2**53: float64, in which pixels are mixed, would change them."""
+    if images.dtype.kind in "iu" and images.dtype.itemsize == 8 and images.size:
+        for value in (int(images.min()), int(images.max())):
+            if abs(value) > EXACT:
+                raise ValueError(
+                    f"{name}: images of dtype {images.dtype} hold {value}; between pixels whole numbers up to 2**53 = "
+                    f"{EXACT} can be computed; use interpolation='nearest', which only picks, or floats"
+                )
 
 
 def held(name: str, argument: str, value: float, dtype: np.dtype[Any]) -> Any:

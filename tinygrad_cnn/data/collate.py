@@ -15,10 +15,20 @@ def default_collate(items: list[Any]) -> Any:
 
     Tuples and lists of these become a tuple of batches, mappings a dict of batches; strings stay a list.
     Floats become float32, as in Tensor(data); arrays keep their dtype.
+
+    Raises TypeError for items of which one has a number or an array where another has a tuple, a mapping or a string,
+    and for what is none of these; ValueError for other shapes, numbers of parts or keys.
     """
     if not items:
         raise ValueError("default_collate: no items; a batch needs at least one")
     first = items[0]
+    for i, item in enumerate(items):
+        if _kind(item) is not _kind(first):
+            raise TypeError(
+                f"default_collate: item {i} of the batch has a {type(item).__name__} where item 0 has a "
+                f"{type(first).__name__}; all need the same kind: numbers and arrays, tuples and lists, mappings, or "
+                "strings; make them alike in the dataset, or give collate_fn="
+            )
     if isinstance(first, (str, bytes)):
         return items
     if isinstance(first, Mapping):
@@ -39,6 +49,19 @@ def default_collate(items: list[Any]) -> Any:
         f"default_collate: items of type {type(first).__name__}; it stacks numbers, arrays, Tensors, and tuples or "
         "dicts of them; give collate_fn=, a function of a list of items"
     )
+
+
+KINDS: tuple[tuple[type, ...], ...] = (
+    (str, bytes),
+    (Mapping,),
+    (tuple, list),
+    (np.ndarray, Tensor, bool, int, float, np.generic),
+)
+
+
+def _kind(item: Any) -> Any:
+    """What decides how an item is put into a batch: for each kind of items another object."""
+    return next((kind for kind in KINDS if isinstance(item, kind)), type(item))
 
 
 def _stack(items: list[Any]) -> Tensor:

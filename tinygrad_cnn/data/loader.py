@@ -32,7 +32,7 @@ class DataLoader:
     every process; `loader.epoch` is the number of the next pass, and setting it resumes a run. With `generator`, the
     orders come from that NumPy generator; with neither, from the package's default one, so that they repeat after
     `manual_seed`. NumPy's global state is never used.
-    `sampler` gives the indices of a pass instead, `batch_sampler` a list of them for each batch.
+    `sampler` gives the indices of a pass instead, `batch_sampler` a list of them for each batch; -1 is the last item.
     `collate_fn` makes the batch out of a list of items; by default see `default_collate`.
 
     `num_workers` threads make batches ahead of their use, `prefetch_factor` (2) for each; items that read files, or
@@ -244,8 +244,10 @@ def _whole_numbers(name: str, rows: Iterable[Any], n: int) -> NDArray[np.int64]:
         if isinstance(row, (bool, np.bool_)) or not hasattr(row, "__index__"):
             raise TypeError(f"DataLoader: the {name} gave {row!r}; it must give whole numbers, indices of the dataset")
         if not -n <= operator.index(row) < n:
-            raise IndexError(f"DataLoader: the {name} gave {row}; the dataset has {n} items, 0 to {n - 1}")
-    return np.array([operator.index(row) for row in given], np.int64)
+            raise IndexError(
+                f"DataLoader: the {name} gave {row}; the dataset has {n} items, 0 to {n - 1}, or {-n} to -1"
+            )
+    return np.array([operator.index(row) % n for row in given], np.int64)
 
 
 def _truth(name: str, value: Any) -> bool:

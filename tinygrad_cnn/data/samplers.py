@@ -7,6 +7,7 @@ from itertools import islice
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..random import source
 from .arguments import check_generator, whole
@@ -81,7 +82,7 @@ class WeightedRandomSampler(Sampler):
 
     Without `replacement` each index comes at most once: as if drawn one after the other from those that are left.
     Raises ValueError for weights that are negative, not finite or all zero, and without replacement for fewer
-    positive weights than samples.
+    positive weights than samples, not counting those that are nothing beside the largest: below 1e-323 of it, about.
     """
 
     def __init__(
@@ -108,11 +109,23 @@ class WeightedRandomSampler(Sampler):
                 f"WeightedRandomSampler: {self.num_samples} samples of {positive} items with a positive weight; "
                 "without replacement there cannot be more; use replacement=True or fewer samples"
             )
+        left = int((self._probabilities() > 0).sum())
+        if not replacement and left < self.num_samples:
+            raise ValueError(
+                f"WeightedRandomSampler: {self.num_samples} samples of {positive} items with a positive weight, but "
+                f"{positive - left} of these weights are nothing in float64 beside the largest, "
+                f"{float(self.weights.max())!r}; without replacement there cannot be more than {left}; give weights "
+                "that differ less, replacement=True or fewer samples"
+            )
+
+    def _probabilities(self) -> NDArray[np.float64]:
+        p = self.weights / self.weights.max()  # a sum of large weights could overflow
+        shares: NDArray[np.float64] = p / p.sum()
+        return shares
 
     def __iter__(self) -> Iterator[int]:
-        p = self.weights / self.weights.max()  # a sum of large weights could overflow
-        generator = source(self.generator)
-        return iter(generator.choice(len(p), self.num_samples, self.replacement, p / p.sum()).tolist())
+        p = self._probabilities()
+        return iter(source(self.generator).choice(len(p), self.num_samples, self.replacement, p).tolist())
 
     def __len__(self) -> int:
         return self.num_samples

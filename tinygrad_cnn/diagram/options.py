@@ -42,7 +42,7 @@ class Options:
                                    ("legend", bool, "True or False")):  # fmt: skip
             if not isinstance(value := getattr(self, name), kind):
                 raise TypeError(f"graph: {name} is {value!r}; {wanted} is needed")
-        if self.fold not in (None, True, False):
+        if self.fold is not None and not isinstance(self.fold, bool):  # 1 == True, but folds as None does
             raise ValueError(f"graph: fold={self.fold!r}; it can be None, True or False")
         for name, number in (("depth", 1 if self.depth is None else self.depth), ("max_nodes", self.max_nodes)):
             if not is_int(number) or number < 1:

@@ -106,7 +106,8 @@ class EarlyStopping:
 class BestModel:
     """Write the weights to `path` whenever `monitor` improves; with `restore`, load the best ones when fit ends.
 
-    mode: "min" or "max" is better; of equal figures the first epoch stays. The file is one for `tg.load`.
+    mode: "min" or "max" is better; of equal figures the first epoch stays. The file is one for `tg.load`, with the
+    model alone: a loss that is a Module stays as the last epoch left it.
     """
 
     def __init__(

@@ -44,7 +44,7 @@ def check_run(
 
 
 def _check_checkpoint(checkpoint: str | os.PathLike[str] | None, resume: Any) -> None:
-    if resume not in (True, False, "auto"):
+    if not isinstance(resume, bool) and not (isinstance(resume, str) and resume == "auto"):  # 1 == True
         raise ValueError(f"fit: resume={resume!r}; True, False or 'auto' is needed")
     if checkpoint is None:
         if resume:

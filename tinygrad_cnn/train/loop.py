@@ -58,16 +58,18 @@ def fit(
     callbacks: see `tinygrad_cnn.train.callbacks`. progress: a line per epoch, and on a terminal a bar.
     checkpoint: a file that holds the end of the last complete epoch. resume=True goes on from it, to the same bits as
     without the break if model, optimizer, loader and the others are made as at first; "auto" does so if it is there. It
-    keeps this thread's default generator and those of the modules and loaders; name others in `generator`.
+    keeps the parameters and buffers of the model, and those of a loss that is a Module, this thread's default generator
+    and those of the modules and loaders; name others in `generator`.
 
     A model of `tinygrad_cnn.distributed.DataParallel` is trained by all processes together, each with a loader of its
     own part of the data (`DistributedSampler`), on the loss of all (`local_count`), and the figures are those of all.
     Rank 0 alone calls the callbacks, shows progress and writes files. If it stops all stop; at the end all have its
     weights.
 
-    Raises FloatingPointError if a loss or a gradient is not finite, with parameters, buffers and optimizer as the last
-    good step left them. An interrupt (Ctrl-C) leaves the checkpoint of the last complete epoch and goes on to the
-    caller, after whom Python ends with code 130; SIGTERM and SIGKILL end the process at once and leave the same file.
+    Raises FloatingPointError if a loss or a gradient is not finite, with parameters, buffers (also of a loss that is a
+    Module) and optimizer as the last good step left them. An interrupt (Ctrl-C) leaves the checkpoint of the last
+    complete epoch and goes on to the caller, after whom Python ends with code 130; SIGTERM and SIGKILL end the process
+    at once and leave the same file.
     """
     net, group = (model.module, model.group) if isinstance(model, DataParallel) else (model, ALONE)
     callbacks = [*([Progress()] if progress else []), *callbacks] if group.rank == 0 else []
@@ -83,8 +85,9 @@ def fit(
     history = History()
     if checkpoint is not None and (resume is True or (resume == "auto" and group.share(Path(checkpoint).exists()))):
         history = load_checkpoint(
-            checkpoint, model, optimizer, scheduler, loader=loaders, generator=generator, callbacks=callbacks
-        ).history
+            checkpoint, model, optimizer, scheduler,
+            loss=loss, loader=loaders, generator=generator, callbacks=callbacks,
+        ).history  # fmt: skip
     saved = len(history)
     try:
         tell(callbacks, "on_fit_begin", Run(net, optimizer, loader, epochs, history, names))
@@ -96,9 +99,9 @@ def fit(
             model.train()
             begin_pass(loader, epoch)
             for batch, (inputs, targets) in batches("fit: loader", loader):
-                with Step(parallel, optimizer, inputs, epoch, batch) as step:
+                with Step(parallel, loss, optimizer, inputs, epoch, batch) as step:
                     outputs = model(*inputs)
-                    value, of_all = step.loss(loss(outputs, targets), loss, outputs, targets)
+                    value, of_all = step.loss(outputs, targets)
                     optimizer.zero_grad()
                     value.backward()
                     step.gradients(clip_grad_norm)
@@ -125,7 +128,7 @@ def fit(
             if checkpoint is not None:
                 save_checkpoint(
                     checkpoint, model, optimizer, scheduler,
-                    loader=loaders, generator=generator, epoch=epoch, history=history, callbacks=callbacks,
+                    loss=loss, loader=loaders, generator=generator, epoch=epoch, history=history, callbacks=callbacks,
                 )  # fmt: skip
                 saved = epoch
         history.finished = True

@@ -18,26 +18,34 @@ from .checks import one_number
 
 
 class Step:
-    """A step of training that is made only with finite numbers; buffers return to what they were if it is not."""
+    """A step of training that is made only with finite numbers; else the buffers of model and loss are put back."""
 
     def __init__(
-        self, parallel: DataParallel, optimizer: Optimizer, inputs: tuple[Any, ...], epoch: int, batch: int
+        self,
+        parallel: DataParallel,
+        loss: Any,
+        optimizer: Optimizer,
+        inputs: tuple[Any, ...],
+        epoch: int,
+        batch: int,
     ) -> None:
-        self._parallel, self._optimizer, self._inputs = parallel, optimizer, inputs
+        self._parallel, self._loss, self._optimizer, self._inputs = parallel, loss, optimizer, inputs
         model: Module = parallel.module
         self._model = model
+        modules = [*model.modules(), *(loss.modules() if isinstance(loss, Module) else ())]
         self._where = f"in epoch {epoch}, batch {batch}"
         self._buffers = [
             (module, name, buffer, buffer.array.copy())
-            for module in model.modules()
+            for module in modules
             for name, buffer in module.named_buffers(recurse=False)
         ]
 
     def __enter__(self) -> Step:
         return self
 
-    def loss(self, value: Any, loss: Any, outputs: Any, targets: Any) -> tuple[Tensor, float]:
+    def loss(self, outputs: Any, targets: Any) -> tuple[Tensor, float]:
         """The loss from which backward can begin, and its value: of all processes, of which each begins at its part."""
+        value = self._loss(outputs, targets)
         if not isinstance(value, Tensor):
             raise TypeError(
                 f"fit: the loss is a {type(value).__name__} {self._where}; a Tensor of one number is needed"
@@ -48,7 +56,7 @@ class Step:
                 f"fit: the loss {self._where} does not require a gradient, so nothing can be learned from it; look "
                 "for detach(), numpy(), argmax or no_grad() between the parameters and the loss"
             )
-        count = local_count(loss, outputs, targets) if self._parallel.group.size > 1 else None
+        count = local_count(self._loss, outputs, targets) if self._parallel.group.size > 1 else None
         weighed, number = self._parallel.weigh(value, count, outputs)
         if not math.isfinite(number):
             raise self._error(f"the loss is {number}")
@@ -60,10 +68,15 @@ class Step:
         params = [p for group in self._optimizer.param_groups for p in group["params"] if p.grad is not None]
         for p in params:
             if not np.isfinite(p.grad.array).all():
-                name = next((name for name, own in self._model.named_parameters() if own is p), "a parameter")
-                raise self._error(f"the gradient of {name} is not finite")
+                raise self._error(f"the gradient of {self._name(p)} is not finite")
         if max_norm is not None:
             clip_grad_norm_(params, max_norm)
+
+    def _name(self, parameter: Tensor) -> str:
+        named = list(self._model.named_parameters())
+        if isinstance(self._loss, Module):
+            named += [(f"loss.{name}", p) for name, p in self._loss.named_parameters()]
+        return next((name for name, own in named if own is parameter), "a parameter")
 
     def _error(self, what: str) -> FloatingPointError:
         lr = float(array_of(self._optimizer.param_groups[0]["lr"]))

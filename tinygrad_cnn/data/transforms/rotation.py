@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..arguments import held, number, span
+from ..arguments import check_mixable, held, number, span
 from .base import RandomTransform
 
 __all__ = ["RandomRotation", "rotated"]
@@ -25,7 +25,8 @@ class RandomRotation(RandomTransform):
     interpolation: "bilinear" (PyTorch's default is "nearest") or "nearest"
     fill: what comes in from outside; bilinear pixels at the border mix with it
 
-    By multiples of 90 degrees a square image is turned exactly, as by numpy.rot90.
+    By multiples of 90 degrees a square image is turned exactly, as by numpy.rot90. Raises ValueError for integers
+    beyond 2**53, which bilinear interpolation would change.
     """
 
     def __init__(
@@ -58,12 +59,14 @@ class RandomRotation(RandomTransform):
 def rotated(images: Array, degrees: Array, interpolation: str = "bilinear", fill: float = 0) -> Array:
     """Each image of a batch turned counter-clockwise by its own angle: (n c h w), (n) -> (n c h w), dtype kept.
 
-    Integers are rounded to the nearest, halves to even.
+    Integers are rounded to the nearest, halves to even. Raises ValueError for integers beyond 2**53, unless "nearest".
     """
     n, c, h, w = images.shape
     # One pixel of `fill` all around, so that a corner outside is read without a question.
     padded = np.full((n, c, h + 2, w + 2), held("RandomRotation", "fill", fill, images.dtype))
     padded[:, :, 1:-1, 1:-1] = images
+    if interpolation == "bilinear":
+        check_mixable("RandomRotation", padded)
     result = np.empty_like(images, order="C")
     step = max(1, AT_ONCE // (c * h * w))
     for first in range(0, n, step):

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ...graph import Tensor, from_numpy
 from ...ops.resize import interpolate
-from ..arguments import pair, whole
+from ..arguments import check_mixable, pair, whole
 from .base import Transform
 
 __all__ = ["Resize"]
@@ -23,7 +23,8 @@ class Resize(Transform):
 
     interpolation: "bilinear", "bicubic" or "nearest", as in nn.functional.interpolate, without antialiasing
 
-    Integers are rounded to the nearest, halves to even, and kept in the range of their dtype.
+    Integers are rounded to the nearest, halves to even, and kept in the range of their dtype; "nearest" picks pixels of
+    any dtype as they are. Raises ValueError for integers beyond 2**53, unless "nearest".
     """
 
     def __init__(self, size: int | tuple[int, int], interpolation: str = "bilinear") -> None:
@@ -44,19 +45,30 @@ class Resize(Transform):
             size = self.size
         else:  # as torchvision, which cuts the longer side down to a whole number
             size = (self.size, self.size * w // h) if h <= w else (self.size * h // w, self.size)
-        if self.interpolation == "nearest" or images.dtype.kind == "f":
-            return _resized(images, size, self.interpolation)
-        mixed = _resized(images.astype(np.float64), size, self.interpolation)
+        if self.interpolation == "nearest":
+            for axis, length in zip((2, 3), size, strict=True):
+                images = images.take(_nearest(images.shape[axis], length), axis)
+            return images
+        if images.dtype.kind == "f":
+            return _mixed(images, size, self.interpolation)
+        check_mixable("Resize", images)
+        mixed = _mixed(images.astype(np.float64), size, self.interpolation)
         if images.dtype == np.bool_:
             return mixed > 0.5
-        limits = np.iinfo(images.dtype)
+        limits = np.iinfo(images.dtype)  # as floats those of 64 bits are a little larger, but no mixture comes near
         result: Array = np.clip(np.rint(mixed), limits.min, limits.max).astype(images.dtype)
         return result
 
 
-def _resized(images: Array, size: tuple[int, int], interpolation: str) -> Array:
+def _nearest(n: int, size: int) -> NDArray[np.int64]:
+    """Which of n pixels each of `size` is a copy of."""
+    places: Tensor = interpolate(from_numpy(np.arange(n, dtype=np.float64)[None, None]), size, mode="nearest")
+    found: NDArray[np.int64] = places.array[0, 0].astype(np.int64)
+    return found
+
+
+def _mixed(images: Array, size: tuple[int, int], interpolation: str) -> Array:
     if 0 in images.shape:
         return np.empty((*images.shape[:2], *size), images.dtype)
-    kept = images.dtype if images.dtype.kind == "f" else np.dtype(np.float64)  # exact for the pixels of pictures
-    output: Tensor = interpolate(from_numpy(np.ascontiguousarray(images, kept)), size, mode=interpolation)
-    return output.array.astype(images.dtype, copy=False)
+    output: Tensor = interpolate(from_numpy(np.ascontiguousarray(images)), size, mode=interpolation)
+    return output.array
