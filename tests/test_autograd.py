@@ -2,6 +2,7 @@
 
 import contextlib
 import gc
+import importlib.util
 import itertools
 import subprocess
 import sys
@@ -488,6 +489,28 @@ def test_a_function_gives_the_same_whether_or_not_it_is_watched_and_gradients_fl
     for other in found[1:]:
         for a, b in zip(found[0], other, strict=True):
             np.testing.assert_array_equal(a, b, strict=True)
+
+
+def test_a_function_with_the_name_of_an_op_is_not_taken_for_it():
+    class exp(Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x * x
+
+        @staticmethod
+        def backward(ctx, g):
+            return g
+
+    x = drawn(0, 2, 3, grad=True)
+    with tg.watch(values=True):
+        y = exp.apply(x)
+    assert str(tg.explain(y, (1, 2))).startswith(f"{__name__}.exp: ")
+    assert tg.explain(y, (1, 2)).value == (x.numpy() * x.numpy())[1, 2]
+    with pytest.raises(TypeError, match=rf"^to_numpy: the op {__name__}\.exp has no template"):
+        tg.to_numpy(y.sum(), None, {"x": x})
+    if importlib.util.find_spec("onnx"):
+        with pytest.raises(tg.onnx.OnnxError, match=rf"^export: {__name__}\.exp: it has no translation into ONNX"):
+            tg.onnx.export(exp.apply, np.ones((2, 3), np.float32))
 
 
 def test_a_picture_tells_where_no_grad_cuts_a_function():

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from .. import memory
-from ..declaration import Op, Plan
+from ..declaration import Op, Plan, registry
 from ..graph import Array, Node, Tensor, wrap
 from ..modes import enable_grad, no_grad, recording
 from ..ops.convert import to
@@ -270,7 +270,10 @@ def _op_of(function: type[Function]) -> Op:
     """The Op that stands for a Function in the graph, one for each class."""
     op = vars(function).get("_op")
     if op is None:
-        op = _declared(function.__name__, lambda g, ctx: ctx._pull(g))
+        name = function.__name__
+        if name in registry:  # scripts, explanations and exports know what an op of that name computes
+            name = f"{function.__module__}.{name}"
+        op = _declared(name, lambda g, ctx: ctx._pull(g))
         function._op = op  # type: ignore[attr-defined]
     return op
 
