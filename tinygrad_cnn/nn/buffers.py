@@ -11,9 +11,10 @@ __all__ = ["KeptBuffers"]
 
 
 class KeptBuffers:
-    """Copies of buffers, each from when its module was added first."""
+    """Copies of buffers, each from when its module was added first. by: who is said to have changed them back."""
 
-    def __init__(self) -> None:
+    def __init__(self, by: str) -> None:
+        self.by = by
         self._kept: dict[int, tuple[Module, list[tuple[str, Any, Any]]]] = {}
 
     def add(self, module: Module) -> None:
@@ -33,7 +34,7 @@ class KeptBuffers:
         for module, buffers in self._kept.values():
             for name, buffer, values in buffers:
                 if not np.array_equal(buffer.array, values, equal_nan=values.dtype.kind == "f"):
-                    memory.mark_changed(buffer.array, "putting back buffers")
+                    memory.mark_changed(buffer.array, self.by)
                     buffer.array[...] = values
                 if getattr(module, name) is not buffer:
                     setattr(module, name, buffer)

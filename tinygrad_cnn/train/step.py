@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from .. import memory
 from ..distributed import DataParallel, local_count
 from ..graph import Tensor
 from ..nn import Module
+from ..nn.buffers import KeptBuffers
 from ..nn.utils import clip_grad_norm_
 from ..ops.elementwise import array_of
 from ..optim import Optimizer
@@ -34,11 +34,9 @@ class Step:
         self._model = model
         modules = [*model.modules(), *(loss.modules() if isinstance(loss, Module) else ())]
         self._where = f"in epoch {epoch}, batch {batch}"
-        self._buffers = [
-            (module, name, buffer, buffer.array.copy())
-            for module in modules
-            for name, buffer in module.named_buffers(recurse=False)
-        ]
+        self._buffers = KeptBuffers("fit")
+        for module in modules:
+            self._buffers.add(module)
 
     def __enter__(self) -> Step:
         return self
@@ -90,12 +88,8 @@ class Step:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
         if isinstance(error, Exception) and not isinstance(error, FloatingPointError):
             error.add_note(f"fit: {self._where}")
-        if kind is None or not issubclass(kind, FloatingPointError):
-            return
-        for module, name, buffer, values in self._buffers:
-            memory.mark_changed(buffer.array, "fit")
-            buffer.array[...] = values
-            setattr(module, name, buffer)
+        if kind is not None and issubclass(kind, FloatingPointError):
+            self._buffers.restore()
 
 
 def _first_not_finite(value: Any) -> tuple[int, ...] | None:

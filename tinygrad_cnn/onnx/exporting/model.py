@@ -192,7 +192,7 @@ def _traced(model: Any, arrays: list[Any], dynamic_batch: bool) -> tuple[Graph, 
         follows, batches = [a.ndim > 0 and len(a) == batch for a in arrays], [batch, batch, batch + 1, batch + 2]
     rng = np.random.default_rng(0)
     runs, inputs, outputs, names = [], [], [], ["output"]
-    is_module, buffers = isinstance(model, Module), KeptBuffers()
+    is_module, buffers = isinstance(model, Module), KeptBuffers("export")
     with buffers, evaluating(model) if is_module else nullcontext(), enable_grad():
         for turn, batch in enumerate(batches):
             used = [
