@@ -289,10 +289,10 @@ def _setitem(x: Tensor, index: Any, value: Any) -> None:
     value = _value_for(x, value, "x[i] = v")
     *select, last = index_steps(index)
     target = x.array
-    for step in select:
-        target = target[step]  # a basic index: a view
     with np.errstate(all="ignore"):
         try:
+            for step in select:  # a basic index: a view, of a single element too
+                target = target[step if Ellipsis in step else (*step, ...)]
             target[last] = value
         except IndexError as error:
             raise IndexError(f"x[i] = v: {error}; the shape is {x.shape}") from None
