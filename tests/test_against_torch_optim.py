@@ -57,6 +57,33 @@ def test_a_schedule_has_pytorchs_arguments_and_defaults(name: str) -> None:
     assert signature(ours, set()) == signature(theirs, set())
 
 
+SWITCHED = [
+    ("SGD", {"lr": 0.1}, "momentum", (0.9, 0.0)),
+    ("RMSprop", {"alpha": 0.5}, "momentum", (0.9, 0.0)),
+    ("RMSprop", {"alpha": 0.5, "momentum": 0.5}, "centered", (True, False)),
+    ("Adam", {"betas": (0.5, 0.6)}, "amsgrad", (True, False)),
+    ("AdamW", {"betas": (0.5, 0.6)}, "amsgrad", (True, False)),
+]
+
+
+@pytest.mark.parametrize(("name", "options", "option", "values"), SWITCHED)
+def test_an_option_that_is_switched_off_and_on_goes_on_as_in_pytorch(
+    name: str, options: dict[str, Any], option: str, values: tuple[Any, Any]
+) -> None:
+    rng = np.random.default_rng(1)
+    start = rng.standard_normal((3, 2))
+    ours, theirs = tg.nn.Parameter(start.copy()), torch.tensor(start, requires_grad=True)
+    both = getattr(tg.optim, name)([ours], **options), getattr(torch.optim, name)([theirs], **options)
+    for which in (0, 0, 1, 1, 0, 1, 0, 0):
+        g = rng.standard_normal((3, 2)) * rng.uniform(0.1, 3)
+        ours.grad, theirs.grad = tg.Tensor(g), torch.tensor(g)
+        for optimizer in both:
+            optimizer.param_groups[0][option] = values[which]
+            optimizer.step()
+        np.testing.assert_allclose(ours.numpy(), theirs.detach().numpy(), rtol=1e-12)
+        assert {*both[0].state[ours]} == {*both[1].state[theirs]}
+
+
 @pytest.mark.parametrize("name", tg.nn.utils.__all__)
 def test_a_function_of_nn_utils_has_pytorchs_arguments_and_defaults(name: str) -> None:
     ours, theirs = (getattr(m.nn.utils, name) for m in BOTH)

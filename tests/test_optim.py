@@ -249,6 +249,34 @@ def test_a_variance_that_rounds_below_0_counts_as_0(dtype):
         assert np.isfinite(p.array).all()
 
 
+SWITCHED = [  # an option that is off for some steps, and what it sums up
+    (SGD, {"lr": 0.1}, "momentum", 0.9, 0.0, "momentum_buffer"),
+    (RMSprop, {}, "momentum", 0.9, 0.0, "momentum_buffer"),
+    (RMSprop, {"momentum": 0.5}, "centered", True, False, "grad_avg"),
+    (Adam, {"betas": (0.5, 0.6)}, "amsgrad", True, False, "max_exp_avg_sq"),
+    (AdamW, {"betas": (0.5, 0.6)}, "amsgrad", True, False, "max_exp_avg_sq"),
+]
+
+
+@pytest.mark.parametrize(("kind", "options", "option", "on", "off", "entry"), SWITCHED)
+def test_what_an_option_has_summed_up_stays_while_it_is_off(kind, options, option, on, off, entry):
+    rng = np.random.default_rng(3)
+    p = Parameter(rng.standard_normal((3, 2)))
+    optimizer = kind([p], **options, **{option: on})
+    kept = None
+    for value, reloaded in ((on, False), (on, False), (off, False), (off, True), (on, True)):
+        optimizer.param_groups[0][option] = value
+        if reloaded:
+            state = optimizer.state_dict()
+            optimizer = kind([p], **options, **{option: on})
+            optimizer.load_state_dict(state)
+        p.grad = rng.standard_normal((3, 2)) * (10 if kept is None else 0.1)
+        optimizer.step()
+        if value == off:
+            np.testing.assert_array_equal(optimizer.state[p][entry], kept)
+        kept = optimizer.state[p][entry].copy()
+
+
 def test_rmsprop_refuses_an_alpha_above_1_and_adamw_decay_in_the_gradient():
     with pytest.raises(ValueError, match=r"RMSprop: alpha=1.5; it must be from 0 to 1"):
         RMSprop(params(), alpha=1.5)
