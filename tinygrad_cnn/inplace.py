@@ -266,6 +266,8 @@ def _combined(x: Tensor, by: str, instead: str, others: tuple[Any, ...], change:
 @method
 def lerp_(x: Tensor, end: Any, weight: Any) -> Tensor:
     """x += weight (end - x), in place: a step of a moving average; returns x."""
+    if x.dtype == np.bool_:
+        raise TypeError("lerp_: a bool Tensor; convert it first, as with .float()")
     return _combined(x, "lerp_", "x = x + weight * (end - x)", (end, weight), lambda e, w: w * (e - x.array))
 
 
