@@ -57,6 +57,73 @@ def test_a_schedule_has_pytorchs_arguments_and_defaults(name: str) -> None:
     assert signature(ours, set()) == signature(theirs, set())
 
 
+SWITCHED = [
+    ("SGD", {"lr": 0.1}, "momentum", (0.9, 0.0)),
+    ("RMSprop", {"alpha": 0.5}, "momentum", (0.9, 0.0)),
+    ("RMSprop", {"alpha": 0.5, "momentum": 0.5}, "centered", (True, False)),
+    ("Adam", {"betas": (0.5, 0.6)}, "amsgrad", (True, False)),
+    ("AdamW", {"betas": (0.5, 0.6)}, "amsgrad", (True, False)),
+]
+
+
+@pytest.mark.parametrize(("name", "options", "option", "values"), SWITCHED)
+def test_an_option_that_is_switched_off_and_on_goes_on_as_in_pytorch(
+    name: str, options: dict[str, Any], option: str, values: tuple[Any, Any]
+) -> None:
+    rng = np.random.default_rng(1)
+    start = rng.standard_normal((3, 2))
+    ours, theirs = tg.nn.Parameter(start.copy()), torch.tensor(start, requires_grad=True)
+    both = getattr(tg.optim, name)([ours], **options), getattr(torch.optim, name)([theirs], **options)
+    for which in (0, 0, 1, 1, 0, 1, 0, 0):
+        g = rng.standard_normal((3, 2)) * rng.uniform(0.1, 3)
+        ours.grad, theirs.grad = tg.Tensor(g), torch.tensor(g)
+        for optimizer in both:
+            optimizer.param_groups[0][option] = values[which]
+            optimizer.step()
+        np.testing.assert_allclose(ours.numpy(), theirs.detach().numpy(), rtol=1e-12)
+        assert {*both[0].state[ours]} == {*both[1].state[theirs]}
+
+
+STATES: dict[str, Callable[[Any, Any], Any]] = {
+    "StepLR": lambda s, o: s.StepLR(o, 2),
+    "MultiStepLR": lambda s, o: s.MultiStepLR(o, [2, 4, 4]),
+    "ConstantLR": lambda s, o: s.ConstantLR(o),
+    "LinearLR": lambda s, o: s.LinearLR(o),
+    "PolynomialLR": lambda s, o: s.PolynomialLR(o),
+    "ExponentialLR": lambda s, o: s.ExponentialLR(o, 0.9),
+    "LambdaLR": lambda s, o: s.LambdaLR(o, lambda step: 0.9**step),
+    "MultiplicativeLR": lambda s, o: s.MultiplicativeLR(o, lambda step: 0.9),
+    "CosineAnnealingLR": lambda s, o: s.CosineAnnealingLR(o, 4),
+    "CosineAnnealingWarmRestarts": lambda s, o: s.CosineAnnealingWarmRestarts(o, 4, 2),
+    "OneCycleLR": lambda s, o: s.OneCycleLR(o, 0.1, total_steps=20, three_phase=True),
+    "ReduceLROnPlateau": lambda s, o: s.ReduceLROnPlateau(o, patience=1, min_lr=[0]),
+    "SequentialLR": lambda s, o: s.SequentialLR(o, [s.ConstantLR(o), s.StepLR(o, 2)], [3]),
+}
+
+
+@pytest.mark.parametrize("name", STATES)
+def test_a_schedule_loads_pytorchs_state_and_goes_on_with_its_rates(name: str) -> None:
+    p = torch.ones(2, requires_grad=True)
+    theirs = torch.optim.SGD([p], lr=1, momentum=0.9)
+    ours = tg.optim.SGD([tg.nn.Parameter(np.ones(2))], lr=1, momentum=0.9)
+    schedules = STATES[name](torch.optim.lr_scheduler, theirs), STATES[name](tg.optim.lr_scheduler, ours)
+
+    def go(optimizer: Any, schedule: Any) -> float:
+        optimizer.step()
+        schedule.step(*([1.0] if name == "ReduceLROnPlateau" else []))
+        return float(optimizer.param_groups[0]["lr"])
+
+    for _ in range(3):
+        go(theirs, schedules[0])
+    ours.has_stepped = True
+    schedules[1].load_state_dict(schedules[0].state_dict())
+    ours.param_groups[0].update(
+        {k: v for k, v in theirs.param_groups[0].items() if k in ours.param_groups[0] and k != "params"}
+    )
+    for _ in range(4):
+        assert go(ours, schedules[1]) == pytest.approx(go(theirs, schedules[0]), rel=1e-12)
+
+
 @pytest.mark.parametrize("name", tg.nn.utils.__all__)
 def test_a_function_of_nn_utils_has_pytorchs_arguments_and_defaults(name: str) -> None:
     ours, theirs = (getattr(m.nn.utils, name) for m in BOTH)

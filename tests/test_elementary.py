@@ -172,3 +172,13 @@ def test_as_tensor_shares_what_it_can() -> None:
     assert tg.as_tensor([1.0, 2.0]).dtype == np.float32
     assert tg.as_tensor(shared, np.int64).tolist() == [5, 0]
     refused(lambda: tg.as_tensor(array, device="cuda"), ValueError, "as_tensor: there is no device 'cuda'")
+
+
+def test_booleans_have_no_sign_and_no_moving_average() -> None:
+    conditions = tg.Tensor(np.array([True, False]))
+    for f in (tg.Tensor.sign, tg.sign, np.sign):
+        refused(lambda f=f: f(conditions), TypeError, "sign: booleans have no sign; .int() makes numbers")
+    assert conditions.int().sign().tolist() == [1, 0]
+    message = "lerp_: a bool Tensor; convert it first, as with .float()"
+    refused(lambda: conditions.lerp_(conditions, 0.5), TypeError, message)
+    assert conditions.tolist() == [True, False]

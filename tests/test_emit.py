@@ -103,6 +103,10 @@ INF, NAN = np.inf, np.nan
         (lambda x: x[:0].logsumexp(0), [[1.0, 2.0]]),
         (lambda x: F.max_pool2d(x[None, None], 2), [[1.0, NAN], [2.0, 3.0]]),
         (lambda x: F.softmax(x, 1), [[-INF, 1.0, 2.0]]),
+        *(
+            (lambda x, p=p: x.norm(p, 1), [[0.0, -2.0, 3.0], [0.0, 1.0, -INF], [1e-30, 1e20, 0.0], [0.0, 0.0, 0.0]])
+            for p in (0.5, 1, 1.5, 2, 3)
+        ),
     ],
 )
 def test_a_script_gives_the_same_numbers_where_some_are_not_finite(f, values):

@@ -249,6 +249,13 @@ def test_a_recorded_number_may_be_of_the_rows_so_that_only_a_function_serves_any
     assert ('"""(n 2)' in tg.to_numpy(lambda: f(x), None, {"x": x})) == (f is not averaged)
 
 
+def test_True_apart_from_an_integer_moves_the_rows():
+    x = tg.Tensor(rng().standard_normal((1, 2, 3, 5)), requires_grad=True)
+    script = tg.to_numpy(lambda: tg.getitem(x, (slice(None), True, slice(None), 0)), None, {"x": x})
+    with pytest.raises(ValueError, match=r"predict: x has shape .* is needed"):
+        predict_of(script)(np.zeros((2, 2, 3, 5)))
+
+
 def test_two_inputs_are_two_arguments_of_as_many_rows():
     a, b = tg.Tensor(rng().standard_normal((4, 3))), tg.Tensor(rng(1).standard_normal((4, 3)))
     layer = nn.Linear(3, 2, generator=rng()).to("float64")

@@ -40,6 +40,7 @@ BEYOND = {
     },
     ("clamped", "binary_cross_entropy"): "1e-12 for x (1 - x), and -100 for a logarithm",
     ("beta-0", "smooth_l1_loss"): "the sign, 0 where x = y",
+    ("vanished", "power_norm"): "1 for a norm of 0, which is too small for the dtype, beside x that are not",
     ("H40", "var"): "n - correction is at least 0",
     ("H98", "cross_entropy_of_labels"): "logits whose label is ignored may be nan",
 }

@@ -249,6 +249,55 @@ def test_a_variance_that_rounds_below_0_counts_as_0(dtype):
         assert np.isfinite(p.array).all()
 
 
+@pytest.mark.parametrize("kind", [SGD, Adam, AdamW, RMSprop])
+@pytest.mark.parametrize("lr", [-0.25, math.inf, np.float64(-1e-3)])
+def test_an_optimizer_loads_its_own_state_whatever_the_rate_has_become(kind, lr):
+    optimizer = kind(params())
+    optimizer.param_groups[0]["lr"] = lr
+    other = kind(params())
+    other.load_state_dict(optimizer.state_dict())
+    assert other.param_groups[0]["lr"] == lr
+    state = optimizer.state_dict()
+    for wrong in ("0.1", None, [0.1], True):
+        state["param_groups"][0]["lr"] = wrong
+        with pytest.raises(ValueError, match=r"group 0: .*: lr=.*; a number is needed"):
+            other.load_state_dict(state)
+        assert other.param_groups[0]["lr"] == lr
+    state["param_groups"][0].update(lr=0.1, weight_decay=-1)
+    with pytest.raises(ValueError, match=r"group 0: .*: weight_decay=-1; it must not be negative"):
+        other.load_state_dict(state)
+    with pytest.raises(ValueError, match=rf"{kind.__name__}: lr=-0.25; it must not be negative"):
+        kind(params(), lr=-0.25)
+
+
+SWITCHED = [  # an option that is off for some steps, and what it sums up
+    (SGD, {"lr": 0.1}, "momentum", 0.9, 0.0, "momentum_buffer"),
+    (RMSprop, {}, "momentum", 0.9, 0.0, "momentum_buffer"),
+    (RMSprop, {"momentum": 0.5}, "centered", True, False, "grad_avg"),
+    (Adam, {"betas": (0.5, 0.6)}, "amsgrad", True, False, "max_exp_avg_sq"),
+    (AdamW, {"betas": (0.5, 0.6)}, "amsgrad", True, False, "max_exp_avg_sq"),
+]
+
+
+@pytest.mark.parametrize(("kind", "options", "option", "on", "off", "entry"), SWITCHED)
+def test_what_an_option_has_summed_up_stays_while_it_is_off(kind, options, option, on, off, entry):
+    rng = np.random.default_rng(3)
+    p = Parameter(rng.standard_normal((3, 2)))
+    optimizer = kind([p], **options, **{option: on})
+    kept = None
+    for value, reloaded in ((on, False), (on, False), (off, False), (off, True), (on, True)):
+        optimizer.param_groups[0][option] = value
+        if reloaded:
+            state = optimizer.state_dict()
+            optimizer = kind([p], **options, **{option: on})
+            optimizer.load_state_dict(state)
+        p.grad = rng.standard_normal((3, 2)) * (10 if kept is None else 0.1)
+        optimizer.step()
+        if value == off:
+            np.testing.assert_array_equal(optimizer.state[p][entry], kept)
+        kept = optimizer.state[p][entry].copy()
+
+
 def test_rmsprop_refuses_an_alpha_above_1_and_adamw_decay_in_the_gradient():
     with pytest.raises(ValueError, match=r"RMSprop: alpha=1.5; it must be from 0 to 1"):
         RMSprop(params(), alpha=1.5)
@@ -587,7 +636,7 @@ def spoil(state, how):
     elif how == "option":
         del state["param_groups"][0]["betas"]
     elif how == "range":
-        state["param_groups"][0]["lr"] = -1
+        state["param_groups"][0]["eps"] = -1
     elif how == "shape":
         state["state"][0]["exp_avg"] = Tensor(np.ones(1))
     elif how == "dtype":
@@ -613,7 +662,7 @@ def spoil(state, how):
         ("groups", "0 parameter groups are given, there are 1"),
         ("count", "4 parameters are given, there are 3"),
         ("option", "group 0: no betas"),
-        ("range", "lr=-1"),
+        ("range", "eps=-1"),
         ("shape", r"parameter 0: exp_avg is float64 \(1,\), float64 \(3, 2\) is needed"),
         ("dtype", r"parameter 0: exp_avg is float32 \(3, 2\), float64 \(3, 2\) is needed"),
         ("kind", "parameter 0: exp_avg is a str"),
@@ -639,7 +688,7 @@ def test_every_difference_of_an_optimizer_state_is_listed():
     ps = params()
     optimizer = Adam(ps)
     train(optimizer, ps, 1)
-    with pytest.raises(ValueError, match=r"(?s)lr=-1.*parameter 0: exp_avg.*parameter 1: step"):
+    with pytest.raises(ValueError, match=r"(?s)eps=-1.*parameter 0: exp_avg.*parameter 1: step"):
         optimizer.load_state_dict(spoil(spoil(spoil(optimizer.state_dict(), "shape"), "step"), "range"))
     with pytest.raises(ValueError, match="the keys 'state' and 'param_groups'"):
         optimizer.load_state_dict({"state": {}})

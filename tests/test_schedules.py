@@ -4,6 +4,7 @@ import copy
 import math
 import pickle
 import warnings
+from functools import partial
 
 import numpy as np
 import pytest
@@ -378,6 +379,104 @@ def test_H135_a_state_that_does_not_fit_changes_nothing():
     plateau = PLATEAU["ReduceLROnPlateau"](make_optimizer())
     with pytest.raises(ValueError, match="min_lrs has 1 entries for 2 parameter groups"):
         plateau.load_state_dict({**plateau.state_dict(), "min_lrs": [0.0]})
+
+
+def cut(change, state):
+    first, *others = state["_schedule_phases"]
+    return {**state, "_schedule_phases": [{**first, **change}, *others]}
+
+
+def by_steps(optimizer):
+    return StepLR(optimizer, 3)
+
+
+def milestones(optimizer):
+    return MultiStepLR(optimizer, [2, 4])
+
+
+def one_cycle(optimizer):
+    return OneCycleLR(optimizer, 0.1, 9, cycle_momentum=False)
+
+
+def in_turn(optimizer):
+    return SequentialLR(optimizer, [StepLR(optimizer, 3), StepLR(optimizer, 2)], [4])
+
+
+def chained(optimizer):
+    return ChainedScheduler([StepLR(optimizer, 3), StepLR(optimizer, 2)])
+
+
+WRONG_KINDS = [  # a schedule, what its state is spoilt with, what the error says
+    (by_steps, {"step_size": "x"}, "step_size is 'x', a whole number >= 1 is needed"),
+    (by_steps, {"step_size": 0}, "step_size is 0, a whole number >= 1 is needed"),
+    (by_steps, {"step_size": 2.5}, "step_size is 2.5, a whole number >= 1 is needed"),
+    (by_steps, {"step_size": True}, "step_size is True, a whole number >= 1 is needed"),
+    (by_steps, {"gamma": None}, "gamma is None, a number is needed"),
+    (by_steps, {"gamma": np.ones(2)}, r"gamma is array\(\[1., 1.\]\), a number is needed"),
+    (by_steps, {"base_lrs": 5}, "base_lrs is 5, a list of numbers is needed"),
+    (by_steps, {"_last_lr": [0.1, "x"]}, r"_last_lr is \[0.1, 'x'\], a list of numbers is needed"),
+    (by_steps, {"_step_count": -2}, "_step_count is -2, a whole number >= 0 is needed"),
+    (by_steps, {"last_epoch": True, "gamma": "y"}, r"gamma is 'y', a number is needed\n.*last_epoch is True"),
+    (milestones, {"milestones": [2, 4]}, "milestones is .*, a Counter of whole numbers is needed"),
+    (lambda o: CosineAnnealingLR(o, 3), {"T_max": "3"}, "T_max is '3', a number is needed"),
+    (lambda o: CosineAnnealingWarmRestarts(o, 3), {"T_i": 1.5}, "T_i is 1.5, a whole number >= 1 is needed"),
+    (ReduceLROnPlateau, {"mode": "most"}, "mode is 'most', 'min' or 'max' is needed"),
+    (ReduceLROnPlateau, {"threshold_mode": 1}, "threshold_mode is 1, 'rel' or 'abs' is needed"),
+    (ReduceLROnPlateau, {"best": None}, "best is None, a number is needed"),
+    (ReduceLROnPlateau, {"min_lrs": [0.1, None]}, "min_lrs is .*, a list of numbers is needed"),
+    (lambda o: LambdaLR(o, lambda step: 1.0), {"lr_lambdas": 3}, "lr_lambdas is 3, a list is needed"),
+    (lambda o: LambdaLR(o, Power(0.5)), {"lr_lambdas": [{}, 5]}, "lr_lambdas is .*, a list of dicts and None is"),
+    (one_cycle, {"cycle_momentum": 0}, "cycle_momentum is 0, True or False is"),
+    (one_cycle, {"_anneal_func_type": "x"}, "is 'x', 'cos' or 'linear' is needed"),
+    *(
+        (one_cycle, partial(cut, to), "_schedule_phases is .*, dicts as")
+        for to in ({"start_lr": "x"}, {"end_step": "x"}, {"end_lr": []}, {"more": 1})
+    ),
+    (one_cycle, {"_schedule_phases": [3, 4]}, "_schedule_phases is .*, dicts as"),
+    (one_cycle, {"_schedule_phases": []}, "_schedule_phases is .*, dicts as"),
+    (in_turn, {"_milestones": []}, "1 whole numbers that do not fall are"),
+    (in_turn, {"_milestones": ["x"]}, r"a list of numbers is needed"),
+    (in_turn, {"_milestones": [1.5]}, r"_milestones is \[1.5\], 1 whole"),
+    (in_turn, {"_schedulers": {}}, r"_schedulers is {}, a list is needed"),
+    (chained, lambda s: {**s, "_schedulers": [s["_schedulers"][0], 7]},
+     "schedule 1, StepLR: a int is given; a dict"),
+    (chained,
+     lambda s: {**s, "_schedulers": [s["_schedulers"][0], {**s["_schedulers"][1], "gamma": "x"}]},
+     "schedule 1, StepLR: gamma is 'x', a number is needed"),
+]  # fmt: skip
+
+
+class Power:
+    def __init__(self, base):
+        self.base = base
+
+    def __call__(self, step):
+        return self.base**step
+
+
+@pytest.mark.parametrize(("make", "spoilt", "message"), WRONG_KINDS)
+def test_H135_an_entry_of_another_kind_is_refused_and_changes_nothing(make, spoilt, message):
+    optimizer = make_optimizer()
+    schedule = make(optimizer)
+    good, rates = schedule.state_dict(), rates_of(optimizer)
+    later = {**copy.deepcopy(good), "last_epoch": 5}
+    with pytest.raises(
+        ValueError, match=rf"(?s){type(schedule).__name__}.load_state_dict: nothing was changed:\n  .*{message}"
+    ):
+        schedule.load_state_dict(spoilt(later) if callable(spoilt) else {**later, **spoilt})
+    assert schedule.state_dict() == good
+    assert rates_of(optimizer) == rates
+
+
+def test_a_schedule_of_ones_own_may_keep_what_it_likes():
+    class Own(StepLR):
+        def __init__(self, optimizer):
+            self.best, self.seen, self.note, self.low = None, 3.0, {"a": 1}, 0.5
+            super().__init__(optimizer, 2)
+
+    schedule = Own(make_optimizer())
+    schedule.load_state_dict({**schedule.state_dict(), "best": [1], "note": {"b": "c"}, "low": None, "gamma": 1})
+    assert (schedule.best, schedule.note, schedule.low, schedule.gamma) == ([1], {"b": "c"}, None, 1)
 
 
 def test_an_earlier_run_goes_on_from_last_epoch():

@@ -461,6 +461,24 @@ def test_the_receptive_field_of_known_networks(model, shape, size):
         assert max(last - first + 1 for first, last in seen(model, shape, 2)) == size
 
 
+INDEXED = {
+    "a 2-d array": lambda x: x[:, np.array([[1, 0]])][:, 0],
+    "a mask of two axes": lambda x: x[:, :, None][:, np.array([[True], [False], [True]])],
+    "True": lambda x: x[:, True, 0],
+    "True and an array": lambda x: x[True, :, [0, 2, 1]].permute(1, 0, 2, 3),
+    "True, an integer and an array": lambda x: x[None, True, :, 1, [0, 1, 0, 1]][0].permute(1, 0, 2)[:, :, None, :],
+    "arrays apart": lambda x: x[:, :, :, None][:, [0, 1], :, [0, 0]].permute(1, 0, 2, 3),
+    "a mask of the axis itself": lambda x: x[:, :, np.arange(x.shape[2]) % 3 > 0],
+    "arrays of two axes": lambda x: x[:, [0, 1], [5, 6]][:, :, None].expand(-1, -1, 3, -1),
+}
+
+
+@pytest.mark.parametrize("name", INDEXED)
+def test_the_receptive_field_behind_an_index_array_is_what_a_probe_finds(name):
+    model = Net(lambda self, x: INDEXED[name](self.conv(x)), conv=Conv2d(1, 3, (3, 5), padding=(1, 2)))
+    agree(model, (1, 1, 18, 21))
+
+
 def reached(model, shape, axis):
     """(first, last) pixel along an axis to which the gradient of each output row or column flows."""
     for p in model.double().parameters():

@@ -190,6 +190,25 @@ def test_schedules_are_stepped_by_epoch_or_by_batch():
     assert len(set(rates(scheduler, optimizer, model))) == 6  # by batch, of itself
 
 
+def test_a_run_whose_schedule_has_led_below_0_resumes_to_the_same_bits(tmp_path):
+    def parts():
+        model = make_model()
+        optimizer = optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+        cosine = lr_scheduler.CosineAnnealingLR(optimizer, 5, eta_min=0.01)
+        return model, optimizer, lr_scheduler.ChainedScheduler([cosine, lr_scheduler.ExponentialLR(optimizer, 0.5)])
+
+    finished = []
+    for stops in ((10,), (7, 10)):
+        for epochs in stops:
+            model, optimizer, scheduler = parts()
+            file = tmp_path / f"run{len(stops)}"
+            run(model, optimizer=optimizer, scheduler=scheduler, epochs=epochs, checkpoint=file, resume="auto")
+            if epochs == 7:
+                assert -0.01 < optimizer.param_groups[0]["lr"] < 0
+        finished.append((bits(model), optimizer.param_groups[0]["lr"], scheduler.state_dict()))
+    assert finished[0] == finished[1]
+
+
 def test_a_plateau_is_seen_in_the_monitored_figure():
     for options, wanted in (
         ({}, [1, 1, 1]),  # train_loss falls

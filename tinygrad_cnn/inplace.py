@@ -266,6 +266,8 @@ def _combined(x: Tensor, by: str, instead: str, others: tuple[Any, ...], change:
 @method
 def lerp_(x: Tensor, end: Any, weight: Any) -> Tensor:
     """x += weight (end - x), in place: a step of a moving average; returns x."""
+    if x.dtype == np.bool_:
+        raise TypeError("lerp_: a bool Tensor; convert it first, as with .float()")
     return _combined(x, "lerp_", "x = x + weight * (end - x)", (end, weight), lambda e, w: w * (e - x.array))
 
 
@@ -289,10 +291,10 @@ def _setitem(x: Tensor, index: Any, value: Any) -> None:
     value = _value_for(x, value, "x[i] = v")
     *select, last = index_steps(index)
     target = x.array
-    for step in select:
-        target = target[step]  # a basic index: a view
     with np.errstate(all="ignore"):
         try:
+            for step in select:  # a basic index: a view, of a single element too
+                target = target[step if Ellipsis in step else (*step, ...)]
             target[last] = value
         except IndexError as error:
             raise IndexError(f"x[i] = v: {error}; the shape is {x.shape}") from None

@@ -245,6 +245,12 @@ def test_indices_select_as_here():
     )
 
 
+@pytest.mark.parametrize("index", [True, (slice(None), np.array(True)), (np.True_, slice(None), [0, 1])])
+def test_True_and_False_in_an_index_are_refused_with_what_to_write(index):
+    with pytest.raises(OnnxError, match=r"^export: getitem: True or False in an index; write None for a new axis of "):
+        tg.onnx.export(lambda x: x[index], np.ones((4, 3), np.float32))
+
+
 def test_integers_and_booleans_go_in_and_come_out():
     def bytes_of(n):
         return np.random.default_rng(n).integers(0, 256, (n, 3, 4)).astype(np.uint8)

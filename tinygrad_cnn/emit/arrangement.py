@@ -135,8 +135,7 @@ template(
     magnitude.power_norm,
     lambda call: f"(np.abs({call['x']}) ** {call['p']}).sum({_over(call)}) ** (1 / {call['p']})",
     x=lambda call: (
-        f"{_kept(call, 'g')} * np.sign({call['x']}) * (np.abs({call['x']}) / "
-        f"np.where({_kept(call, 'out')} == 0, 1, {_kept(call, 'out')})) ** ({call['p']} - 1)"
+        f"{_kept(call, 'g')} * norm_slope({call['x']}, {_kept(call, 'out')}, {call['p']})"
         + (f" + np.where({_kept(call, 'out')} == 0, {call['at_zero']}, 0)" if call.params["at_zero"] else "")
     ),
 )

@@ -147,6 +147,14 @@ def share_of_winners(x: Any, best: Any, axes: Any, ties: Any) -> Any:
     return (hit / hit.sum(axis=axes, keepdims=True)).astype(x.dtype)
 
 
+def norm_slope(x: Any, out: Any, p: Any) -> Any:
+    """sign(x) (|x| / out)^(p - 1), where `out` is the p-norm that x is part of; 0 where x is 0."""
+    size = np.where(out == 0, 1, out)
+    if p == 2:
+        return x / size
+    return np.sign(x) * np.where(x == 0, 1, np.sqrt(np.abs(x)) / np.sqrt(size)) ** (2 * (p - 1))
+
+
 def adaptive_bounds(length: Any, n: Any) -> Any:
     """Where each of n windows along an axis begins and ends."""
     return [(i * length // n, -(-(i + 1) * length // n)) for i in range(n)]

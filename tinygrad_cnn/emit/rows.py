@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..graph import Node, Tensor
-from ..shapes import normalize_axes
+from ..shapes import is_int, normalize_axes
 
 # Those that never look beyond a row, whatever their parameters: of one input, and of an input with weights.
 _ALONE = frozenset({
@@ -96,7 +96,7 @@ def _pad(flags: list[bool], shapes: list[Any], params: Any) -> bool:
 
 def _getitem(flags: list[bool], shapes: list[Any], params: Any) -> bool:
     index = params["index"] if type(params["index"]) is tuple else (params["index"],)
-    plain = all(part is None or part is Ellipsis or isinstance(part, (int, slice)) for part in index)
+    plain = all(part is None or part is Ellipsis or is_int(part) or isinstance(part, slice) for part in index)
     return plain and isinstance(index[0], slice) and index[0] == slice(None)
 
 

@@ -31,6 +31,12 @@ def _out_of(call: Call, cell: Index) -> Index:
     return tuple(k for i, k in enumerate(cell) if i not in axes)
 
 
+def _power(x: float, p: float) -> float:
+    """x^p, inf where it is too large, as in arrays: Python's own raises there."""
+    with np.errstate(all="ignore"):
+        return float(np.float64(x) ** p)
+
+
 def _fraction(n: float) -> Factor:
     return constant(1.0 / n if n else math.inf, f"1/{n:g}")
 
@@ -94,9 +100,9 @@ def std(call: Call, out: Index) -> Shown:
 def power_norm(call: Call, out: Index) -> Shown:
     """The p-th root of the sum of |x|^p."""
     p = float(call.params["p"])
-    each = [worked("|{x}|^{p}", abs(x.value) ** p, x=x, p=constant(p)) for x in _group(call, out)]
+    each = [worked("|{x}|^{p}", _power(abs(x.value), p), x=x, p=constant(p)) for x in _group(call, out)]
     total = total_of(each)
-    term = worked("{s}^(1/{p})", total ** (1.0 / p), s=constant(total, "Σ"), p=constant(p))
+    term = worked("{s}^(1/{p})", _power(total, 1.0 / p), s=constant(total, "Σ"), p=constant(p))
     return Shown("(Σ |x|^p)^(1/p)", [term], [*each, Term("Σ |x|^p", "", total)])
 
 
@@ -188,8 +194,8 @@ def power_norm_gradient(call: Call, cell: Index, g: Upstream) -> Shown:
     if norm == 0.0:
         slope = constant(float(call.params["at_zero"]), "at_zero")
     else:
-        slope = constant(math.copysign((abs(x.value) / norm) ** (p - 1.0), x.value) if x.value else 0.0,
-                         f"sign(x)·(|{x.text}|/norm)^{p - 1.0:g}")  # fmt: skip
+        size = _power(math.sqrt(abs(x.value)) / math.sqrt(norm), 2.0 * (p - 1.0)) if x.value else 0.0
+        slope = constant(math.copysign(size, x.value), f"sign(x)·(|{x.text}|/norm)^{p - 1.0:g}")
     return Shown("∂out · sign(x) · (|x| / norm)^(p-1)", [product(g.at(out), slope)], [Term("norm", "", norm)])
 
 

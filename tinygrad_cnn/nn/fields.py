@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from ..geometry import conv2d_geometry, conv_transpose2d_geometry, pool2d_geometry
+from ..ops.index import axes_of
 from ..shapes import is_int
 
 Shape = tuple[int, ...]
@@ -267,30 +268,44 @@ def _getitem(shapes: Any, sights: Any, params: Any, out: Shape) -> Sight | None:
     parts = list(index) if isinstance(index, tuple) else [index]
     if sight.axis is None:
         return sight
-    used = sum(part is not None and part is not Ellipsis for part in parts)
-    if Ellipsis not in [part for part in parts if not hasattr(part, "shape")]:
+    skipped = len(shape) - sum(axes_of(part) for part in parts if part is not Ellipsis)
+    if not any(part is Ellipsis for part in parts):
         parts.append(Ellipsis)
-    axis = place = 0
-    for part in parts:
-        if part is None:
-            place += 1
-            continue
-        if part is Ellipsis:
-            skipped = len(shape) - used
-            if axis <= sight.axis < axis + skipped:
+    depths = [_depth(part) for part in parts]
+    arrays = [i for i, depth in enumerate(depths) if depth is not None]
+    gathers = [i for i, part in enumerate(parts) if i in arrays or (arrays and is_int(part))]
+    depth = max((depths[i] or 0 for i in arrays), default=0) or int(bool(arrays))  # of the axes that they all give
+    apart = bool(gathers) and gathers[-1] - gathers[0] >= len(gathers)
+    axis, place = 0, depth if apart else 0
+    for i, part in enumerate(parts):
+        used = skipped if part is Ellipsis else axes_of(part)
+        if axis <= sight.axis < axis + used:
+            if part is Ellipsis:
                 return sight.on(sight.axis - axis + place)
-            axis, place = axis + skipped, place + skipped
-            continue
-        if axis == sight.axis:
-            return _indexed(sight, part, shape[axis], place)
-        axis, place = axis + 1, place + (not is_int(part))
+            mixed = i in gathers and (len(gathers) > 1 or used > 1)
+            return sight.everywhere() if mixed else _indexed(sight, part, shape[axis], place)
+        if i in gathers:
+            place += depth if i == gathers[0] and not apart else 0
+        elif not is_int(part):
+            place += 1 if part is None else used
+        axis += used
     return sight.everywhere()
+
+
+def _depth(part: Any) -> int | None:
+    """How many axes an index array gives the result, a mask one or, as True, of no axes, 0; None for no array."""
+    if isinstance(part, (bool, np.bool_)):
+        return 0
+    if not hasattr(part, "shape") or is_int(part):
+        return None
+    return min(1, part.ndim) if part.dtype == np.bool_ else len(part.shape)
 
 
 def _indexed(sight: Sight, part: Any, n: int, place: int) -> Sight:
     """After an index along the axis itself; padding by rows that repeat counts as pixels outside, like any other."""
     if sight.joined:
-        return sight.everywhere() if is_int(part) else replace(sight.on(place), inner=0)
+        is_line = not is_int(part) and _depth(part) in (None, 1)
+        return replace(sight.on(place), inner=0) if is_line else sight.everywhere()
     if is_int(part):
         return Sight((sight.at(int(part) % n),), 0, None, 1)
     if isinstance(part, slice):

@@ -216,7 +216,9 @@ cos.flops(one_per_output)
 
 @op(method=True, numpy=np.sign)
 def sign(x: Any, /) -> Any:
-    """-1, 0 or 1; nan stays. Its gradient is 0."""
+    """-1, 0 or 1; nan stays. Its gradient is 0. Raises TypeError for booleans, which have no sign."""
+    if x.dtype == np.bool_:
+        raise TypeError("sign: booleans have no sign; .int() makes numbers")
     return np.sign(x)
 
 

@@ -16,6 +16,8 @@ __all__ = ["getitem", "take_along_axis"]
 def getitem(x: Any, /, index: Any) -> Any:
     """x[index]: integers, slices, None, ..., boolean masks, integer arrays, or a tuple of them, as in NumPy.
 
+    True and False are masks of no axes: x[True] has a new axis of length 1, x[False] one of length 0. The axes of index
+    arrays come first where a slice, None or ... separates the arrays, as in NumPy also where ... stands for no axes.
     A basic index gives a view of the same memory. Raises IndexError where x does not reach.
     """
     try:
@@ -82,7 +84,7 @@ def _(draw: Any) -> Any:
 def _getitem(x: Tensor, index: Any) -> Any:
     """x[index]; Tensors and lists in the index are taken as integer or boolean arrays.
 
-    As in PyTorch, integers are applied before index arrays: x[0, :, i] is x[0][:, i].
+    As in PyTorch, integers are applied before index arrays, True and False among these: x[0, :, i] is x[0][:, i].
     """
     for step in index_steps(index):
         x = getitem(x, step)
@@ -92,12 +94,12 @@ def _getitem(x: Tensor, index: Any) -> Any:
 def index_steps(index: Any) -> list[Any]:
     """The index as one NumPy index, or two: a basic one, then one with arrays. Raises IndexError for floats.
 
-    NumPy takes an integer beside an index array for an array itself, which moves the axes; PyTorch selects first.
+    NumPy takes an integer beside an index array or a bool for an array, which moves the axes; PyTorch selects first.
     """
     if type(index) is not tuple:
         return [_plain(index)]
     parts = [_plain(part) for part in index]
-    arrays = [isinstance(part, np.ndarray) for part in parts]
+    arrays = [isinstance(part, (np.ndarray, bool, np.bool_)) for part in parts]
     integers = [isinstance(part, (int, np.integer)) and not isinstance(part, bool) for part in parts]
     if not (any(arrays) and any(integers)):
         return [tuple(parts)]
@@ -105,10 +107,16 @@ def index_steps(index: Any) -> list[Any]:
     for part, integer in zip(parts, integers, strict=True):
         if integer or part is Ellipsis:
             select.append(part)
-        elif part is not None:  # a mask stands for as many axes as it has
-            axes = part.ndim if isinstance(part, np.ndarray) and part.dtype == np.bool_ else 1
-            select.extend([slice(None)] * axes)
+        else:
+            select.extend([slice(None)] * axes_of(part))
     return [tuple(select), tuple(part for part, integer in zip(parts, integers, strict=True) if not integer)]
+
+
+def axes_of(part: Any) -> int:
+    """How many axes of the array one part of an index stands for, beside `...`: a mask for as many as it has."""
+    if part is None or isinstance(part, (bool, np.bool_)):
+        return 0
+    return part.ndim if getattr(part, "dtype", None) == np.bool_ else 1
 
 
 def _plain(index: Any) -> Any:

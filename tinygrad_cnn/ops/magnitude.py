@@ -10,7 +10,7 @@ from ..kernels.reduce import sum_pairwise, widened
 from ..primitive import op
 from ..shapes import normalize_axes
 from .comparison import not_equal
-from .elementwise import abs, array_of, pow, select, sign
+from .elementwise import abs, array_of, pow, select, sign, sqrt
 from .layout import cast, one_of
 from .reduce import amax, amin, count, mean, restored, sum, var
 
@@ -68,10 +68,13 @@ def power_norm(x: Any, /, p: float = 2.0, axis: Any = None, keepdims: bool = Fal
 def _power_norm_gradient(
     g: Any, x: Any, x_shape: tuple[int, ...], out: Any, p: float, axis: Any, at_zero: float
 ) -> Any:
-    """sign(x) (|x| / out)^(p - 1) for every element."""
-    slope = x / restored(_divisor(out), x_shape, axis)
-    if p != 2:
-        slope = sign(x) * pow(_divisor(abs(slope)), p - 1.0)
+    """sign(x) (|x| / out)^(p - 1) for every element, from roots: the quotient itself may be too small for the dtype."""
+    if p == 2:
+        slope = x / restored(_divisor(out), x_shape, axis)
+    else:
+        zero = array_of(x) == 0
+        quotient = sqrt(select(1.0, abs(x), zero)) / restored(sqrt(_divisor(out)), x_shape, axis)
+        slope = sign(x) * pow(select(1.0, quotient, zero), 2.0 * (p - 1.0))
     if at_zero:
         slope = select(at_zero, slope, condition=restored(array_of(out) == 0, x_shape, axis))
     return restored(g, x_shape, axis) * slope

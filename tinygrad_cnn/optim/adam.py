@@ -19,7 +19,7 @@ class Adam(Optimizer):
 
     m = m + (1 - b1) (g - m), v = b2 v + (1 - b2) g^2, where weight_decay * p is added to g first;
     decoupled_weight_decay: lr * weight_decay * p is taken off p instead, as AdamW does.
-    amsgrad: the largest v so far. maximize: g is negated.
+    amsgrad: the largest v so far, not counting steps while it is off. maximize: g is negated.
     Source: Kingma & Ba, Adam (2015), algorithm 1; Reddi et al., On the convergence of Adam (2018), algorithm 2.
     """
 
@@ -56,7 +56,7 @@ class Adam(Optimizer):
         t = state.get("step", 0) + 1
         m = mean_of(state.get("exp_avg"), g, b1)
         v = mean_square_of(state.get("exp_avg_sq"), g, b2)
-        new = {"step": t, "exp_avg": m, "exp_avg_sq": v}
+        new = {**state, "step": t, "exp_avg": m, "exp_avg_sq": v}
         if group["amsgrad"]:
             v = np.maximum(state.get("max_exp_avg_sq", np.zeros_like(p)), v)
             new["max_exp_avg_sq"] = v

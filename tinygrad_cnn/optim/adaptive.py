@@ -60,7 +60,7 @@ class RMSprop(Optimizer):
 
     centered: v - m^2 stands under the root, m the running mean of g: an estimate of the variance.
     momentum: p -= lr * u, u = momentum * u + g / (sqrt(v) + eps). weight_decay * p is added to g first.
-    maximize: g is negated.
+    maximize: g is negated. What centered and momentum have summed up stays while they are off.
     Source: Tieleman & Hinton, Lecture 6.5, rmsprop (2012); Graves, Generating sequences with recurrent neural networks
     (2013), eq. 38 to 41, for centered and momentum, in PyTorch's form, where eps stands outside of the root.
     """
@@ -101,7 +101,7 @@ class RMSprop(Optimizer):
         alpha, momentum = float(group["alpha"]), float(group["momentum"])
         g = plus_decay(p, g, group)
         v = mean_square_of(state.get("square_avg"), g, alpha)
-        new = {"step": state.get("step", 0) + 1, "square_avg": v}
+        new = {**state, "step": state.get("step", 0) + 1, "square_avg": v}  # with what an option does without for now
         if group["centered"]:
             m = new["grad_avg"] = mean_of(state.get("grad_avg"), g, alpha)
             v = np.maximum(v - m * m, 0.0)  # no variance is negative, but rounding can make it look so

@@ -186,7 +186,7 @@ class Optimizer:
         """Continue where the optimizer that gave `state_dict` stood; values are copied.
 
         Raises ValueError that lists every difference (groups, numbers of parameters, options, shapes, dtypes) and
-        changes nothing then.
+        changes nothing then. A rate may be any number: a schedule can have led it below 0, as a chained one may.
         """
         name = type(self).__name__
         if not isinstance(state_dict, Mapping) or not {"state", "param_groups"} <= state_dict.keys():
@@ -211,7 +211,7 @@ class Optimizer:
                 continue
             groups.append({**theirs, "params": list(ours["params"])})
             try:
-                self._check_options(groups[-1])
+                self._check_options({**groups[-1], **self._any_rate(groups[-1])})
             except (TypeError, ValueError) as error:
                 problems.append(f"group {i}: {error}")
         state: dict[Tensor, State] = {}
@@ -226,6 +226,13 @@ class Optimizer:
             shown = "\n  ".join(problems)
             raise ValueError(f"{name}.load_state_dict: nothing was changed, these do not fit:\n  {shown}")
         self.__dict__.update(param_groups=groups, state=state)
+
+    def _any_rate(self, group: Group) -> Group:
+        """A rate that passes for that of the group, if it is a number. Raises TypeError if it is none."""
+        if "lr" in self.defaults:
+            _number(type(self).__name__, "lr", group["lr"])
+            return {"lr": 0.0}
+        return {}
 
     def _read_state(self, p: Tensor, entries: Mapping[str, Any]) -> tuple[State, list[str]]:
         """One parameter's state, copied, and what is wrong with it."""

@@ -133,8 +133,13 @@ def _per_axis(call: Call) -> list[Any]:
     given = call.given("index")
     parts: list[Any] = []
     for part in given if isinstance(given, tuple) else (given,):
-        if isinstance(part, (bool, np.bool_)) or (isinstance(part, Slot) and part.dtype == np.bool_):
-            if not isinstance(part, Slot) or part.array is None:
+        is_mask = isinstance(part, Slot) and part.dtype == np.bool_
+        if isinstance(part, (bool, np.bool_)) or (is_mask and not part.shape):
+            raise call.fail(
+                "True or False in an index; write None for a new axis of length 1, or [] for one of length 0"
+            )
+        if is_mask:
+            if part.array is None:
                 raise call.fail(
                     "a mask that the inputs change makes a result of any length; use where(mask, x, 0), or a fixed mask"
                 )

@@ -6,6 +6,7 @@ from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from ...shapes import is_int
 from ..optimizer import Optimizer
 from .plateau import ReduceLROnPlateau
 from .schedule import LRScheduler, rate_of, whole
@@ -117,6 +118,17 @@ class SequentialLR(_Composed):
         self.last_epoch = epoch
         self._schedulers[bisect_right(self._milestones, 0)]._begin()
         self._read_rates()
+
+    def _differences(self, state: Any) -> list[str]:
+        problems = super()._differences(state)
+        if not problems and not (
+            len(state["_milestones"]) == len(self._milestones)
+            and all(map(is_int, state["_milestones"]))
+            and sorted(state["_milestones"]) == list(state["_milestones"])
+        ):
+            steps = f"{len(self._milestones)} whole numbers that do not fall"
+            problems.append(f"_milestones is {state['_milestones']!r}, {steps} are needed")
+        return problems
 
     def step(self) -> None:
         epoch = self.last_epoch + 1

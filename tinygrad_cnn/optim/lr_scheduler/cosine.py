@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from ..optimizer import Optimizer
+from .kinds import is_number
 from .schedule import LRScheduler, between, per_group, whole
 
 __all__ = ["CosineAnnealingLR", "CosineAnnealingWarmRestarts", "OneCycleLR"]
@@ -156,6 +157,15 @@ class OneCycleLR(LRScheduler):
     def get_lr(self) -> list[float]:
         return [rate for rate, _ in self._at_last_epoch()]
 
+    def _differences(self, state: Any) -> list[str]:
+        problems = super()._differences(state)
+        ours = self._schedule_phases
+        if not problems and not (
+            state["_schedule_phases"] and all(_is_phase(p, ours) for p in state["_schedule_phases"])
+        ):
+            problems.append(f"_schedule_phases is {state['_schedule_phases']!r}, dicts as in {ours!r} are needed")
+        return problems
+
     def _move(self, epoch: int, rates: Callable[[], list[float]]) -> None:
         super()._move(epoch, rates)
         if not self.cycle_momentum:
@@ -208,6 +218,15 @@ def _phases(start: float, steps: int, three: bool) -> list[dict[str, Any]]:
         parts.append((steps - 1, "max_lr", "min_lr", "base_momentum", "max_momentum"))
     names = "end_step", "start_lr", "end_lr", "start_momentum", "end_momentum"
     return [dict(zip(names, part, strict=True)) for part in parts]
+
+
+def _is_phase(given: Any, ours: list[dict[str, Any]]) -> bool:
+    """Whether a value of a state is a part of a cycle, with the names that ours have."""
+    names = {name for phase in ours for name in phase.values() if isinstance(name, str)}
+    if not isinstance(given, Mapping) or given.keys() != ours[0].keys():
+        return False
+    others = [value for key, value in given.items() if key != "end_step"]
+    return is_number(given["end_step"]) and all(isinstance(name, str) and name in names for name in others)
 
 
 def _descent(start: float, end: float, done: float) -> float:

@@ -188,6 +188,8 @@ class LambdaLR(LRScheduler):
         problems = super()._differences(state)
         if problems:
             return problems
+        if not all(given is None or isinstance(given, Mapping) for given in state["lr_lambdas"]):
+            return [f"lr_lambdas is {state['lr_lambdas']!r}, a list of dicts and None is needed"]
         if len(state["lr_lambdas"]) != len(self.lr_lambdas):
             return [f"{len(state['lr_lambdas'])} functions are given, there are {len(self.lr_lambdas)}"]
         return [

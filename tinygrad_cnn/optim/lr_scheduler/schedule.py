@@ -11,6 +11,7 @@ from typing import Any
 
 from ...ops.elementwise import array_of
 from ..optimizer import Group, Optimizer
+from .kinds import wrong_kinds
 
 __all__ = ["LRScheduler"]
 
@@ -138,7 +139,7 @@ class LRScheduler:
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Continue where the schedule that gave `state_dict` stood; the optimizer's state holds the rates themselves.
 
-        Raises ValueError that lists every difference, and changes nothing then.
+        Raises ValueError that lists every difference: entries, their kinds, numbers of groups. It changes nothing then.
         """
         if problems := self._differences(state_dict):
             shown = "\n  ".join(problems)
@@ -154,8 +155,8 @@ class LRScheduler:
         problems += [
             f"{type(self).__name__} has no {key!r}" for key in state if key not in ours and key not in _IGNORED
         ]
-        if not isinstance(state.get("last_epoch", 0), int):
-            problems.append(f"last_epoch is {state['last_epoch']!r}, a whole number is needed")
+        if wrong := wrong_kinds(ours, state):
+            return problems + wrong
         groups = len(self.optimizer.param_groups)
         for key in ("base_lrs", "_last_lr"):
             if key in ours and key in state and len(state[key]) != groups:
