@@ -21,6 +21,7 @@ Array = NDArray[Any]
 Pair = tuple[int, int]
 Padding = tuple[Pair, Pair]
 
+_NONE: Padding = ((0, 0), (0, 0))
 # Bytes of columns in one block: half of a 1 MB second-level cache. 2**18 to 2**21 are within 10 % of each other.
 BLOCK = 2**19
 # Bytes of products of the weight gradient that wait to be added.
@@ -47,7 +48,7 @@ def conv2d(
     n, c, *size = x.shape
     o, _, kh, kw = w.shape
     oh, ow = out or _out((size[0], size[1]), (kh, kw), stride, padding, dilation)
-    if (kh, kw, stride, groups, oh, ow) == (1, 1, (1, 1), 1, *size) and _planes(x):
+    if (kh, kw, stride, padding, groups, oh, ow) == (1, 1, (1, 1), _NONE, 1, *size) and _planes(x):
         plane: Array = np.matmul(
             w.reshape(o, c).astype(work, copy=False), x.reshape(n, c, oh * ow).astype(work, copy=False)
         )
@@ -136,7 +137,8 @@ def conv2d_weight_grad(
     """
     dtype, work = _dtypes(x, g)
     c, (_, o, oh, ow), (kh, kw) = x.shape[1], g.shape, size
-    if (kh, kw, stride, groups, oh, ow) == (1, 1, (1, 1), 1, *x.shape[2:]) and _planes(x) and _planes(g):
+    is_product = (kh, kw, stride, padding, groups, oh, ow) == (1, 1, (1, 1), _NONE, 1, *x.shape[2:])
+    if is_product and _planes(x) and _planes(g):
         n = len(x)
         planes = np.matmul(
             g.reshape(n, o, oh * ow).astype(work, copy=False),
