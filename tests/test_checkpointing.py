@@ -516,10 +516,14 @@ def unlike(*functions):
             lambda x: x.exp(),
             "2 steps were recorded, and 1 when they were computed again; the function must do the same",
         ),
-        (lambda x: x.exp() * 3.0, "the result has other values when it is computed again: something that the function"),
+        (
+            lambda x: x.exp() * 3.0,
+            r"mul kept \(\(2.0,\),\), and \(\(3.0,\),\) when it was computed again; the function",
+        ),
+        (lambda x: x.detach().exp() * 2.0 + 0.0 * x, "where exp gave float32"),
         (lambda x: x.exp().detach() * 3.0, "2 steps were recorded, and 0"),
     ],
-    ids=["another op", "another second op", "fewer", "other values", "none"],
+    ids=["another op", "another second op", "fewer", "another number", "cut", "none"],
 )
 def test_a_function_that_does_something_else_is_refused(again, message):
     x = Tensor([1.0, 2.0], requires_grad=True)
@@ -527,6 +531,45 @@ def test_a_function_that_does_something_else_is_refused(again, message):
     with pytest.raises(RuntimeError, match=message):
         out.backward(np.ones(2, np.float32))
     assert x.grad is None
+
+
+@pytest.mark.parametrize("again", [np.float32([3.0, 2.0]), np.float32([2.0, 4.0])], ids=["in another order", "others"])
+def test_other_values_are_refused(again):
+    x = Tensor([1.0, 1.0], requires_grad=True)
+    factor = np.float32([2.0, 3.0])
+    out = checkpoint(unlike(lambda x: (x * factor).exp(), lambda x: (x * again).exp()), x)
+    with pytest.raises(RuntimeError, match="^checkpoint: the result has other values when it is computed again: some"):
+        out.sum().backward()
+
+
+def test_a_number_that_changes_without_a_change_of_the_result_is_refused():
+    x, scale = Tensor([3.0], requires_grad=True), [2.0]
+    out = checkpoint(lambda x: (x * scale[0]).square() / scale[0] ** 2, x)
+    scale[0] = 4.0
+    with pytest.raises(RuntimeError, match=r"^checkpoint: mul kept \(\(2.0,\),\), and \(\(4.0,\),\)"):
+        out.sum().backward()
+
+
+@pytest.mark.parametrize(
+    ("chosen", "f"),
+    [
+        ({"clip_at_bounds": 0.5}, lambda x: (x.clip(0, 1) * 2).exp()),
+        ({"abs_at_zero": 1.0}, lambda x: x.abs() * 1.0),
+        ({"max_ties": "first"}, lambda x: x.max() * x),
+        ({"norm_at_zero": np.nan}, lambda x: x.norm() * 3),
+    ],
+)
+def test_conventions_are_those_of_the_first_time(chosen, f):
+    gradients = []
+    for called in (f, lambda x: checkpoint(f, x)):
+        x = Tensor(np.zeros(2), requires_grad=True)
+        with tg.conventions(**chosen):
+            out = called(x)
+        with tg.conventions("tinygrad_cnn"):  # of the backward alone
+            out.sum().backward(retain_graph=True)
+        out.sum().backward()
+        gradients.append(x.grad.numpy())
+    np.testing.assert_array_equal(*gradients)
 
 
 def test_other_values_pass_when_asked_to():

@@ -7,6 +7,7 @@ that pictures print are those of the defaults.
 
 import threading
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar, Token
 from types import MappingProxyType, TracebackType
 from typing import Any, Self
@@ -86,6 +87,11 @@ class conventions:
         _chosen.reset(self._tokens.pop())
         with _lock:
             active.remove(self)
+
+
+def held() -> AbstractContextManager[object]:
+    """A block in which ops ask for the conventions of this context, which may have been those of a block that ended."""
+    return conventions() if _chosen.get() else nullcontext()
 
 
 def get_conventions() -> dict[str, Any]:

@@ -37,11 +37,11 @@ class Tensor:
     Raises TypeError for data that is not bool, integer or float, and for a leaf that is not float.
     """
 
-    __slots__ = ("__weakref__", "array", "frozen", "node", "outline")
+    __slots__ = ("__weakref__", "_frozen", "array", "node", "outline")
 
     array: Array
     node: "Node | None"
-    frozen: "Node"  # set when a leaf stops collecting a gradient: the Node that graphs recorded before refer to
+    _frozen: "Node"  # set when a leaf stops collecting a gradient: the Node that graphs recorded before refer to
     outline: "Outline"  # set when a recorded op uses this Tensor as a constant
 
     def __init__(self, data: Any, requires_grad: bool = False, dtype: Any = None) -> None:
@@ -80,13 +80,13 @@ class Tensor:
             raise RuntimeError(f"requires_grad_(False): this Tensor is the result of {made_by(self)}; use detach()")
         node = self.node
         if requires_grad and node is None:
-            self.node = _leaf(self.array, getattr(self, "frozen", None))
+            self.node = _leaf(self.array, getattr(self, "_frozen", None))
             if memory.is_shared(self.array):
                 self.array = self.array.copy()
         elif not requires_grad and node is not None:
             watch = node.watched()
             watch.grad, watch.keep = None, False
-            self.frozen, self.node = node, None
+            self._frozen, self.node = node, None
         return self
 
     @property

@@ -51,7 +51,9 @@ EQUIVALENT: dict[str, str] = {
     r"reduce\.sum_pairwise: .* \| order = .*": (
         "axes in any order are summed right; in memory order they are read in runs"
     ),
-    r"conv_im2col\.conv2d: \(kh, kw, stride, groups, oh, ow\) -> \(kw, kh, .*": "both are compared with 1",
+    r"conv_im2col\.conv2d: (\(kh, kw, stride, padding, .*\) -> \(kw, kh, .*|kh -> kw|kw -> kh) \| if \(kh, .*": (
+        "both are compared with 1"
+    ),
     r"conv_im2col\.conv2d: b\.astype\(work\) -> b \| .*": DTYPE,
     r"conv_im2col\.conv2d: (if groups == c > 1: .*|without if groups == c > 1: .*)": IDLE,
     r"conv_im2col\.conv2d: (groups == c > 1 -> .*|1 -> 2) \| if groups == c > 1": IDLE,
@@ -70,8 +72,8 @@ EQUIVALENT: dict[str, str] = {
     r"conv_im2col\.conv2d_input_grad: c -> n \| if stride == .*": IDLE,
     r"conv_im2col\.conv2d_input_grad: np\.ascontiguousarray\(last\[images\], work\) -> .*": DTYPE,
     r"conv_im2col\.conv2d_input_grad: -n // step -> (-n \* step|-n) .*": "blocks beyond the last image are empty",
-    r"conv_im2col\.conv2d_weight_grad: (without )?if \(kh, kw, stride.*": IDLE,
-    r"conv_im2col\.conv2d_weight_grad: .* \| if \(kh, kw, stride, .*": IDLE,
+    r"conv_im2col\.conv2d_weight_grad: (without )?if is_product .*": IDLE,
+    r"conv_im2col\.conv2d_weight_grad: .* \| (is_product = .*|if is_product .*)": IDLE,
     r"reduce\._sum_run: (int|np\.prod)\(.* -> .* \| (length|width) = .*": DTYPE,
     r"reduce\._sum_run: (width == 1 or length <= RUN -> width == 1|length <= RUN -> length < RUN) .*": IDLE,
     r"reduce\._sum_run: length > RUN -> length >= RUN .*": COSTS,

@@ -7,6 +7,7 @@ random numbers of the first time, to take what the new Nodes keep. A backward ho
 Source: Chen, Xu, Zhang & Guestrin, Training deep nets with sublinear memory cost (2016), sec. 4.
 """
 
+import zlib
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from contextvars import ContextVar, copy_context
@@ -16,7 +17,8 @@ import numpy as np
 
 from .. import memory
 from ..backprop import outlined
-from ..graph import Array, Node, Tensor
+from ..conventions import held
+from ..graph import Node, Tensor
 from ..modes import recording, replaying
 from ..nn.module import Module
 from ..random import Draws
@@ -45,8 +47,8 @@ def checkpoint(
 
     preserve_rng_state: draw the same random numbers again, from every generator that the package's own functions drew
         from, and leave the generators as they were. Without it new ones are drawn, for functions that do not mind.
-    determinism_check: 'default' compares ops, shapes, dtypes and the values of the results with those of the first
-        time; 'none' leaves out the values.
+    determinism_check: 'default' compares ops, numbers beside Tensors, shapes, dtypes and the values of the results
+        with those of the first time; 'none' leaves out the values.
     use_reentrant: accepted and without effect; there is one way, PyTorch's use_reentrant=False.
 
     Running statistics move once. Everything else that the function changes outside, it changes again for each backward.
@@ -68,7 +70,7 @@ def checkpoint(
     with dropped.draws.noted() if dropped.draws is not None else nullcontext():
         result = function(*args, **kwargs)
     nodes = _nodes_since(dropped.began, result)
-    dropped.steps = [(node.order, node.plan, node.shape, node.dtype) for node in nodes]
+    dropped.steps = [(node.order, node.plan, node.shape, node.dtype, _numbers(node)) for node in nodes]
     dropped.digest = _digest(result) if determinism_check == "default" else None
     for node in nodes:
         if not _is_light(node.saved):
@@ -129,7 +131,7 @@ class _Dropped(tuple[Any, ...]):
     context: Any  # the context variables of the first time: recording, the module, the algorithm of convolutions
     draws: Draws | None
     began: int
-    steps: list[tuple[Any, ...]]  # (number, plan, shape, dtype) of its Nodes
+    steps: list[tuple[Any, ...]]  # (number, plan, shape, dtype, numbers that stay) of its Nodes
     digest: Any
 
     __hash__ = object.__hash__
@@ -165,18 +167,23 @@ class _Dropped(tuple[Any, ...]):
             variable.set(blocks)
         replaying.set(True)
         changed = memory.latest[0] > self.began
-        with self.draws.again() if self.draws is not None else nullcontext():
+        with self.draws.again() if self.draws is not None else nullcontext(), held():
             began = memory.tick()
             with _Unchanged(self.began, began) if changed else nullcontext():
                 return began, self.function(*self.args, **self.kwargs)
 
     def _compare(self, nodes: Sequence[Node], result: Any) -> None:
         """Raise RuntimeError unless this was done the first time, too."""
-        for (_, plan, shape, dtype), node in zip(self.steps, nodes, strict=False):
+        for (_, plan, shape, dtype, numbers), node in zip(self.steps, nodes, strict=False):
             if (plan, shape, dtype) != (node.plan, node.shape, node.dtype):
                 raise RuntimeError(
                     f"checkpoint: where {plan.op.name} gave {dtype} {shape}, {node.plan.op.name} gave {node.dtype} "
                     f"{node.shape} when it was computed again; {_REMEDY}"
+                )
+            if self.digest is not None and numbers != _numbers(node):
+                raise RuntimeError(
+                    f"checkpoint: {plan.op.name} kept {numbers}, and {_numbers(node)} when it was computed again; "
+                    f"{_REMEDY}"
                 )
         if len(nodes) != len(self.steps):
             raise RuntimeError(
@@ -244,10 +251,11 @@ def _is_light(saved: Any) -> bool:
     return saved is None or isinstance(saved, (bool, int, float, str, slice))
 
 
+def _numbers(node: Node) -> str | None:
+    """What a Node keeps where that is not dropped."""
+    return repr(node.saved) if _is_light(node.saved) else None
+
+
 def _digest(result: Any) -> list[tuple[Any, ...]]:
-    """Shape, dtype and the sum of the bits of each Tensor in a result."""
-    return [(x.shape, x.dtype, _bits(x.array)) for x in tensors(result)]
-
-
-def _bits(array: Array) -> int:
-    return int(np.sum(array.view(f"u{array.dtype.itemsize}"), dtype=np.uint64))
+    """Shape, dtype and a checksum of the bytes of each Tensor in a result."""
+    return [(x.shape, x.dtype, zlib.crc32(np.ascontiguousarray(x.array))) for x in tensors(result)]
