@@ -491,6 +491,39 @@ def test_a_function_gives_the_same_whether_or_not_it_is_watched_and_gradients_fl
             np.testing.assert_array_equal(a, b, strict=True)
 
 
+class ExpAndDouble(Function):
+    """Saves one of its two outputs."""
+
+    @staticmethod
+    def forward(ctx, x):
+        y = x.exp()
+        ctx.save_for_backward(y)
+        return y, x * 2
+
+    @staticmethod
+    def backward(ctx, g, h):
+        (y,) = ctx.saved_tensors
+        return g * y + 2 * h
+
+
+@pytest.mark.parametrize("create", [True, False])
+def test_a_change_of_one_output_is_noticed_if_it_was_saved_and_is_none_of_the_others(create):
+    for k, factor in ((0, 10.0), (1, 10.0)):
+        x = drawn(0, 2, 3, grad=True)
+        outs = ExpAndDouble.apply(x)
+        square = outs[1 - k] * outs[1 - k]
+        with tg.no_grad():
+            outs[k].mul_(factor)
+        if k == 0:
+            with pytest.raises(
+                RuntimeError, match=r"^ExpAndDouble: a saved Tensor of shape \(2, 3\) was changed in place"
+            ):
+                tg.grad(sum(outs).sum(), x, create_graph=create)
+        else:
+            (d,) = tg.grad(square.sum() + outs[1].sum(), x, create_graph=create)
+            np.testing.assert_allclose(d.detach().numpy(), 2 * np.exp(2 * x.detach().numpy()) + 2, rtol=1e-12)
+
+
 def test_a_function_with_the_name_of_an_op_is_not_taken_for_it():
     class exp(Function):
         @staticmethod

@@ -538,7 +538,7 @@ def test_other_values_are_refused(again):
     x = Tensor([1.0, 1.0], requires_grad=True)
     factor = np.float32([2.0, 3.0])
     out = checkpoint(unlike(lambda x: (x * factor).exp(), lambda x: (x * again).exp()), x)
-    with pytest.raises(RuntimeError, match="^checkpoint: the result has other values when it is computed again: some"):
+    with pytest.raises(RuntimeError, match=r"^checkpoint: the result has other values when it is computed again: some"):
         out.sum().backward()
 
 

@@ -223,6 +223,7 @@ class Function:
                 block.saw_op(_op_of(cls), inputs, [x.array for x in inputs], {}, seen, began, seconds)
         if made is not None:
             for i, part in zip(ctx._places, ctx._parts(made), strict=True):
+                part.array = outs[i].array  # memory of its own: a change of one output is none of the others
                 found[i] = part
         return tuple(found) if isinstance(result, tuple) else found[0]
 

@@ -258,4 +258,4 @@ def _numbers(node: Node) -> str | None:
 
 def _digest(result: Any) -> list[tuple[Any, ...]]:
     """Shape, dtype and a checksum of the bytes of each Tensor in a result."""
-    return [(x.shape, x.dtype, zlib.crc32(np.ascontiguousarray(x.array))) for x in tensors(result)]
+    return [(x.shape, x.dtype, zlib.crc32(np.ascontiguousarray(x.array).data)) for x in tensors(result)]
