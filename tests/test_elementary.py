@@ -182,3 +182,14 @@ def test_booleans_have_no_sign_and_no_moving_average() -> None:
     message = "lerp_: a bool Tensor; convert it first, as with .float()"
     refused(lambda: conditions.lerp_(conditions, 0.5), TypeError, message)
     assert conditions.tolist() == [True, False]
+
+
+@pytest.mark.parametrize(
+    "turned", [lambda x: x.flip(-1), lambda x: x.flip(0, 1), *(lambda x, k=k: x.rot90(k) for k in range(-1, 4))]
+)
+def test_a_change_of_what_is_turned_is_none_of_the_input(turned):
+    x = tg.arange(6.0).reshape(2, 3)
+    y = turned(x)
+    assert not np.shares_memory(y.numpy(), x.numpy())
+    y.add_(10)
+    assert x.tolist() == [[0, 1, 2], [3, 4, 5]]

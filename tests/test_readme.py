@@ -496,6 +496,16 @@ def files(tmp_path):
         tg.load(tmp_path / "pickled")
 
 
+@row("`x.diagonal()`, `diag` of a matrix")
+def diagonals_are_copies():
+    x, i = tg.ones(3, 3), tg.arange(3)
+    x.diagonal().zero_()
+    x.diag().zero_()
+    assert x.sum().item() == 9
+    x[i, i] = 0.0
+    assert x.sum().item() == 6
+
+
 @row("`scatter` of indices that fall together")
 def scatter_of_duplicates():
     src = tg.Tensor([1.0, 2.0], requires_grad=True)

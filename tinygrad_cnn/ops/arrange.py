@@ -11,6 +11,7 @@ from ..flops import moves_data
 from ..graph import Tensor, method
 from ..primitive import op
 from ..shapes import ShapeError, is_int, normalize_axes
+from .convert import clone
 from .elementwise import array_of, where
 from .index import getitem
 from .layout import broadcast_to, flip, one_of, permute, reshape, sizes_of, transpose
@@ -127,7 +128,7 @@ def narrow(x: Any, dim: int, start: int, length: int) -> Tensor:
 
 @method
 def rot90(x: Any, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
-    """x turned k times by a quarter, from the first of two axes towards the second."""
+    """x turned k times by a quarter, from the first of two axes towards the second: a copy."""
     if len(dims) != 2:
         raise ValueError(f"rot90: dims={tuple(dims)}; two axes are needed")
     (a,), (b,) = (normalize_axes(d, x.ndim, "rot90") for d in dims)
@@ -136,7 +137,7 @@ def rot90(x: Any, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
     quarters = k % 4
     if quarters == 2:
         return flip(x, (a, b))
-    return flip(transpose(x, a, b), (a if quarters == 1 else b,)) if quarters else x
+    return flip(transpose(x, a, b), (a if quarters == 1 else b,)) if quarters else clone(x)
 
 
 @method

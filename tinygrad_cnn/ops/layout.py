@@ -227,8 +227,8 @@ def _(draw: Any) -> Any:
 
 @op
 def flipped(x: Any, /, axis: Any) -> Any:
-    """x with the order along `axis` (an int or several) reversed."""
-    return np.flip(x, normalize_axes(axis, x.ndim, "flip"))
+    """x with the order along `axis` (an int or several) reversed: a copy."""
+    return np.flip(x, normalize_axes(axis, x.ndim, "flip")).copy(order="K")
 
 
 flipped.vjp(x=lambda g, axis: flipped(g, axis))
@@ -243,7 +243,7 @@ def _(draw: Any) -> Any:
 
 @method
 def flip(x: Any, *axes: Any, dims: Any = None, axis: Any = None) -> Tensor:
-    """x with the order along some axes reversed: x.flip(2, 3), x.flip((2, 3)) or x.flip(dims=(2, 3))."""
+    """x with the order along some axes reversed, a copy: x.flip(2, 3), x.flip((2, 3)) or x.flip(dims=(2, 3))."""
     if not axes and dims is None and axis is None:
         raise TypeError(f"flip: no axes were given for shape {tuple(x.shape)}; name at least one")
     return flipped(x, sizes_of("flip", axes, dims=dims, axis=axis))

@@ -78,7 +78,10 @@ def triu(x: Any, diagonal: int = 0) -> Any:
 
 @method
 def diagonal(x: Any, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Any:
-    """The elements x[.., i, .., i + offset, ..] in a new last axis, in place of the axes dim1 and dim2."""
+    """The elements x[.., i, .., i + offset, ..] in a new last axis, in place of the axes dim1 and dim2.
+
+    A copy, not a view as in PyTorch: x[i, i] = v with i = arange(n) writes to a diagonal.
+    """
     if x.ndim < 2:
         raise ShapeError(f"diagonal: shape {tuple(x.shape)}; at least two axes are needed")
     (a,), (b,) = (normalize_axes(d, x.ndim, "diagonal") for d in (dim1, dim2))
