@@ -187,6 +187,27 @@ def test_a_confusion_matrix_shows_counts_or_percents_and_its_accuracy():
     assert title(plot.confusion_matrix([[0]])) == "no labels"
 
 
+ODD = ["$x_{$", "$\\frac$", "$b$"]
+
+
+def test_dollars_in_texts_are_drawn_as_they_are():
+    """Between two of them matplotlib would read mathematics, and fail where that is none."""
+    x = RNG.random((3, 1, 4, 4))
+    figures = [
+        plot.confusion_matrix(np.eye(3, dtype=int), ODD),
+        plot.images(x, ODD),
+        plot.images(x, [0, 1, 2], [1, 2, 0], class_names=ODD),
+        plot.learning_curves([{"train_$x_{$": 1.0, "valid_$x_{$": 1.0}], labels={"train": ODD[1], "valid": ODD[0]}),
+    ]
+    found = []
+    for figure in figures:
+        shown = [text for text in figure.findobj(lambda artist: hasattr(artist, "get_parse_math")) if text.get_text()]
+        found += [text.get_text() for text in shown if "$" in text.get_text()]
+        assert plot.file_of(figure, "svg").startswith(b"<?xml")
+        assert [text.get_text() for text in shown if "$" in text.get_text() and text.get_parse_math()] == []
+    assert {*ODD, "$x_{$\nnot $b$"} <= set(found)
+
+
 # Files, errors, the world outside
 
 

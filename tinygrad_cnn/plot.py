@@ -2,6 +2,7 @@
 
 Each function returns a matplotlib Figure that belongs to nobody: pyplot and its global state are not used. It shows
 itself at the end of a notebook cell, and `save=` writes it (.png, .svg, .pdf), replacing a file there in one step.
+Names and labels are drawn as they are: `$` begins no mathematics.
 Blue and orange can be told apart with every form of colour blindness; of values with a sign zero is white.
 """
 
@@ -68,7 +69,7 @@ def learning_curves(
             marker = style[2] if len(epochs) <= 20 else ""  # one epoch alone is no line
             text = (labels or {}).get(part, part)
             axes.plot(epochs, values, style[0], color=style[1], marker=marker, markersize=3.5, label=text)
-        axes.set_title(name.replace("_", " "))
+        axes.set_title(name.replace("_", " "), parse_math=False)
         axes.set_xlabel("epoch")
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.margins(x=0.03)
@@ -76,7 +77,8 @@ def learning_curves(
             axes.set_xlim(epochs[0] - 0.5, epochs[0] + 0.5)
             axes.set_xticks(epochs)
         if any(panels[name]):
-            axes.legend(frameon=False)
+            for drawn in axes.legend(frameon=False).get_texts():
+                drawn.set_parse_math(False)
         _calm(axes)
     for axes in list(figure.axes)[len(wanted) :]:
         axes.remove()
@@ -212,8 +214,8 @@ def confusion_matrix(
     axes.imshow(1 - depth * (1 - ink), interpolation="nearest")
     size = max(4.0, min(9.0, 72 * cell * 0.75))
     cut = [name if len(name) <= 30 else name[:29] + "…" for name in names]
-    axes.set_xticks(range(c), cut, rotation=90 if longest > 3 else 0, fontsize=size)
-    axes.set_yticks(range(c), cut, fontsize=size)
+    axes.set_xticks(range(c), cut, rotation=90 if longest > 3 else 0, fontsize=size, parse_math=False)
+    axes.set_yticks(range(c), cut, fontsize=size, parse_math=False)
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
     axes.tick_params(length=0)
@@ -345,8 +347,9 @@ def _mosaic(
         fit = max(3, int(points * 1.6 / size))
         text = "\n".join(line if len(line) <= fit else line[: fit - 1] + "…" for line in lines)
         axes.text(
-            left + w / 2, top - 0.02 * h, text, ha="center", va="bottom", color=colour, fontsize=size, linespacing=1
-        )
+            left + w / 2, top - 0.02 * h, text, ha="center", va="bottom", color=colour, fontsize=size, linespacing=1,
+            parse_math=False,
+        )  # fmt: skip
     axes.set_axis_off()
     if title:
         axes.set_title(title, fontsize=9)
