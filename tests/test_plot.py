@@ -208,6 +208,19 @@ def test_dollars_in_texts_are_drawn_as_they_are():
     assert {*ODD, "$x_{$\nnot $b$"} <= set(found)
 
 
+def test_figures_that_come_later_are_drawn_from_there():
+    figure = plot.learning_curves([{"epoch": 1, "train_loss": 2.0}, {"epoch": 2, "train_loss": 1.0, "valid_loss": 3.0}])
+    train, valid = figure.axes[0].lines
+    assert train.get_ydata().tolist() == [2.0, 1.0]
+    assert np.array_equal(valid.get_ydata(), [np.nan, 3.0], equal_nan=True)
+    assert valid.get_label() == "valid"
+    assert np.array_equal(plot.learning_curves({"f": [None, 2]}).axes[0].lines[0].get_ydata(), [np.nan, 2], True)
+    logs = [{"train_loss": 1.0, **({} if i % 5 else {"valid_loss": 2.0})} for i in range(30)]
+    train, valid = plot.learning_curves(logs).axes[0].lines
+    assert (train.get_marker(), valid.get_marker()) == ("", "s")  # between gaps there is no line to see
+    assert np.flatnonzero(~np.isnan(valid.get_ydata())).tolist() == [0, 5, 10, 15, 20, 25]
+
+
 # Files, errors, the world outside
 
 
@@ -226,6 +239,12 @@ def test_a_figure_is_saved_in_the_form_of_its_name(tmp_path, form, head):
         (lambda: plot.learning_curves(3), TypeError, "history is a int; what fit returns is needed"),
         (lambda: plot.learning_curves(history(1), ["f1"]), ValueError, "no f1 in the history; there are epoch, loss"),
         (lambda: plot.learning_curves([{"lr": 1}]), ValueError, "the history holds no figures; train an epoch first"),
+        (
+            lambda: plot.learning_curves({"loss": [1.0, "high"]}),
+            ValueError,
+            r"learning_curves: loss holds \[1.0, 'high'\]; a number per epoch is needed",
+        ),
+        (lambda: plot.learning_curves({"loss": [[1, 2]]}), ValueError, r"loss holds \[\[1, 2\]\]; a number per epoch"),
         (
             lambda: plot.learning_curves({"a": [1], "b": []}),
             ValueError,

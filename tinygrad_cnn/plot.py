@@ -42,7 +42,8 @@ def learning_curves(
 ) -> Figure:
     """A panel for each figure of training (loss, accuracy, ...) over the epochs: train dashed, valid or test solid.
 
-    history: what `fit` returns, a list of dicts with a dict per epoch, or a dict of lists.
+    history: what `fit` returns, a list of dicts with a dict per epoch, or a dict of lists. Of a figure that some dicts
+    lack, or that is nan, the line has a gap.
     names: which figures, by default all but lr and seconds; "loss" stands for train_loss, valid_loss and test_loss.
     labels: texts for the legend in the place of "train", "valid" and "test".
 
@@ -66,9 +67,11 @@ def learning_curves(
     for axes, name in zip(figure.subplots(down, across, squeeze=False).flat, wanted, strict=False):
         for part, values in panels[name].items():
             style = ("--", BLUE, "o") if part == "train" else ("-", ORANGE, "s") if part else ("-", BLUE, "o")
-            marker = style[2] if len(epochs) <= 20 else ""  # one epoch alone is no line
+            numbers = _numbers(name, values)
+            # A value alone, of one epoch or between gaps, is no line.
+            marker = style[2] if len(epochs) <= 20 or np.isnan(numbers).any() else ""
             text = (labels or {}).get(part, part)
-            axes.plot(epochs, values, style[0], color=style[1], marker=marker, markersize=3.5, label=text)
+            axes.plot(epochs, numbers, style[0], color=style[1], marker=marker, markersize=3.5, label=text)
         axes.set_title(name.replace("_", " "), parse_math=False)
         axes.set_xlabel("epoch")
         axes.xaxis.get_major_locator().set_params(integer=True)
@@ -251,12 +254,24 @@ def _columns(history: Any) -> dict[str, list[float]]:
             )
     elif isinstance(history, Iterable):
         logs = list(history)
-        columns = {name: [entry.get(name, math.nan) for entry in logs] for entry in logs[:1] for name in entry}
+        names = dict.fromkeys(name for entry in logs for name in entry)
+        columns = {name: [entry.get(name, math.nan) for entry in logs] for name in names}
     else:
         raise TypeError(f"learning_curves: history is a {type(history).__name__}; what fit returns is needed")
     if not columns or not len(next(iter(columns.values()))):
         raise ValueError("learning_curves: the history has no epochs; train one first")
     return columns
+
+
+def _numbers(name: str, values: Sequence[Any]) -> Array:
+    """A number per epoch, nan for None."""
+    try:
+        numbers = np.array(values, np.float64)
+    except (TypeError, ValueError):
+        numbers = np.empty(())
+    if numbers.ndim != 1:
+        raise ValueError(f"learning_curves: {name} holds {values!r:.60}; a number per epoch is needed")
+    return numbers
 
 
 def _captions(n: int, labels: Any, predictions: Any, class_names: Sequence[str] | None) -> tuple[list[str], list[str]]:
