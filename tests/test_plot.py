@@ -156,6 +156,31 @@ def test_images_carry_their_labels_and_wrong_predictions_stand_out():
     assert texts(plot.images(x)) == []
 
 
+@pytest.mark.parametrize(
+    "given",
+    [np.array([1.0, 2.0]), np.array([[1], [2]]), [tg.Tensor([1]), tg.Tensor(2)], (np.int8(1), 2.0), [[1], ["2"]],
+     tg.Tensor([[1.0], [2.0]]), range(1, 3)],
+)  # fmt: skip
+def test_a_prediction_is_right_by_its_value_in_whatever_type_and_shape(given):
+    x, other = RNG.random((2, 1, 4, 4)), np.array([1, 2], np.uint8)
+    right = [("1", "black"), ("2", "black")]
+    assert texts(plot.images(x, given)) == right
+    assert texts(plot.images(x, given, other)) == texts(plot.images(x, other, given)) == right
+    assert texts(plot.images(x, given, other[::-1])) == [("2\nnot 1", "#B34700"), ("1\nnot 2", "#B34700")]
+    assert texts(plot.images(x, given, other, class_names="abc")) == [("b", "black"), ("c", "black")]
+
+
+def test_captions_of_other_values_are_their_own_text():
+    x = RNG.random((3, 1, 4, 4))
+    shown = texts(plot.images(x, np.array([0.5, np.nan, 1e300]), [0.25, np.nan, 1e300]))
+    assert shown == [("0.25\nnot 0.5", "#B34700"), ("nan", "black"), ("1e+300", "black")]
+    assert [text for text, _ in texts(plot.images(x, [True, False, True], class_names=["no", "yes"]))] == [
+        "yes", "no", "yes"
+    ]  # fmt: skip
+    same_name = plot.images(x, [0, 1, 0], [0, 0, 1], class_names=["a", "a"])
+    assert [colour for _, colour in texts(same_name)] == ["black", "#B34700", "#B34700"]
+
+
 def test_images_are_shown_as_they_are_or_say_how_they_were_scaled():
     x = np.array([0.0, 0.25, 1.0, 0.5]).reshape(1, 1, 2, 2)
     assert title(plot.images(x)) == ""
@@ -280,6 +305,27 @@ def test_a_figure_is_saved_in_the_form_of_its_name(tmp_path, form, head):
             lambda: plot.images(np.ones((2, 1, 4, 4)), [1]),
             ValueError,
             "images: 1 labels for 2 images; give one for each",
+        ),
+        (
+            lambda: plot.images(np.ones((2, 1, 4, 4)), [0, 1], np.ones((2, 10))),
+            ValueError,
+            r"images: predictions have shape \(2, 10\) for 2 images; one value for each is needed; give scores.argmax",
+        ),
+        (
+            lambda: plot.images(np.ones((2, 1, 4, 4)), [0, [1, 2]]),
+            ValueError,
+            r"images: labels hold a value of shape \(2,\); one value for each image is needed$",
+        ),
+        (
+            lambda: plot.images(np.ones((1, 1, 4, 4)), 3),
+            ValueError,
+            r"images: labels have shape \(\) for 1 images; one value for each is needed$",
+        ),
+        (lambda: plot.images(np.ones((2, 1, 4, 4)), "ab"), ValueError, r"labels have shape \(\) for 2 images; one"),
+        (
+            lambda: plot.images(np.ones((2, 1, 4, 4)), [0.5, 1], class_names=["a", "b"]),
+            ValueError,
+            "images: labels hold 0.5, class_names are 2; whole numbers from 0 to 1 are needed",
         ),
         (
             lambda: plot.confusion_matrix(np.ones((2, 3))),

@@ -165,9 +165,12 @@ def images(
 ) -> Figure:
     """Images with their labels; a wrong prediction stands in orange, as "8 / not 3".
 
-    (n c h w) or (c h w), with one channel grey, with three in colour; labels and predictions (n). Values in 0 to 1, and
-    bytes (uint8) in 0 to 255, are shown as they are; others are scaled together, which the title says.
-    limit: how many images are shown at most.
+    (n c h w) or (c h w), with one channel grey, with three in colour; labels and predictions (n), (n 1) or lists.
+    Values in 0 to 1, and bytes (uint8) in 0 to 255, are shown as they are; others are scaled together, which the title
+    says. limit: how many images are shown at most.
+
+    A prediction is right if it equals the label as a value: 1, 1.0 and Tensor(1) are the same. Raises ValueError if
+    there is not one label or prediction for each image.
     """
     given = _finite("images", x)
     pixels = given[None] if given.ndim == 3 else given
@@ -276,32 +279,62 @@ def _numbers(name: str, values: Sequence[Any]) -> Array:
 
 def _captions(n: int, labels: Any, predictions: Any, class_names: Sequence[str] | None) -> tuple[list[str], list[str]]:
     """A text and a colour for each image."""
-    lists = {}
-    for name, values in (("labels", labels), ("predictions", predictions)):
-        if values is None:
-            continue
-        lists[name] = [str(value) for value in (_array(values).tolist() if not isinstance(values, list) else values)]
-        if len(lists[name]) != n:
-            raise ValueError(f"images: {len(lists[name])} {name} for {n} images; give one for each")
-        if class_names is not None:
-            lists[name] = [_class_name(name, value, class_names) for value in lists[name]]
-    truth, guesses = lists.get("labels"), lists.get("predictions")
-    if truth is None or guesses is None:
-        return (truth or guesses or [""] * n), ["black"] * n
-    pairs = list(zip(guesses, truth, strict=True))
-    return (
-        [guess if guess == right else f"{guess}\nnot {right}" for guess, right in pairs],
-        ["black" if guess == right else ORANGE for guess, right in pairs],
-    )
+    given = {
+        name: _each(name, values, n)
+        for name, values in (("labels", labels), ("predictions", predictions))
+        if values is not None
+    }
+    texts = {name: [_caption(name, value, class_names) for value in values] for name, values in given.items()}
+    if len(given) < 2:
+        return next(iter(texts.values()), [""] * n), ["black"] * n
+    wrong = [
+        guess != right and _text(guess) != _text(right)  # nan is nan, and "3" is 3
+        for guess, right in zip(given["predictions"], given["labels"], strict=True)
+    ]
+    captions = [
+        f"{guess}\nnot {right}" if bad else guess
+        for guess, right, bad in zip(texts["predictions"], texts["labels"], wrong, strict=True)
+    ]
+    return captions, [ORANGE if bad else "black" for bad in wrong]
 
 
-def _class_name(what: str, value: str, class_names: Sequence[str]) -> str:
-    if not value.isdecimal() or int(value) >= len(class_names):
+def _each(what: str, values: Any, n: int) -> list[Any]:
+    """The value for each image, a plain object of Python: of (n) or (n 1), or of a list of values or arrays of one."""
+    needed = "one value for each{} is needed" + "; give scores.argmax(1)" * (what == "predictions")
+    if isinstance(values, (list, tuple)):
+        cells = [
+            _array(value) if isinstance(value, (Tensor, np.ndarray, np.generic)) else np.array(value, object)
+            for value in values
+        ]
+        if uneven := [cell.shape for cell in cells if cell.size != 1]:
+            raise ValueError(f"images: {what} hold a value of shape {uneven[0]}; {needed.format(' image')}")
+        found = [cell.item() for cell in cells]
+    else:
+        array = _array(values)
+        if not array.ndim or array.size != len(array):
+            raise ValueError(f"images: {what} have shape {array.shape} for {n} images; {needed.format('')}")
+        found = array.ravel().tolist()
+    if len(found) != n:
+        raise ValueError(f"images: {len(found)} {what} for {n} images; give one for each")
+    return found
+
+
+def _text(value: Any) -> str:
+    """1 for 1.0."""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() and abs(value) < 2**53 else str(value)
+
+
+def _caption(what: str, value: Any, class_names: Sequence[str] | None) -> str:
+    """The text of a value, or the name of the class that it numbers."""
+    if class_names is None:
+        return _text(value)
+    place = _text(int(value) if isinstance(value, bool) else value)
+    if not place.isdecimal() or int(place) >= len(class_names):
         raise ValueError(
             f"images: {what} hold {value}, class_names are {len(class_names)}; "
             f"whole numbers from 0 to {len(class_names) - 1} are needed"
         )
-    return str(class_names[int(value)])
+    return str(class_names[int(place)])
 
 
 def _mosaic(
