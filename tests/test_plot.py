@@ -210,6 +210,7 @@ def test_a_confusion_matrix_shows_counts_or_percents_and_its_accuracy():
     assert pixels[0, 1, 0] > pixels[0, 1, 2]  # an error is orange
     assert texts(plot.confusion_matrix(np.ones((31, 31), int))) == []
     assert title(plot.confusion_matrix([[0]])) == "no labels"
+    assert title(plot.confusion_matrix(matrix.astype(np.float32))) == title(figure)
 
 
 ODD = ["$x_{$", "$\\frac$", "$b$"]
@@ -330,7 +331,18 @@ def test_a_figure_is_saved_in_the_form_of_its_name(tmp_path, form, head):
         (
             lambda: plot.confusion_matrix(np.ones((2, 3))),
             ValueError,
-            r"has shape \(2, 3\); counts >= 0 of \(c, c\) are",
+            r"has shape \(2, 3\); counts of shape \(c, c\) are",
+        ),
+        (
+            lambda: plot.confusion_matrix([[0.9, 0.1], [0.4, 0.6]]),
+            ValueError,
+            "confusion_matrix: the matrix holds 0.9; whole numbers >= 0 are needed; give the counts, and normalize=True "
+            "for the shares",
+        ),
+        (
+            lambda: plot.confusion_matrix(np.array([[3, -1], [0, 2]])),
+            ValueError,
+            "confusion_matrix: the matrix holds -1; whole numbers >= 0 are needed",
         ),
         (
             lambda: plot.confusion_matrix([[1]], ["a", "b"]),

@@ -198,11 +198,17 @@ def confusion_matrix(
     """A confusion matrix, rows true and columns predicted: hits blue, errors orange, each by its share of the row.
 
     matrix: (c c) counts, as `tinygrad_cnn.metrics.confusion_matrix` gives. normalize=True prints the shares of the rows
-    in percent in the place of the counts. Beyond 30 classes nothing is printed in the cells.
+    in percent in the place of the counts. Beyond 30 classes nothing is printed in the cells. Raises ValueError for what
+    is no count, such as a share.
     """
     counts = _finite("confusion_matrix", matrix)
-    if counts.ndim != 2 or counts.shape[0] != counts.shape[1] or not counts.size or counts.min() < 0:
-        raise ValueError(f"confusion_matrix: the matrix has shape {counts.shape}; counts >= 0 of (c, c) are needed")
+    if counts.ndim != 2 or counts.shape[0] != counts.shape[1] or not counts.size:
+        raise ValueError(f"confusion_matrix: the matrix has shape {counts.shape}; counts of shape (c, c) are needed")
+    if (broken := (counts < 0) | (counts % 1 != 0)).any():
+        raise ValueError(
+            f"confusion_matrix: the matrix holds {counts[broken][0]:g}; whole numbers >= 0 are needed; give the counts, "
+            "and normalize=True for the shares"
+        )
     c = len(counts)
     names = [str(i) for i in range(c)] if class_names is None else [str(name) for name in class_names]
     if len(names) != c:
