@@ -117,6 +117,25 @@ def test_every_weight_is_in_its_place(o, c):
     assert len(figure.axes) == 2  # with a bar
 
 
+def test_filters_of_a_transposed_convolution_are_those_of_its_outputs():
+    layer = nn.ConvTranspose2d(2, 5, (3, 4), generator=np.random.default_rng(1))
+    figure = plot.filters(layer)
+    assert title(figure) == "5 filters (rows) of 2 channels, 3x4"
+    turned = layer.weight.numpy().transpose(1, 0, 2, 3)
+    assert np.array_equal(sheet(figure), sheet(plot.filters(turned)), equal_nan=True)
+    assert not np.array_equal(turned, layer.weight.numpy().reshape(turned.shape))
+
+
+def test_filters_of_a_grouped_transposed_convolution_keep_to_their_group():
+    """(in, out / groups, kh, kw): the filters of group g are those over its part of the inputs."""
+    layer = nn.ConvTranspose2d(4, 6, 3, groups=2, generator=np.random.default_rng(2))
+    w = layer.weight.numpy()
+    wanted = np.array([w[o // 3 * 2 : o // 3 * 2 + 2, o % 3] for o in range(6)])
+    figure = plot.filters(layer)
+    assert title(figure) == "6 filters (rows) of 2 channels, 3x3"
+    assert np.array_equal(sheet(figure), sheet(plot.filters(wanted)), equal_nan=True)
+
+
 def test_colour_filters_are_grey_at_zero_and_keep_one_scale():
     w = np.zeros((2, 3, 1, 1))
     w[0, 0], w[1, 2] = 4.0, -2.0
@@ -336,8 +355,8 @@ def test_a_figure_is_saved_in_the_form_of_its_name(tmp_path, form, head):
         (
             lambda: plot.confusion_matrix([[0.9, 0.1], [0.4, 0.6]]),
             ValueError,
-            "confusion_matrix: the matrix holds 0.9; whole numbers >= 0 are needed; give the counts, and normalize=True "
-            "for the shares",
+            "confusion_matrix: the matrix holds 0.9; whole numbers >= 0 are needed; give the counts, and "
+            "normalize=True for the shares",
         ),
         (
             lambda: plot.confusion_matrix(np.array([[3, -1], [0, 2]])),

@@ -19,7 +19,7 @@ import numpy as np
 
 from .graph import Array, Tensor
 from .interchange.atomic import replace_file
-from .nn import Module
+from .nn import ConvTranspose2d, Module
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -94,7 +94,8 @@ def filters(
     """The kernels of a convolution as small pictures: orange above 0, blue below, in one scale for all.
 
     weight: a convolution, or its weight (o c kh kw). With one channel a tile per filter; with three each is a colour
-    picture, in which grey is 0; with more a row of tiles per filter. each=True scales every tile by itself.
+    picture, in which grey is 0; with more a row of tiles per filter. each=True scales every tile by itself. Of a
+    ConvTranspose2d give the module: its weight begins with the inputs, and the filters shown are those of its outputs.
     limit: how many tiles are shown at most; the title says what is left out.
     """
     w = _finite("filters", getattr(weight, "weight", weight) if isinstance(weight, Module) else weight)
@@ -103,6 +104,10 @@ def filters(
             f"filters: the weight has shape {w.shape}; (out_channels, in_channels, kh, kw) is needed; "
             "give a convolution or its weight"
         )
+    if isinstance(weight, ConvTranspose2d):  # (in, out / groups, kh, kw)
+        groups, kernel = weight.groups, w.shape[2:]
+        by_group = w.reshape(groups, len(w) // groups, w.shape[1], *kernel)
+        w = by_group.swapaxes(1, 2).reshape(groups * w.shape[1], len(w) // groups, *kernel)
     limit = _at_least_one("filters", "limit", limit)
     o, c = w.shape[:2]
     if c in (1, 3):
@@ -206,8 +211,8 @@ def confusion_matrix(
         raise ValueError(f"confusion_matrix: the matrix has shape {counts.shape}; counts of shape (c, c) are needed")
     if (broken := (counts < 0) | (counts % 1 != 0)).any():
         raise ValueError(
-            f"confusion_matrix: the matrix holds {counts[broken][0]:g}; whole numbers >= 0 are needed; give the counts, "
-            "and normalize=True for the shares"
+            f"confusion_matrix: the matrix holds {counts[broken][0]:g}; whole numbers >= 0 are needed; give the counts, and "
+            "normalize=True for the shares"
         )
     c = len(counts)
     names = [str(i) for i in range(c)] if class_names is None else [str(name) for name in class_names]
