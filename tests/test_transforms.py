@@ -172,6 +172,37 @@ def test_one_number_normalizes_all_channels():
     assert np.array_equal(Normalize((1, 2, 3), 4)(images), (images - np.array([1, 2, 3])[:, None, None]) / 4)
 
 
+@pytest.mark.parametrize(
+    ("mean", "std", "dtype", "pixels", "wanted"),
+    [
+        (0, 1e-8, np.float16, [0.0, 1e-7], [0.0, 11.9]),
+        (0, 1e-46, np.float32, [0.0, 1e-40], [0.0, 1e6]),
+        (70000.0, 1.0, np.float16, [65504.0], [-4496.0]),
+        (0, 1e6, np.float16, [65504.0], [0.0655]),
+        (1e39, 1e39, np.float32, [0.0], [-1.0]),
+    ],
+)
+def test_statistics_that_the_dtype_does_not_hold_normalize_as_their_values(mean, std, dtype, pixels, wanted):
+    images = np.array(pixels, dtype).reshape(1, 1, 1, -1)
+    result = Normalize(mean, std)(images)
+    assert result.dtype == dtype
+    assert np.allclose(result.ravel(), wanted, rtol=1e-2)
+    assert np.isinf(Normalize(mean, std)(np.full_like(images, np.inf))).all()
+
+
+@given(
+    images=hnp.arrays(
+        st.sampled_from([np.float16, np.float32, np.float64]), (2, 2, 3, 4), elements=st.floats(-8, 8, width=16)
+    ),
+    mean=st.floats(-2, 2),
+    std=st.floats(0.01, 4),
+)  # fmt: skip
+def test_normalize_computes_in_the_dtype_that_it_is_given(images, mean, std):
+    """As PyTorch does, to the bit."""
+    dtype = images.dtype.type
+    assert np.array_equal(Normalize(mean, std)(images), (images - dtype(mean)) / dtype(std))
+
+
 @given(picture=hnp.arrays(np.uint8, st.tuples(st.integers(5, 9), st.integers(5, 9), st.integers(1, 4))))
 def test_to_tensor_moves_the_channels_first_and_divides_bytes_by_255(picture):
     result = ToTensor()(picture)
@@ -520,6 +551,11 @@ BYTES = np.zeros((1, 6, 6), np.uint8)
         (lambda: Normalize((), 1), ValueError, "Normalize: mean is empty; it needs one number for each channel"),
         (lambda: Normalize("a", 1), TypeError, "Normalize: mean='a'; it needs a number"),
         (lambda: Normalize(0, math.nan), ValueError, "Normalize: std=nan; it needs a finite number"),
+        (lambda: Normalize((0, 2), (1, 1e-8))(np.ones((2, 2, 2), np.float16)), ValueError,
+         "Normalize: a pixel of 1 becomes larger than float16 can hold, 65504, by mean=(0.0, 2.0) and std=(1.0, 1e-08);"
+         " give others, or images of a wider dtype"),
+        (lambda: Normalize(0, 1e-4)(np.full((1, 2, 2), 10, np.float16)), ValueError,
+         "Normalize: a pixel of 10 becomes larger than float16 can hold"),
         (lambda: Normalize(0, 1)(BYTES), TypeError, "Normalize: images of dtype uint8; it needs floats; put"),
         (lambda: Normalize((1, 2), 1)(GREY), ValueError,
          "Normalize: 2 values of mean for images of shape (1, 1, 6, 6); it needs one for each of the 1 channels"),

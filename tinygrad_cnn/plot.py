@@ -211,8 +211,8 @@ def confusion_matrix(
         raise ValueError(f"confusion_matrix: the matrix has shape {counts.shape}; counts of shape (c, c) are needed")
     if (broken := (counts < 0) | (counts % 1 != 0)).any():
         raise ValueError(
-            f"confusion_matrix: the matrix holds {counts[broken][0]:g}; whole numbers >= 0 are needed; give the counts, and "
-            "normalize=True for the shares"
+            f"confusion_matrix: the matrix holds {counts[broken][0]:g}; whole numbers >= 0 are needed; "
+            "give the counts, and normalize=True for the shares"
         )
     c = len(counts)
     names = [str(i) for i in range(c)] if class_names is None else [str(name) for name in class_names]
