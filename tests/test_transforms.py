@@ -416,6 +416,27 @@ def test_a_rotation_by_nothing_keeps_the_image():
     assert np.array_equal(RandomRotation((180, 180))(images), images[:, :, ::-1, ::-1])
 
 
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("quarters", [-1, 0, 1, 2, 3])
+def test_what_is_not_finite_stays_in_its_pixel_when_turned_by_quarters(quarters, dtype):
+    images = ramp(2, 2, 5, 5).astype(dtype)
+    images[0, 0, 1, 2], images[0, 1, 0, 0], images[1, 0, 4, 3], images[1, 1, 2, 2] = np.inf, np.nan, -np.inf, np.nan
+    result = rotated(images, np.array([90.0, 90.0]) * quarters, fill=3)
+    assert np.array_equal(result, np.rot90(images, quarters, axes=(2, 3)), equal_nan=True)
+
+
+def test_what_is_not_finite_spreads_to_the_points_that_mix_with_it_alone():
+    images = np.ones((1, 1, 7, 7))
+    images[0, 0, 3, 4] = np.inf
+    result = rotated(images, np.array([20.0]), fill=1)
+    inside = np.ones((1, 1, 7, 7))
+    inside[0, 0, 3, 4] = 2
+    mixed = np.abs(rotated(inside, np.array([20.0]), fill=1) - 1) > 1e-12
+    assert 1 < mixed.sum() < 9
+    assert np.array_equal(np.isposinf(result), mixed)
+    assert np.allclose(result[~mixed], 1)
+
+
 def slowly_rotated(image, degrees, fill):
     """One channel turned, pixel by pixel: the oracle."""
     h, w = image.shape
