@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...graph import Tensor, from_numpy
-from ..arguments import number
+from ..arguments import native, number
 from .base import CHANNELS, Transform
 
 __all__ = ["Normalize", "ToTensor"]
@@ -61,7 +61,7 @@ class ToTensor:
             raise TypeError(f"ToTensor: a picture of dtype {array.dtype}; it needs bool, integer or float numbers")
         if array.ndim not in (2, 3, 4) or 0 in array.shape:
             raise ValueError(f"ToTensor: a picture of shape {array.shape}; it needs (h, w), (h, w, c) or (c, h, w)")
-        return array, layout
+        return native(array), layout
 
     def _told_by(self, shape: tuple[int, ...]) -> str:
         last, first = shape[-1] <= CHANNELS, shape[-3] <= CHANNELS
