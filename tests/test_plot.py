@@ -73,6 +73,14 @@ def test_named_figures_are_drawn_and_a_single_epoch_is_a_point():
     assert plot.learning_curves(history(30)).axes[0].lines[0].get_marker() in ("", "None")
 
 
+def test_a_dict_may_hold_arrays_and_tensors():
+    figure = plot.learning_curves(
+        {"loss": np.array([2.0, 1.0]), "accuracy": tg.Tensor([0.5, 0.75]), "epoch": range(3, 5)}
+    )
+    assert [line.get_ydata().tolist() for axes in figure.axes for line in axes.lines] == [[2.0, 1.0], [0.5, 0.75]]
+    assert figure.axes[0].lines[0].get_xdata().tolist() == [3, 4]
+
+
 # Tiles
 
 
@@ -282,6 +290,27 @@ def test_a_figure_is_saved_in_the_form_of_its_name(tmp_path, form, head):
     [
         (lambda: plot.learning_curves([]), ValueError, "the history has no epochs; train one first"),
         (lambda: plot.learning_curves(3), TypeError, "history is a int; what fit returns is needed"),
+        (lambda: plot.learning_curves("abc"), TypeError, "history is a str; what fit returns is needed"),
+        (
+            lambda: plot.learning_curves([[1.0, 2.0]]),
+            TypeError,
+            "an epoch of the history is a list; a dict of its figures",
+        ),
+        (
+            lambda: plot.learning_curves({"loss": 0.5}),
+            TypeError,
+            r"loss of the history is a float; a list with a number per epoch is needed; give \[history\] for one epoch",
+        ),
+        (
+            lambda: plot.learning_curves({"loss": "abc"}),
+            TypeError,
+            "loss of the history is a str; a list with a number",
+        ),
+        (
+            lambda: plot.learning_curves(history(1), names="loss"),
+            TypeError,
+            r"learning_curves: names='loss'; a list of names is needed; give \['loss'\]",
+        ),
         (lambda: plot.learning_curves(history(1), ["f1"]), ValueError, "no f1 in the history; there are epoch, loss"),
         (lambda: plot.learning_curves([{"lr": 1}]), ValueError, "the history holds no figures; train an epoch first"),
         (

@@ -47,9 +47,11 @@ def learning_curves(
     names: which figures, by default all but lr and seconds; "loss" stands for train_loss, valid_loss and test_loss.
     labels: texts for the legend in the place of "train", "valid" and "test".
 
-    Raises ValueError if there is no epoch, or none of a figure that is named.
+    Raises ValueError if there is no epoch, or none of a figure that is named, TypeError for what is no history.
     """
     columns = _columns(history)
+    if isinstance(names, str):
+        raise TypeError(f"learning_curves: names={names!r}; a list of names is needed; give [{names!r}]")
     panels: dict[str, dict[str, list[float]]] = {}
     for column, values in columns.items():
         part, _, rest = column.partition("_")
@@ -260,14 +262,19 @@ def confusion_matrix(
 def _columns(history: Any) -> dict[str, list[float]]:
     """name -> a value per epoch."""
     if isinstance(history, Mapping):
-        columns = {name: list(values) for name, values in history.items()}
+        columns = {name: _epochs(name, values) for name, values in history.items()}
         if len({len(values) for values in columns.values()}) > 1:
             raise ValueError(
                 f"learning_curves: lists of {', '.join(f'{len(v)} {k}' for k, v in columns.items())}; "
                 "all need a value per epoch"
             )
-    elif isinstance(history, Iterable):
+    elif isinstance(history, Iterable) and not isinstance(history, (str, bytes)):
         logs = list(history)
+        if odd := [entry for entry in logs if not isinstance(entry, Mapping)]:
+            raise TypeError(
+                f"learning_curves: an epoch of the history is a {type(odd[0]).__name__}; a dict of its figures is "
+                "needed"
+            )
         names = dict.fromkeys(name for entry in logs for name in entry)
         columns = {name: [entry.get(name, math.nan) for entry in logs] for name in names}
     else:
@@ -275,6 +282,17 @@ def _columns(history: Any) -> dict[str, list[float]]:
     if not columns or not len(next(iter(columns.values()))):
         raise ValueError("learning_curves: the history has no epochs; train one first")
     return columns
+
+
+def _epochs(name: str, values: Any) -> list[Any]:
+    """The values of a figure, one for each epoch."""
+    alone = values.ndim == 0 if isinstance(values, (np.ndarray, Tensor)) else isinstance(values, (str, bytes))
+    if isinstance(values, Iterable) and not alone:
+        return list(values)
+    raise TypeError(
+        f"learning_curves: {name} of the history is a {type(values).__name__}; a list with a number per epoch is "
+        "needed; give [history] for one epoch"
+    )
 
 
 def _numbers(name: str, values: Sequence[Any]) -> Array:
