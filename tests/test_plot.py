@@ -79,6 +79,7 @@ def test_a_dict_may_hold_arrays_and_tensors():
     )
     assert [line.get_ydata().tolist() for axes in figure.axes for line in axes.lines] == [[2.0, 1.0], [0.5, 0.75]]
     assert figure.axes[0].lines[0].get_xdata().tolist() == [3, 4]
+    assert plot.learning_curves({"loss": iter([2, 1])}).axes[0].lines[0].get_ydata().tolist() == [2.0, 1.0]
 
 
 # Tiles
@@ -290,6 +291,13 @@ def test_a_figure_is_saved_in_the_form_of_its_name(tmp_path, form, head):
     [
         (lambda: plot.learning_curves([]), ValueError, "the history has no epochs; train one first"),
         (lambda: plot.learning_curves(3), TypeError, "history is a int; what fit returns is needed"),
+        (
+            lambda: plot.learning_curves({"loss": [[1], 2]}),
+            ValueError,
+            r"loss holds \[\[1\], 2\]; a number per epoch is",
+        ),
+        (lambda: plot.learning_curves({"loss": np.array(0.5)}), TypeError, "loss of the history is a ndarray; a list"),
+        (lambda: plot.learning_curves({"loss": tg.Tensor(0.5)}), TypeError, "loss of the history is a Tensor; a list"),
         (lambda: plot.learning_curves("abc"), TypeError, "history is a str; what fit returns is needed"),
         (
             lambda: plot.learning_curves([[1.0, 2.0]]),
