@@ -125,6 +125,10 @@ def test_a_damaged_idx_file_is_a_named_error_or_an_array(tmp_path, content):
         (idx(SMALL) + b"x", "more bytes of numbers; its shape (2, 3, 4) of uint8 needs 24"),
         (gzip.compress(idx(SMALL)[:-5], mtime=0), "19 bytes of numbers; its shape (2, 3, 4) of uint8 needs 24"),
         (gzip.compress(idx(SMALL), mtime=0)[:-9], "Compressed file ended before the end-of-stream marker was reached"),
+        (b"\0\0\x08\x46" + b"\0\0\0\1" * 70 + b"x", "70 axes; an array has 64 at most; the file was changed; fetch it"),
+        (b"\0\0\x0e\x03" + b"\xff" * 8 + b"\0" * 4,
+         "its shape (4294967295, 4294967295, 0) of float64 is larger than an array can be; the file was cut or"),
+        (b"\0\0\x08\x03" + b"\0" * 4 + b"\xff" * 8, "its shape (0, 4294967295, 4294967295) of uint8 is larger than"),
         (b"\0\0\x0e\x02" + b"\xff" * 8, "at most 12 bytes of numbers; its shape (4294967295, 4294967295) of float64"),
     ],
 )  # fmt: skip

@@ -73,6 +73,15 @@ def test_named_figures_are_drawn_and_a_single_epoch_is_a_point():
     assert plot.learning_curves(history(30)).axes[0].lines[0].get_marker() in ("", "None")
 
 
+def test_a_dict_may_hold_arrays_and_tensors():
+    figure = plot.learning_curves(
+        {"loss": np.array([2.0, 1.0]), "accuracy": tg.Tensor([0.5, 0.75]), "epoch": range(3, 5)}
+    )
+    assert [line.get_ydata().tolist() for axes in figure.axes for line in axes.lines] == [[2.0, 1.0], [0.5, 0.75]]
+    assert figure.axes[0].lines[0].get_xdata().tolist() == [3, 4]
+    assert plot.learning_curves({"loss": iter([2, 1])}).axes[0].lines[0].get_ydata().tolist() == [2.0, 1.0]
+
+
 # Tiles
 
 
@@ -117,6 +126,25 @@ def test_every_weight_is_in_its_place(o, c):
     assert len(figure.axes) == 2  # with a bar
 
 
+def test_filters_of_a_transposed_convolution_are_those_of_its_outputs():
+    layer = nn.ConvTranspose2d(2, 5, (3, 4), generator=np.random.default_rng(1))
+    figure = plot.filters(layer)
+    assert title(figure) == "5 filters (rows) of 2 channels, 3x4"
+    turned = layer.weight.numpy().transpose(1, 0, 2, 3)
+    assert np.array_equal(sheet(figure), sheet(plot.filters(turned)), equal_nan=True)
+    assert not np.array_equal(turned, layer.weight.numpy().reshape(turned.shape))
+
+
+def test_filters_of_a_grouped_transposed_convolution_keep_to_their_group():
+    """(in, out / groups, kh, kw): the filters of group g are those over its part of the inputs."""
+    layer = nn.ConvTranspose2d(4, 6, 3, groups=2, generator=np.random.default_rng(2))
+    w = layer.weight.numpy()
+    wanted = np.array([w[o // 3 * 2 : o // 3 * 2 + 2, o % 3] for o in range(6)])
+    figure = plot.filters(layer)
+    assert title(figure) == "6 filters (rows) of 2 channels, 3x3"
+    assert np.array_equal(sheet(figure), sheet(plot.filters(wanted)), equal_nan=True)
+
+
 def test_colour_filters_are_grey_at_zero_and_keep_one_scale():
     w = np.zeros((2, 3, 1, 1))
     w[0, 0], w[1, 2] = 4.0, -2.0
@@ -156,6 +184,31 @@ def test_images_carry_their_labels_and_wrong_predictions_stand_out():
     assert texts(plot.images(x)) == []
 
 
+@pytest.mark.parametrize(
+    "given",
+    [np.array([1.0, 2.0]), np.array([[1], [2]]), [tg.Tensor([1]), tg.Tensor(2)], (np.int8(1), 2.0), [[1], ["2"]],
+     tg.Tensor([[1.0], [2.0]]), range(1, 3)],
+)  # fmt: skip
+def test_a_prediction_is_right_by_its_value_in_whatever_type_and_shape(given):
+    x, other = RNG.random((2, 1, 4, 4)), np.array([1, 2], np.uint8)
+    right = [("1", "black"), ("2", "black")]
+    assert texts(plot.images(x, given)) == right
+    assert texts(plot.images(x, given, other)) == texts(plot.images(x, other, given)) == right
+    assert texts(plot.images(x, given, other[::-1])) == [("2\nnot 1", "#B34700"), ("1\nnot 2", "#B34700")]
+    assert texts(plot.images(x, given, other, class_names="abc")) == [("b", "black"), ("c", "black")]
+
+
+def test_captions_of_other_values_are_their_own_text():
+    x = RNG.random((3, 1, 4, 4))
+    shown = texts(plot.images(x, np.array([0.5, np.nan, 1e300]), [0.25, np.nan, 1e300]))
+    assert shown == [("0.25\nnot 0.5", "#B34700"), ("nan", "black"), ("1e+300", "black")]
+    assert [text for text, _ in texts(plot.images(x, [True, False, True], class_names=["no", "yes"]))] == [
+        "yes", "no", "yes"
+    ]  # fmt: skip
+    same_name = plot.images(x, [0, 1, 0], [0, 0, 1], class_names=["a", "a"])
+    assert [colour for _, colour in texts(same_name)] == ["black", "#B34700", "#B34700"]
+
+
 def test_images_are_shown_as_they_are_or_say_how_they_were_scaled():
     x = np.array([0.0, 0.25, 1.0, 0.5]).reshape(1, 1, 2, 2)
     assert title(plot.images(x)) == ""
@@ -185,6 +238,41 @@ def test_a_confusion_matrix_shows_counts_or_percents_and_its_accuracy():
     assert pixels[0, 1, 0] > pixels[0, 1, 2]  # an error is orange
     assert texts(plot.confusion_matrix(np.ones((31, 31), int))) == []
     assert title(plot.confusion_matrix([[0]])) == "no labels"
+    assert title(plot.confusion_matrix(matrix.astype(np.float32))) == title(figure)
+
+
+ODD = ["$x_{$", "$\\frac$", "$b$"]
+
+
+def test_dollars_in_texts_are_drawn_as_they_are():
+    """Between two of them matplotlib would read mathematics, and fail where that is none."""
+    x = RNG.random((3, 1, 4, 4))
+    figures = [
+        plot.confusion_matrix(np.eye(3, dtype=int), ODD),
+        plot.images(x, ODD),
+        plot.images(x, [0, 1, 2], [1, 2, 0], class_names=ODD),
+        plot.learning_curves([{"train_$x_{$": 1.0, "valid_$x_{$": 1.0}], labels={"train": ODD[1], "valid": ODD[0]}),
+    ]
+    found = []
+    for figure in figures:
+        shown = [text for text in figure.findobj(lambda artist: hasattr(artist, "get_parse_math")) if text.get_text()]
+        found += [text.get_text() for text in shown if "$" in text.get_text()]
+        assert plot.file_of(figure, "svg").startswith(b"<?xml")
+        assert [text.get_text() for text in shown if "$" in text.get_text() and text.get_parse_math()] == []
+    assert {*ODD, "$x_{$\nnot $b$"} <= set(found)
+
+
+def test_figures_that_come_later_are_drawn_from_there():
+    figure = plot.learning_curves([{"epoch": 1, "train_loss": 2.0}, {"epoch": 2, "train_loss": 1.0, "valid_loss": 3.0}])
+    train, valid = figure.axes[0].lines
+    assert train.get_ydata().tolist() == [2.0, 1.0]
+    assert np.array_equal(valid.get_ydata(), [np.nan, 3.0], equal_nan=True)
+    assert valid.get_label() == "valid"
+    assert np.array_equal(plot.learning_curves({"f": [None, 2]}).axes[0].lines[0].get_ydata(), [np.nan, 2], True)
+    logs = [{"train_loss": 1.0, **({} if i % 5 else {"valid_loss": 2.0})} for i in range(30)]
+    train, valid = plot.learning_curves(logs).axes[0].lines
+    assert (train.get_marker(), valid.get_marker()) == ("", "s")  # between gaps there is no line to see
+    assert np.flatnonzero(~np.isnan(valid.get_ydata())).tolist() == [0, 5, 10, 15, 20, 25]
 
 
 # Files, errors, the world outside
@@ -203,8 +291,42 @@ def test_a_figure_is_saved_in_the_form_of_its_name(tmp_path, form, head):
     [
         (lambda: plot.learning_curves([]), ValueError, "the history has no epochs; train one first"),
         (lambda: plot.learning_curves(3), TypeError, "history is a int; what fit returns is needed"),
+        (
+            lambda: plot.learning_curves({"loss": [[1], 2]}),
+            ValueError,
+            r"loss holds \[\[1\], 2\]; a number per epoch is",
+        ),
+        (lambda: plot.learning_curves({"loss": np.array(0.5)}), TypeError, "loss of the history is a ndarray; a list"),
+        (lambda: plot.learning_curves({"loss": tg.Tensor(0.5)}), TypeError, "loss of the history is a Tensor; a list"),
+        (lambda: plot.learning_curves("abc"), TypeError, "history is a str; what fit returns is needed"),
+        (
+            lambda: plot.learning_curves([[1.0, 2.0]]),
+            TypeError,
+            "an epoch of the history is a list; a dict of its figures",
+        ),
+        (
+            lambda: plot.learning_curves({"loss": 0.5}),
+            TypeError,
+            r"loss of the history is a float; a list with a number per epoch is needed; give \[history\] for one epoch",
+        ),
+        (
+            lambda: plot.learning_curves({"loss": "abc"}),
+            TypeError,
+            "loss of the history is a str; a list with a number",
+        ),
+        (
+            lambda: plot.learning_curves(history(1), names="loss"),
+            TypeError,
+            r"learning_curves: names='loss'; a list of names is needed; give \['loss'\]",
+        ),
         (lambda: plot.learning_curves(history(1), ["f1"]), ValueError, "no f1 in the history; there are epoch, loss"),
         (lambda: plot.learning_curves([{"lr": 1}]), ValueError, "the history holds no figures; train an epoch first"),
+        (
+            lambda: plot.learning_curves({"loss": [1.0, "high"]}),
+            ValueError,
+            r"learning_curves: loss holds \[1.0, 'high'\]; a number per epoch is needed",
+        ),
+        (lambda: plot.learning_curves({"loss": [[1, 2]]}), ValueError, r"loss holds \[\[1, 2\]\]; a number per epoch"),
         (
             lambda: plot.learning_curves({"a": [1], "b": []}),
             ValueError,
@@ -242,9 +364,41 @@ def test_a_figure_is_saved_in_the_form_of_its_name(tmp_path, form, head):
             "images: 1 labels for 2 images; give one for each",
         ),
         (
+            lambda: plot.images(np.ones((2, 1, 4, 4)), [0, 1], np.ones((2, 10))),
+            ValueError,
+            r"images: predictions have shape \(2, 10\) for 2 images; one value for each is needed; give scores.argmax",
+        ),
+        (
+            lambda: plot.images(np.ones((2, 1, 4, 4)), [0, [1, 2]]),
+            ValueError,
+            r"images: labels hold a value of shape \(2,\); one value for each image is needed$",
+        ),
+        (
+            lambda: plot.images(np.ones((1, 1, 4, 4)), 3),
+            ValueError,
+            r"images: labels have shape \(\) for 1 images; one value for each is needed$",
+        ),
+        (lambda: plot.images(np.ones((2, 1, 4, 4)), "ab"), ValueError, r"labels have shape \(\) for 2 images; one"),
+        (
+            lambda: plot.images(np.ones((2, 1, 4, 4)), [0.5, 1], class_names=["a", "b"]),
+            ValueError,
+            "images: labels hold 0.5, class_names are 2; whole numbers from 0 to 1 are needed",
+        ),
+        (
             lambda: plot.confusion_matrix(np.ones((2, 3))),
             ValueError,
-            r"has shape \(2, 3\); counts >= 0 of \(c, c\) are",
+            r"has shape \(2, 3\); counts of shape \(c, c\) are",
+        ),
+        (
+            lambda: plot.confusion_matrix([[0.9, 0.1], [0.4, 0.6]]),
+            ValueError,
+            "confusion_matrix: the matrix holds 0.9; whole numbers >= 0 are needed; give the counts, and "
+            "normalize=True for the shares",
+        ),
+        (
+            lambda: plot.confusion_matrix(np.array([[3, -1], [0, 2]])),
+            ValueError,
+            "confusion_matrix: the matrix holds -1; whole numbers >= 0 are needed",
         ),
         (
             lambda: plot.confusion_matrix([[1]], ["a", "b"]),

@@ -421,6 +421,19 @@ def test_a_rotation_mixes_the_four_pixels_around_each_point(shape, degrees, fill
             assert np.allclose(out, slowly_rotated(channel, angle, fill), atol=1e-9)
 
 
+@pytest.mark.parametrize("dtype", [">f4", "<f4", ">u2", "<u2", ">f8", "<f8"])
+def test_images_in_the_byte_order_of_another_machine_are_those_of_this_one(dtype):
+    images = rng(5).integers(0, 200, (2, 3, 8, 9)).astype(dtype)
+    native = images.astype(images.dtype.newbyteorder("="))
+    changes = [Resize(3), Resize((5, 4), "nearest"), Resize(5, "bicubic"), ToTensor("chw")]
+    changes += [Normalize(3, 2)] if images.dtype.kind == "f" else []
+    for make in [*EVERY.values(), *(lambda generator, change=change: change for change in changes)]:
+        found, wanted = (np.asarray(make(rng(7))(given)) for given in (images, native))
+        assert found.dtype == wanted.dtype, make(None)
+        assert found.dtype.isnative
+        assert np.array_equal(found, wanted), make(None)
+
+
 def test_many_images_are_turned_as_one_by_one():
     images = rng(1).uniform(0, 1, (500, 1, 28, 28)).astype(np.float32)  # more than are computed together
     degrees = rng(2).uniform(-30, 30, 500)
@@ -520,6 +533,11 @@ BYTES = np.zeros((1, 6, 6), np.uint8)
         (lambda: Normalize((), 1), ValueError, "Normalize: mean is empty; it needs one number for each channel"),
         (lambda: Normalize("a", 1), TypeError, "Normalize: mean='a'; it needs a number"),
         (lambda: Normalize(0, math.nan), ValueError, "Normalize: std=nan; it needs a finite number"),
+        (lambda: Normalize((0, 2), (1, 1e-8))(np.ones((2, 2, 2), np.float16)), ValueError,
+         "Normalize: a pixel of 1 becomes larger than float16 can hold, 65504, by mean=(0.0, 2.0) and std=(1.0, 1e-08);"
+         " give others, or images of a wider dtype"),
+        (lambda: Normalize(0, 1e-4)(np.full((1, 2, 2), 10, np.float16)), ValueError,
+         "Normalize: a pixel of 10 becomes larger than float16 can hold"),
         (lambda: Normalize(0, 1)(BYTES), TypeError, "Normalize: images of dtype uint8; it needs floats; put"),
         (lambda: Normalize((1, 2), 1)(GREY), ValueError,
          "Normalize: 2 values of mean for images of shape (1, 1, 6, 6); it needs one for each of the 1 channels"),

@@ -8,10 +8,14 @@ from pathlib import Path
 from . import __version__, commands
 from .commands.options import positive, whole
 from .digits_net import SVM_ACCURACY, train
+from .kernels.parallel import get_num_threads
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the main job; 0 when done, 1 if it diverges or its folder cannot be written to, 130 when interrupted."""
+    """Run the main job; 0 when done, 130 when interrupted.
+
+    1 if it diverges, its folder cannot be written to, or TINYGRAD_CNN_THREADS is no number.
+    """
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments and arguments[0] in commands.COMMANDS:
         return commands.run(arguments[0], arguments[1:])
@@ -32,6 +36,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options, unknown = parser.parse_known_args(arguments)
     if unknown:
         parser.error(f"unrecognized arguments: {' '.join(unknown)}; the commands are {', '.join(commands.COMMANDS)}")
+    try:
+        get_num_threads()
+    except ValueError as error:  # of what the environment says
+        print(error, file=sys.stderr)
+        return 1
     try:
         metrics = train(options.out, options.epochs, options.seed, options.batch_size, options.lr, _line)
     except KeyboardInterrupt:

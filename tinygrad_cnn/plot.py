@@ -2,6 +2,7 @@
 
 Each function returns a matplotlib Figure that belongs to nobody: pyplot and its global state are not used. It shows
 itself at the end of a notebook cell, and `save=` writes it (.png, .svg, .pdf), replacing a file there in one step.
+Names and labels are drawn as they are: `$` begins no mathematics.
 Blue and orange can be told apart with every form of colour blindness; of values with a sign zero is white.
 """
 
@@ -18,7 +19,7 @@ import numpy as np
 
 from .graph import Array, Tensor
 from .interchange.atomic import replace_file
-from .nn import Module
+from .nn import ConvTranspose2d, Module
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -41,13 +42,16 @@ def learning_curves(
 ) -> Figure:
     """A panel for each figure of training (loss, accuracy, ...) over the epochs: train dashed, valid or test solid.
 
-    history: what `fit` returns, a list of dicts with a dict per epoch, or a dict of lists.
+    history: what `fit` returns, a list of dicts with a dict per epoch, or a dict of lists. Of a figure that some dicts
+    lack, or that is nan, the line has a gap.
     names: which figures, by default all but lr and seconds; "loss" stands for train_loss, valid_loss and test_loss.
     labels: texts for the legend in the place of "train", "valid" and "test".
 
-    Raises ValueError if there is no epoch, or none of a figure that is named.
+    Raises ValueError if there is no epoch, or none of a figure that is named, TypeError for what is no history.
     """
     columns = _columns(history)
+    if isinstance(names, str):
+        raise TypeError(f"learning_curves: names={names!r}; a list of names is needed; give [{names!r}]")
     panels: dict[str, dict[str, list[float]]] = {}
     for column, values in columns.items():
         part, _, rest = column.partition("_")
@@ -65,10 +69,12 @@ def learning_curves(
     for axes, name in zip(figure.subplots(down, across, squeeze=False).flat, wanted, strict=False):
         for part, values in panels[name].items():
             style = ("--", BLUE, "o") if part == "train" else ("-", ORANGE, "s") if part else ("-", BLUE, "o")
-            marker = style[2] if len(epochs) <= 20 else ""  # one epoch alone is no line
+            numbers = _numbers(name, values)
+            # A value alone, of one epoch or between gaps, is no line.
+            marker = style[2] if len(epochs) <= 20 or np.isnan(numbers).any() else ""
             text = (labels or {}).get(part, part)
-            axes.plot(epochs, values, style[0], color=style[1], marker=marker, markersize=3.5, label=text)
-        axes.set_title(name.replace("_", " "))
+            axes.plot(epochs, numbers, style[0], color=style[1], marker=marker, markersize=3.5, label=text)
+        axes.set_title(name.replace("_", " "), parse_math=False)
         axes.set_xlabel("epoch")
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.margins(x=0.03)
@@ -76,7 +82,8 @@ def learning_curves(
             axes.set_xlim(epochs[0] - 0.5, epochs[0] + 0.5)
             axes.set_xticks(epochs)
         if any(panels[name]):
-            axes.legend(frameon=False)
+            for drawn in axes.legend(frameon=False).get_texts():
+                drawn.set_parse_math(False)
         _calm(axes)
     for axes in list(figure.axes)[len(wanted) :]:
         axes.remove()
@@ -89,7 +96,8 @@ def filters(
     """The kernels of a convolution as small pictures: orange above 0, blue below, in one scale for all.
 
     weight: a convolution, or its weight (o c kh kw). With one channel a tile per filter; with three each is a colour
-    picture, in which grey is 0; with more a row of tiles per filter. each=True scales every tile by itself.
+    picture, in which grey is 0; with more a row of tiles per filter. each=True scales every tile by itself. Of a
+    ConvTranspose2d give the module: its weight begins with the inputs, and the filters shown are those of its outputs.
     limit: how many tiles are shown at most; the title says what is left out.
     """
     w = _finite("filters", getattr(weight, "weight", weight) if isinstance(weight, Module) else weight)
@@ -98,6 +106,10 @@ def filters(
             f"filters: the weight has shape {w.shape}; (out_channels, in_channels, kh, kw) is needed; "
             "give a convolution or its weight"
         )
+    if isinstance(weight, ConvTranspose2d):  # (in, out / groups, kh, kw)
+        groups, kernel = weight.groups, w.shape[2:]
+        by_group = w.reshape(groups, len(w) // groups, w.shape[1], *kernel)
+        w = by_group.swapaxes(1, 2).reshape(groups * w.shape[1], len(w) // groups, *kernel)
     limit = _at_least_one("filters", "limit", limit)
     o, c = w.shape[:2]
     if c in (1, 3):
@@ -160,9 +172,12 @@ def images(
 ) -> Figure:
     """Images with their labels; a wrong prediction stands in orange, as "8 / not 3".
 
-    (n c h w) or (c h w), with one channel grey, with three in colour; labels and predictions (n). Values in 0 to 1, and
-    bytes (uint8) in 0 to 255, are shown as they are; others are scaled together, which the title says.
-    limit: how many images are shown at most.
+    (n c h w) or (c h w), with one channel grey, with three in colour; labels and predictions (n), (n 1) or lists.
+    Values in 0 to 1, and bytes (uint8) in 0 to 255, are shown as they are; others are scaled together, which the title
+    says. limit: how many images are shown at most.
+
+    A prediction is right if it equals the label as a value: 1, 1.0 and Tensor(1) are the same. Raises ValueError if
+    there is not one label or prediction for each image.
     """
     given = _finite("images", x)
     pixels = given[None] if given.ndim == 3 else given
@@ -190,11 +205,17 @@ def confusion_matrix(
     """A confusion matrix, rows true and columns predicted: hits blue, errors orange, each by its share of the row.
 
     matrix: (c c) counts, as `tinygrad_cnn.metrics.confusion_matrix` gives. normalize=True prints the shares of the rows
-    in percent in the place of the counts. Beyond 30 classes nothing is printed in the cells.
+    in percent in the place of the counts. Beyond 30 classes nothing is printed in the cells. Raises ValueError for what
+    is no count, such as a share.
     """
     counts = _finite("confusion_matrix", matrix)
-    if counts.ndim != 2 or counts.shape[0] != counts.shape[1] or not counts.size or counts.min() < 0:
-        raise ValueError(f"confusion_matrix: the matrix has shape {counts.shape}; counts >= 0 of (c, c) are needed")
+    if counts.ndim != 2 or counts.shape[0] != counts.shape[1] or not counts.size:
+        raise ValueError(f"confusion_matrix: the matrix has shape {counts.shape}; counts of shape (c, c) are needed")
+    if (broken := (counts < 0) | (counts % 1 != 0)).any():
+        raise ValueError(
+            f"confusion_matrix: the matrix holds {counts[broken][0]:g}; whole numbers >= 0 are needed; "
+            "give the counts, and normalize=True for the shares"
+        )
     c = len(counts)
     names = [str(i) for i in range(c)] if class_names is None else [str(name) for name in class_names]
     if len(names) != c:
@@ -212,8 +233,8 @@ def confusion_matrix(
     axes.imshow(1 - depth * (1 - ink), interpolation="nearest")
     size = max(4.0, min(9.0, 72 * cell * 0.75))
     cut = [name if len(name) <= 30 else name[:29] + "…" for name in names]
-    axes.set_xticks(range(c), cut, rotation=90 if longest > 3 else 0, fontsize=size)
-    axes.set_yticks(range(c), cut, fontsize=size)
+    axes.set_xticks(range(c), cut, rotation=90 if longest > 3 else 0, fontsize=size, parse_math=False)
+    axes.set_yticks(range(c), cut, fontsize=size, parse_math=False)
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
     axes.tick_params(length=0)
@@ -241,15 +262,21 @@ def confusion_matrix(
 def _columns(history: Any) -> dict[str, list[float]]:
     """name -> a value per epoch."""
     if isinstance(history, Mapping):
-        columns = {name: list(values) for name, values in history.items()}
+        columns = {name: _epochs(name, values) for name, values in history.items()}
         if len({len(values) for values in columns.values()}) > 1:
             raise ValueError(
                 f"learning_curves: lists of {', '.join(f'{len(v)} {k}' for k, v in columns.items())}; "
                 "all need a value per epoch"
             )
-    elif isinstance(history, Iterable):
+    elif isinstance(history, Iterable) and not isinstance(history, (str, bytes)):
         logs = list(history)
-        columns = {name: [entry.get(name, math.nan) for entry in logs] for entry in logs[:1] for name in entry}
+        if odd := [entry for entry in logs if not isinstance(entry, Mapping)]:
+            raise TypeError(
+                f"learning_curves: an epoch of the history is a {type(odd[0]).__name__}; a dict of its figures is "
+                "needed"
+            )
+        names = dict.fromkeys(name for entry in logs for name in entry)
+        columns = {name: [entry.get(name, math.nan) for entry in logs] for name in names}
     else:
         raise TypeError(f"learning_curves: history is a {type(history).__name__}; what fit returns is needed")
     if not columns or not len(next(iter(columns.values()))):
@@ -257,34 +284,86 @@ def _columns(history: Any) -> dict[str, list[float]]:
     return columns
 
 
-def _captions(n: int, labels: Any, predictions: Any, class_names: Sequence[str] | None) -> tuple[list[str], list[str]]:
-    """A text and a colour for each image."""
-    lists = {}
-    for name, values in (("labels", labels), ("predictions", predictions)):
-        if values is None:
-            continue
-        lists[name] = [str(value) for value in (_array(values).tolist() if not isinstance(values, list) else values)]
-        if len(lists[name]) != n:
-            raise ValueError(f"images: {len(lists[name])} {name} for {n} images; give one for each")
-        if class_names is not None:
-            lists[name] = [_class_name(name, value, class_names) for value in lists[name]]
-    truth, guesses = lists.get("labels"), lists.get("predictions")
-    if truth is None or guesses is None:
-        return (truth or guesses or [""] * n), ["black"] * n
-    pairs = list(zip(guesses, truth, strict=True))
-    return (
-        [guess if guess == right else f"{guess}\nnot {right}" for guess, right in pairs],
-        ["black" if guess == right else ORANGE for guess, right in pairs],
+def _epochs(name: str, values: Any) -> list[Any]:
+    """The values of a figure, one for each epoch."""
+    alone = values.ndim == 0 if isinstance(values, (np.ndarray, Tensor)) else isinstance(values, (str, bytes))
+    if isinstance(values, Iterable) and not alone:
+        return list(values)
+    raise TypeError(
+        f"learning_curves: {name} of the history is a {type(values).__name__}; a list with a number per epoch is "
+        "needed; give [history] for one epoch"
     )
 
 
-def _class_name(what: str, value: str, class_names: Sequence[str]) -> str:
-    if not value.isdecimal() or int(value) >= len(class_names):
+def _numbers(name: str, values: Sequence[Any]) -> Array:
+    """A number per epoch, nan for None."""
+    try:
+        numbers = np.array(values, np.float64)
+    except (TypeError, ValueError):
+        numbers = np.empty(())
+    if numbers.ndim != 1:
+        raise ValueError(f"learning_curves: {name} holds {values!r:.60}; a number per epoch is needed")
+    return numbers
+
+
+def _captions(n: int, labels: Any, predictions: Any, class_names: Sequence[str] | None) -> tuple[list[str], list[str]]:
+    """A text and a colour for each image."""
+    given = {
+        name: _each(name, values, n)
+        for name, values in (("labels", labels), ("predictions", predictions))
+        if values is not None
+    }
+    texts = {name: [_caption(name, value, class_names) for value in values] for name, values in given.items()}
+    if len(given) < 2:
+        return next(iter(texts.values()), [""] * n), ["black"] * n
+    wrong = [
+        guess != right and _text(guess) != _text(right)  # nan is nan, and "3" is 3
+        for guess, right in zip(given["predictions"], given["labels"], strict=True)
+    ]
+    captions = [
+        f"{guess}\nnot {right}" if bad else guess
+        for guess, right, bad in zip(texts["predictions"], texts["labels"], wrong, strict=True)
+    ]
+    return captions, [ORANGE if bad else "black" for bad in wrong]
+
+
+def _each(what: str, values: Any, n: int) -> list[Any]:
+    """The value for each image, a plain object of Python: of (n) or (n 1), or of a list of values or arrays of one."""
+    needed = "one value for each{} is needed" + "; give scores.argmax(1)" * (what == "predictions")
+    if isinstance(values, (list, tuple)):
+        cells = [
+            _array(value) if isinstance(value, (Tensor, np.ndarray, np.generic)) else np.array(value, object)
+            for value in values
+        ]
+        if uneven := [cell.shape for cell in cells if cell.size != 1]:
+            raise ValueError(f"images: {what} hold a value of shape {uneven[0]}; {needed.format(' image')}")
+        found = [cell.item() for cell in cells]
+    else:
+        array = _array(values)
+        if not array.ndim or array.size != len(array):
+            raise ValueError(f"images: {what} have shape {array.shape} for {n} images; {needed.format('')}")
+        found = array.ravel().tolist()
+    if len(found) != n:
+        raise ValueError(f"images: {len(found)} {what} for {n} images; give one for each")
+    return found
+
+
+def _text(value: Any) -> str:
+    """1 for 1.0."""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() and abs(value) < 2**53 else str(value)
+
+
+def _caption(what: str, value: Any, class_names: Sequence[str] | None) -> str:
+    """The text of a value, or the name of the class that it numbers."""
+    if class_names is None:
+        return _text(value)
+    place = _text(int(value) if isinstance(value, bool) else value)
+    if not place.isdecimal() or int(place) >= len(class_names):
         raise ValueError(
             f"images: {what} hold {value}, class_names are {len(class_names)}; "
             f"whole numbers from 0 to {len(class_names) - 1} are needed"
         )
-    return str(class_names[int(value)])
+    return str(class_names[int(place)])
 
 
 def _mosaic(
@@ -345,8 +424,9 @@ def _mosaic(
         fit = max(3, int(points * 1.6 / size))
         text = "\n".join(line if len(line) <= fit else line[: fit - 1] + "…" for line in lines)
         axes.text(
-            left + w / 2, top - 0.02 * h, text, ha="center", va="bottom", color=colour, fontsize=size, linespacing=1
-        )
+            left + w / 2, top - 0.02 * h, text, ha="center", va="bottom", color=colour, fontsize=size, linespacing=1,
+            parse_math=False,
+        )  # fmt: skip
     axes.set_axis_off()
     if title:
         axes.set_title(title, fontsize=9)

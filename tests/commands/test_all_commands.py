@@ -11,6 +11,7 @@ from command_line import ENVIRONMENT, JOB, TINY, call, run, usage
 from tinygrad_cnn import bench, commands
 from tinygrad_cnn.__main__ import main
 from tinygrad_cnn.commands import networks
+from tinygrad_cnn.kernels import parallel
 
 
 @pytest.mark.parametrize("name", commands.COMMANDS)
@@ -138,3 +139,27 @@ def test_a_command_loads_its_own_file_only():
     process = subprocess.run([sys.executable, "-c", program], env=ENVIRONMENT, capture_output=True, text=True)
     names = ["tinygrad_cnn.commands", "tinygrad_cnn.commands.frame", "tinygrad_cnn.commands.options"]
     assert process.stdout == f"{names}\n"
+
+
+@pytest.mark.parametrize("value", ["abc", "0"])
+@pytest.mark.parametrize(
+    "arguments",
+    [["train"], ["predict", "nowhere", "--test"], ["summary", "digits"], ["graph", "digits"], ["bench"], []],
+)
+def test_threads_that_are_no_number_are_told_in_a_line(arguments, value, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TINYGRAD_CNN_THREADS", value)
+    monkeypatch.setattr(parallel, "_size", None)  # as in a fresh process
+    told = f"{arguments[0]}: " if arguments else ""
+    told += f"TINYGRAD_CNN_THREADS is '{value}'; it must be a positive integer\n"
+    assert call(capsys, *arguments) == (1, "", told)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_help_needs_no_threads(capsys, monkeypatch):
+    monkeypatch.setenv("TINYGRAD_CNN_THREADS", "abc")
+    monkeypatch.setattr(parallel, "_size", None)
+    for arguments in (["train", "--help"], ["--help"]):
+        with pytest.raises(SystemExit) as exit:
+            main(arguments)
+        assert (exit.value.code, capsys.readouterr().err) == (0, "")

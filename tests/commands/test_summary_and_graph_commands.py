@@ -1,6 +1,7 @@
 """`summary` and `graph`: tables and pictures of networks."""
 
 import json
+import re
 import sys
 
 import pytest
@@ -24,6 +25,25 @@ def test_summary_knows_the_input_of_each_network(name, capsys):
     assert found["inputs"] == [[1, *networks.NETWORKS[name].image]]
     assert found["rows"][0]["outputs"] == [[1, 7]]
     assert found["params"] == sum(p.numel() for p in networks.build(name, 7, found["inputs"][0][1]).parameters())
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("builtins:dict", "looking at its arguments raised ValueError: no signature found for builtin.*"),
+        ("{file}:Odd", r"looking at its arguments raised RuntimeError: no signature \(.*odd.py:3\)"),
+        ("{file}:Lying", "looking at its arguments raised TypeError: unexpected object 3 in __signature__ attribute"),
+    ],
+)
+def test_what_hides_its_arguments_is_told_in_a_line(name, told, tmp_path, capsys):
+    (tmp_path / "odd.py").write_text(
+        "class Meta(type):\n    @property\n    def __signature__(cls): raise RuntimeError('no signature')\n"
+        "class Odd(metaclass=Meta): ...\n"
+        "class Lying:\n    __signature__ = 3\n"
+    )
+    code, stdout, stderr = call(capsys, "summary", name.format(file=tmp_path / "odd.py"))
+    assert (code, stdout) == (1, "")
+    assert re.fullmatch(f"summary: .*{told}\n", stderr), stderr
 
 
 def test_summary_of_what_fails_says_so(net, capsys):

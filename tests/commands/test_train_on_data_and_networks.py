@@ -256,6 +256,26 @@ def test_train_and_test_folders_need_the_same_classes(tmp_path):
         datasets.load(str(tmp_path), "data", False, 0)
 
 
+@pytest.mark.parametrize("found", [["train", "val"], ["train"], ["Train", "Test"], ["train", "more"], ["test", "more"]])
+def test_parts_are_not_taken_for_classes(found, tmp_path, capsys):
+    for part in found:
+        pictures(tmp_path / "data" / part, {"a": 3, "b": 3})
+    code, stdout, stderr = call(capsys, "train", "--data", tmp_path / "data", "--size", 8, "--out", tmp_path / "run")
+    assert (code, stdout) == (1, "")
+    first = next(name for name in sorted(found) if name != "more")
+    assert stderr == (
+        f"train: --data {tmp_path / 'data'}: its folder {first} holds folders itself, as a part does and no class; "
+        "give both parts, as train and test, or one folder that holds the image folders of all classes\n"
+    )
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_class_can_have_the_name_of_a_part(tmp_path):
+    pictures(tmp_path, {"car": 8, "train": 7})
+    (tmp_path / "train" / ".thumbnails").mkdir()
+    assert datasets.load(str(tmp_path), "data", False, 0)[2] == ["car", "train"]
+
+
 def test_a_folder_without_a_test_part_is_split_by_the_seed(tmp_path):
     pictures(tmp_path, {"a": 8, "b": 7})
     parts = [datasets.parts(str(tmp_path), "data", False, seed, None) for seed in (0, 0, 1)]

@@ -3,7 +3,8 @@
 import importlib
 from collections.abc import Sequence
 
-from .frame import framed
+from ..kernels.parallel import get_num_threads
+from .frame import CommandError, framed
 
 __all__ = ["COMMANDS", "run"]
 
@@ -19,4 +20,13 @@ COMMANDS = {
 
 def run(name: str, arguments: Sequence[str]) -> int:
     """Run a command; 0 when done, 1 if it failed, 130 when interrupted. Usage errors exit with 2, as argparse does."""
-    return framed(name, lambda: int(importlib.import_module(COMMANDS[name][0], __name__).main(arguments)))
+    return framed(name, lambda: _run(name, arguments))
+
+
+def _run(name: str, arguments: Sequence[str]) -> int:
+    if not {"-h", "--help"} & {*arguments}:
+        try:
+            get_num_threads()
+        except ValueError as error:  # of what the environment says
+            raise CommandError(str(error)) from error
+    return int(importlib.import_module(COMMANDS[name][0], __name__).main(arguments))

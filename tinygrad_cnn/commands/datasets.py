@@ -29,6 +29,7 @@ DRAWN_IMAGES = {True: (10_000, 0), False: (2_000, 1)}  # of training or not: how
 DATASETS = ("digits", *FILES, *DRAWN)
 HELD_OUT = 10  # one image of so many chooses the best weights
 TEST = 5  # one image of so many tests, where a folder has no test part
+PART_NAMES = ("train", "training", "test", "testing", "val", "valid", "validation")
 
 
 class Parts(NamedTuple):
@@ -104,6 +105,16 @@ def _folders(root: Path, seed: int) -> tuple[Any, Any, list[str]]:
             "or give a folder of image folders"
         )
     if not ((root / "train").is_dir() and (root / "test").is_dir()):
+        for folder in sorted(root.iterdir()):
+            if (
+                folder.name.casefold() in PART_NAMES
+                and folder.is_dir()
+                and any(inner.is_dir() and not inner.name.startswith(".") for inner in folder.iterdir())
+            ):
+                raise CommandError(
+                    f"--data {root}: its folder {folder.name} holds folders itself, as a part does and no class; "
+                    "give both parts, as train and test, or one folder that holds the image folders of all classes"
+                )
         images = ImageFolder(root)
         test = max(1, len(images) // TEST)
         split = random_split(images, [len(images) - test, test], seed=seed)

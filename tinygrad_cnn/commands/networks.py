@@ -119,7 +119,8 @@ def build(name: str, num_classes: int, in_channels: int, seed: int = 0) -> Any:
         "generator": np.random.default_rng(seed),
     }
     if name not in NETWORKS:
-        accepted = inspect.signature(make).parameters
+        with theirs(name, "looking at its arguments"):
+            accepted = inspect.signature(make).parameters
         options = {option: value for option, value in options.items() if option in accepted}
     with theirs(name, "making it"):
         model = make(**options)

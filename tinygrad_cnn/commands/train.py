@@ -93,7 +93,8 @@ def _parser() -> argparse.ArgumentParser:
         parser.add_argument(name, help=help, **{"default": argparse.SUPPRESS, **more})
 
     named = ", ".join(datasets.DATASETS)
-    add("--data", f"{named}, or a folder with an image folder for each class, in train/ and test/ or not (digits)")
+    add("--data", f"{named}, or a folder with an image folder for each class, or with both train/ and test/ of such "
+        "folders (digits)")  # fmt: skip
     add("--data-dir", "folder of the files of mnist, cifar10 and so on (data)", metavar="DIR")
     add("--download", "fetch the files that are not there", action="store_true", default=False)
     add("--model", f"{', '.join(networks.NETWORKS)}, or {networks.WAYS} (by the data)")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["check_generator", "check_mixable", "held", "number", "pair", "probability", "span", "whole"]
+__all__ = ["check_generator", "check_mixable", "held", "native", "number", "pair", "probability", "span", "whole"]
 
 EXACT = 2**53  # the largest whole number below which float64 has all
 
@@ -89,6 +89,11 @@ def held(name: str, argument: str, value: float, dtype: np.dtype[Any]) -> Any:
             f"{limits[1]}"
         )
     return dtype.type(round(value))
+
+
+def native(array: NDArray[Any]) -> NDArray[Any]:
+    """The array in the byte order of this machine, a copy only where it has another."""
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 
 def pair(name: str, argument: str, value: Any, least: int = 1) -> tuple[int, int]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ..graph import Tensor
 from ..random import source
-from .arguments import check_generator, whole
+from .arguments import check_generator, native, whole
 
 __all__ = ["ConcatDataset", "Dataset", "Subset", "TensorDataset", "random_split"]
 
@@ -78,7 +78,7 @@ def _array(data: Any) -> Array:
     array = data if isinstance(data, np.ndarray) else Tensor(data).numpy()
     if array.dtype.kind not in "biuf":
         raise TypeError(f"TensorDataset: an array of dtype {array.dtype}; it needs bool, integer or float numbers")
-    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+    return native(array)
 
 
 class Subset:

@@ -6,6 +6,7 @@ import gzip
 import math
 import os
 import struct
+import sys
 import zlib
 from pathlib import Path
 from typing import IO, Any
@@ -20,6 +21,7 @@ __all__ = ["read_idx"]
 KINDS = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 GZIP = b"\x1f\x8b"
 MOST_RATIO = 1032  # deflate makes no file smaller than by this factor (zlib technical details)
+MOST_AXES = 64  # of a NumPy array
 PIECE = 2**24
 
 
@@ -55,6 +57,10 @@ def _array(path: Path, file: IO[bytes] | gzip.GzipFile, most: int) -> NDArray[An
             f"a type of {', '.join(f'{kind:02x}' for kind in KINDS)}, and its number of axes"
         )
     axes = start[3]
+    if axes > MOST_AXES:
+        raise DatasetError(
+            f"read_idx: {path}: {axes} axes; an array has {MOST_AXES} at most; the file was changed; fetch it again"
+        )
     header = file.read(4 * axes)
     if len(header) < 4 * axes:
         raise DatasetError(f"read_idx: {path}: {len(header)} bytes of lengths; {axes} axes need {4 * axes}")
@@ -72,6 +78,12 @@ def _array(path: Path, file: IO[bytes] | gzip.GzipFile, most: int) -> NDArray[An
         raise DatasetError(
             f"read_idx: {path}: {found} bytes of numbers; its shape {shape} of {dtype.name} needs {needed}; "
             "the file was cut or changed; fetch it again"
+        )
+    # NumPy counts an axis of no length as one.
+    if math.prod(max(1, length) for length in shape) * dtype.itemsize > sys.maxsize:
+        lengths = f"its shape {shape} of {dtype.name}"
+        raise DatasetError(
+            f"read_idx: {path}: {lengths} is larger than an array can be; the file was cut or changed; fetch it again"
         )
     numbers = np.frombuffer(there, dtype).reshape(shape)
     return numbers.astype(dtype.newbyteorder("="))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ...graph import Tensor, from_numpy
 from ...random import source
-from ..arguments import check_generator
+from ..arguments import check_generator, native
 
 __all__ = ["Compose", "Lambda", "RandomTransform", "Transform"]
 
@@ -22,6 +22,7 @@ CHANNELS = 4  # an image of bytes has at most so many
 class Transform:
     """A function of an image (c h w) or a batch of them (n c h w), array or Tensor, that gives a new one of its kind.
 
+    Arrays in the byte order of another machine come out in that of this one.
     A transform of your own is a subclass with `apply`, which gets a batch as an array, or any other callable.
     """
 
@@ -64,7 +65,7 @@ class Transform:
                 f"{name}: images of bytes have shape {images.shape}, which looks like (h, w, c); it needs (c, h, w); "
                 "put ToTensor() before it, or use numpy.moveaxis(images, -1, -3)"
             )
-        return images
+        return native(images)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in vars(self).items() if k != 'generator')})"

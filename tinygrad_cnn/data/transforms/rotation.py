@@ -103,13 +103,26 @@ def _bilinear(padded: Array, y: Array, x: Array, dtype: np.dtype[Any]) -> Array:
     def corner(offset: int) -> Array:
         return np.take_along_axis(flat, at + offset, 2).astype(kind, copy=False)
 
-    upper = corner(0) * (1 - right) + corner(1) * right
-    lower = corner(pw) * (1 - right) + corner(pw + 1) * right
-    mixed = upper * (1 - down) + lower * down
+    mixture = _mixture if dtype.kind != "f" or np.isfinite(padded).all() else _mixture_of_any
+    upper = mixture(corner(0), corner(1), right)
+    lower = mixture(corner(pw), corner(pw + 1), right)
+    mixed = mixture(upper, lower, down)
     if dtype.kind != "f":
         mixed = np.rint(mixed)
     result: Array = mixed.astype(dtype).reshape(n, c, ph - 2, pw - 2)
     return result
+
+
+def _mixture(first: Array, second: Array, share: Array) -> Array:
+    """From the first at share 0 to the second at share 1."""
+    mixed: Array = first * (1 - share) + second * share
+    return mixed
+
+
+def _mixture_of_any(first: Array, second: Array, share: Array) -> Array:
+    """Also of inf and nan: what has no share is not touched by the other, of which 0 times inf would be nan."""
+    with np.errstate(invalid="ignore"):
+        return np.where(share == 0, first, np.where(share == 1, second, _mixture(first, second, share)))
 
 
 def _nearest(padded: Array, y: Array, x: Array, dtype: np.dtype[Any]) -> Array:

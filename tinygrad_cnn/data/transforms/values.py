@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...graph import Tensor, from_numpy
-from ..arguments import number
+from ..arguments import native, number
 from .base import CHANNELS, Transform
 
 __all__ = ["Normalize", "ToTensor"]
@@ -61,7 +61,7 @@ class ToTensor:
             raise TypeError(f"ToTensor: a picture of dtype {array.dtype}; it needs bool, integer or float numbers")
         if array.ndim not in (2, 3, 4) or 0 in array.shape:
             raise ValueError(f"ToTensor: a picture of shape {array.shape}; it needs (h, w), (h, w, c) or (c, h, w)")
-        return array, layout
+        return native(array), layout
 
     def _told_by(self, shape: tuple[int, ...]) -> str:
         last, first = shape[-1] <= CHANNELS, shape[-3] <= CHANNELS
@@ -79,8 +79,9 @@ class ToTensor:
 class Normalize(Transform):
     """(x - mean[c]) / std[c] for each channel c; one number stands for all channels.
 
-    Raises TypeError for images that are not of a float dtype, ValueError for a std that is not positive and for other
-    numbers of channels.
+    Computed in the dtype of the images, as PyTorch does; where that does not hold a mean or std, in float64, then
+    rounded. Raises TypeError for images that are not of a float dtype, ValueError for a std that is not positive, for
+    other numbers of channels, and for a result that the dtype does not hold.
     """
 
     def __init__(self, mean: float | Sequence[float], std: float | Sequence[float]) -> None:
@@ -99,9 +100,18 @@ class Normalize(Transform):
                     f"Normalize: {len(values)} values of {name} for images of shape {images.shape}; "
                     f"it needs one for each of the {c} channels, or one for all"
                 )
+        least, most = float(np.finfo(images.dtype).tiny), float(np.finfo(images.dtype).max)
+        holds = min(self.std) >= least and max(map(abs, self.mean + self.std)) <= most
         with np.errstate(all="ignore"):
-            mean, std = (np.array(v, images.dtype)[:, None, None] for v in (self.mean, self.std))
-            result: Array = (images - mean) / std
+            mean, std = (
+                np.array(v, images.dtype if holds else np.float64)[:, None, None] for v in (self.mean, self.std)
+            )
+            result: Array = ((images - mean) / std).astype(images.dtype, copy=False)
+        if np.isinf(result).any() and (beyond := np.isinf(result) & np.isfinite(images)).any():
+            raise ValueError(
+                f"Normalize: a pixel of {images[beyond][0]:g} becomes larger than {images.dtype} can hold, {most:g}, "
+                f"by mean={self.mean} and std={self.std}; give others, or images of a wider dtype"
+            )
         return result
 
 
