@@ -19,6 +19,7 @@ from ..graph import Tensor, wrap
 from ..modes import enable_grad, no_grad
 from .kinks import has_kink, outside_the_subdifferential
 from .mistakes import Evidence, Mistake, misplaced, mistakes
+from .samples import seeded, whole
 
 Array = NDArray[Any]
 Function = Callable[..., Any]
@@ -37,14 +38,15 @@ class GradientError(AssertionError):
 def gradcheck(f: Function, inputs: Any, *, probes: int = 2, full: bool = False, seed: int = 0) -> bool:
     """Check the gradient of `f`, a function of Tensors that returns a Tensor, at `inputs` (float64).
 
-    probes: how many random directions and cotangents; two evaluations of f each.
+    probes: how many random directions and cotangents, at least one; two evaluations of f each.
     full: every entry of the Jacobian instead, for small problems.
 
     True, or raises GradientError that says which input's gradient is wrong, where and by how much, and how, if it is
     one of the mistakes that rules are written with (mistakes.py); TypeError for inputs that are not float64 and
-    results that are not float Tensors. Where an input lies at a kink or within a step of one (6e-6), as the zero of
-    relu or a tie of max, any element of the subdifferential is right: relu'(0) = 0, 1/2 or 1, and any share of a tie,
-    but not both shares in full (kinks.py). At a jump nothing is.
+    results that are not float Tensors; ValueError for less than one probe, which would prove nothing. Where an
+    input lies at a kink or within a step of one (6e-6), as the zero of relu or a tie of max, any element of the
+    subdifferential is right: relu'(0) = 0, 1/2 or 1, and any share of a tie, but not both shares in full
+    (kinks.py). At a jump nothing is.
 
         >>> import numpy as np
         >>> import tinygrad_cnn as tg
@@ -64,13 +66,14 @@ def gradcheck(f: Function, inputs: Any, *, probes: int = 2, full: bool = False, 
 
     Source: chainer.gradient_check, for the random direction over all inputs jointly.
     """
+    probes, rng = whole(probes, "gradcheck", "probes", 1), seeded(seed, "gradcheck")
     arrays = _float64_arrays(inputs, "gradcheck")
     names = [f"inputs[{i}]" for i in range(len(arrays))]
 
     def outputs(*xs: Tensor) -> list[Tensor]:
         return [_checked_output(f(*xs), "gradcheck")]
 
-    _check("gradcheck", outputs, arrays, names, probes, full, np.random.default_rng(seed))
+    _check("gradcheck", outputs, arrays, names, probes, full, rng)
     return True
 
 
@@ -84,8 +87,8 @@ def gradgradcheck(f: Function, inputs: Any, *, probes: int = 2, full: bool = Fal
         >>> tg.testing.gradgradcheck(lambda x: x.tanh() * x, np.array([0.5, -1.0]))
         True
     """
+    probes, rng = whole(probes, "gradgradcheck", "probes", 1), seeded(seed, "gradgradcheck")
     arrays = _float64_arrays(inputs, "gradgradcheck")
-    rng = np.random.default_rng(seed)
     with no_grad():
         out = _checked_output(f(*map(wrap, arrays)), "gradgradcheck")
     names = [*(f"inputs[{i}]" for i in range(len(arrays))), "the cotangent"]

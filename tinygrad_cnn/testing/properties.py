@@ -15,7 +15,7 @@ from ..graph import Tensor, wrap
 from .cases import Case, function_of, grads_of
 from .formulas import Scene
 from .gradients import TOLERANCE, GradientError, Problem, direction, gradcheck, gradgradcheck, signed
-from .samples import Draw, unprovable
+from .samples import Draw, unprovable, whole
 from .smallest import agreed_mistakes, in_full, smallest_failure
 
 Array = NDArray[Any]
@@ -316,8 +316,9 @@ def rule_error(op: Any, examples: int = 3) -> float | None:
     """How far the rules of an op are from central differences along a random direction, at most, on seeded examples.
 
     Relative to 1 + sum |c||f|, as `gradcheck` judges it: a right rule stays below TOLERANCE. None for an op without
-    the rules or the sample that a proof needs.
+    the rules or the sample that a proof needs. Raises ValueError for less than one example.
     """
+    examples = whole(examples, "rule_error", "examples", 1)
     if unprovable(op):
         return None
     worst = 0.0
