@@ -202,6 +202,33 @@ def test_counts_are_whole_numbers_from_one(name, argument, run):
             run(n)
 
 
+@pytest.mark.parametrize("full", [False, True])
+def test_another_result_on_tensors_than_on_arrays_is_not_taken_for_randomness(full):
+    registry.pop("same", None)
+
+    @op
+    def same(x, /):
+        return x * 1.0
+
+    same.vjp(x=lambda g: g * (1.0000001 if isinstance(g, Tensor) else 1.0))
+    try:
+        with pytest.raises(
+            GradientError,
+            match=r"gradgradcheck: the gradient with create_graph=True is another than without, apart by \d\.\d+e-07: a "
+            "rule, or f, computes something else on Tensors that require grad than on arrays",
+        ):
+            gradgradcheck(same, X, full=full)
+        with pytest.raises(
+            GradientError,
+            match=r"gradcheck: f gives another result while gradients are recorded than under no_grad, apart by 1.1;",
+        ):
+            gradcheck(lambda x: x * (2.0 if x.requires_grad else 1.0), X, full=full)
+        with pytest.raises(GradientError, match="than under no_grad, apart by inf;"):
+            gradcheck(lambda x: x if x.requires_grad else x[:1], X, full=full)
+    finally:
+        registry.pop("same", None)
+
+
 def test_the_inputs_of_gradcheck_keep_their_values_and_gradients():
     x = Tensor(X, requires_grad=True)
     assert gradcheck(lambda x: x * x, x)
