@@ -214,8 +214,8 @@ def test_another_result_on_tensors_than_on_arrays_is_not_taken_for_randomness(fu
     try:
         with pytest.raises(
             GradientError,
-            match=r"gradgradcheck: the gradient with create_graph=True is another than without, apart by \d\.\d+e-07: a "
-            "rule, or f, computes something else on Tensors that require grad than on arrays",
+            match=r"gradgradcheck: the gradient with create_graph=True is another than without, apart by \d\.\d+e-07: "
+            "a rule, or f, computes something else on Tensors that require grad than on arrays",
         ):
             gradgradcheck(same, X, full=full)
         with pytest.raises(
