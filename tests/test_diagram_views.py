@@ -1,5 +1,6 @@
 """Each view answers its question: what it says is computed here again, from arrays and from the graph itself."""
 
+import contextlib
 import gc
 import math
 import weakref
@@ -215,7 +216,7 @@ def kept_by_hand(loss, leaves):
             for array in value if isinstance(value, tuple) else (value,):
                 if isinstance(array, np.ndarray) and (key := id(memory.owner(array))) not in of_leaves:
                     first.setdefault(key, i)
-                    size.setdefault(key, min(array.nbytes, memory.owner(array).nbytes))
+                    size[key] = max(size.get(key, 0), min(array.nbytes, memory.owner(array).nbytes))
     live = []
     for i in reversed(range(len(ops))):
         gradients = [
@@ -270,6 +271,41 @@ def test_a_reshape_that_copies_counts_and_one_that_shows_the_same_memory_does_no
         for node in skeleton.ops:
             node.saved = None
         assert kept_memory(skeleton) == before
+
+
+@pytest.mark.parametrize("is_watched", [True, False])
+@pytest.mark.parametrize("part", [lambda y: y[:1], lambda y: y[3:7].reshape(-1), lambda y: y[:, ::2].T])
+def test_a_view_keeps_all_that_an_op_has_made_whichever_op_comes_first(part, is_watched):
+    x = Tensor(rng().normal(size=(10, 100)), requires_grad=True)
+
+    def squares(y):
+        return (y * y).sum()
+
+    def kept(add):
+        with tg.watch() if is_watched else contextlib.nullcontext():
+            y = x * 3.0
+            loss = add(y)
+        live = kept_memory(loss.graph().skeleton)
+        loss.backward()
+        freed = kept_memory(loss.graph().skeleton)
+        for found in (live, freed):
+            rows = [item for items in found.kept.values() for item in items]
+            assert sum(item.bytes for item in rows if item.first is None and not item.is_leaf) == found.total
+        assert freed.total == live.total
+        return live.total
+
+    of_y = 1000 * 8
+    assert kept(lambda y: squares(part(y)) + squares(y)) == of_y
+    assert kept(lambda y: squares(y) + squares(part(y))) == of_y
+    assert kept(lambda y: squares(part(y))) == of_y
+
+
+def test_a_view_of_what_no_op_has_made_counts_by_its_own_bytes_the_largest_once():
+    w, data = leaf(2.0, dtype="float32"), Tensor(np.ones((10, 100), np.float32))
+    few, more = data[:1], data[:4]
+    for one, other in ((few, more), (more, few)):
+        loss = (w * one).sum() + (w * other).sum()
+        assert kept_memory(loss.graph().skeleton).total == 4 * 100 * 4
 
 
 def test_the_memory_view_says_what_is_kept_for_which_gradient_and_why_it_does_not_count():

@@ -46,6 +46,37 @@ def test_the_transpose_is_the_transposed_convolution(data):
     assert np.array_equal(m.T.T.dense(), m.dense())
 
 
+def test_integers_multiply_exactly():
+    assert (tg.conv2d_matrix(np.array([[[[2**60 + 1]]]]), (1, 1)) @ np.array([1])).tolist() == [2**60 + 1]
+    w = np.random.default_rng(0).integers(-(2**58), 2**58, (3, 2, 2, 3))
+    x = np.random.default_rng(1).integers(-2, 3, (2, 4, 5))
+    matrix = tg.conv2d_matrix(w, x.shape, padding=1)
+    for m, v in ((matrix, x), (matrix.T, np.ones(matrix.shape[0], np.int16))):
+        product = m @ v
+        assert product.dtype == np.int64
+        assert product.tolist() == (m.dense().astype(object) @ v.ravel().astype(object)).tolist()
+    small = tg.conv2d_matrix(np.array([[[[3, -2]]]], np.int8), (1, 3)) @ np.array([5, 1, -4], np.int8)
+    assert (small.dtype, small.tolist()) == (np.int8, [13, 11])
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.longdouble])
+def test_floats_keep_the_dtype_of_the_product(dtype):
+    product = FIG_9 @ np.arange(9).astype(dtype)
+    assert product.dtype == np.result_type(FIG_9.data, dtype)
+    assert product.tolist() == [27, 37, 57, 67]
+    tiny = np.finfo(np.longdouble).eps
+    exact = tg.conv2d_matrix([[[[1.0]]]], (1, 1)) @ np.array([1 + tiny], np.longdouble)
+    assert exact[0] == 1 + tiny
+
+
+def test_only_real_numbers_are_multiplied():
+    for v in (np.ones(9, complex), np.array(["a"] * 9), np.array([None] * 9)):
+        with pytest.raises(
+            TypeError, match=rf"^ConvMatrix @ v: v is {v.dtype}; real numbers are needed: floats, integ"
+        ):
+            FIG_9 @ v
+
+
 @given(st.data())
 def test_entries_are_sorted_distinct_and_share_their_weights(data):
     draw = Draw.of(data)

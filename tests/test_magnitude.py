@@ -1,4 +1,4 @@
-"""The slope of norms where a quotient, a power or the norm itself leaves the range of the dtype."""
+"""Norms, var and std, and their slopes, where a quotient, a power or a square leaves the range of the dtype."""
 
 import numpy as np
 import pytest
@@ -77,3 +77,69 @@ def test_an_explanation_gives_the_slopes_of_a_norm_at_zero_and_beside_inf(p):
         loss.backward()
         np.testing.assert_allclose(tg.explain(loss, ()).value, loss.item(), rtol=1e-13)
         np.testing.assert_allclose(explained, x.grad.numpy(), rtol=1e-13, atol=1e-150)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("keepdims", [False, True])
+@pytest.mark.parametrize(("axis", "correction"), [(1, 1), ((0, 2), 0), (-1, 0.5), (None, 1)])
+def test_var_and_std_are_right_where_squares_leave_the_range_of_the_dtype(dtype, keepdims, axis, correction):
+    rng = np.random.default_rng(0)
+    numbers = np.finfo(dtype)
+    unit = rng.integers(16, 65, (2, 5, 3)) / 64 * rng.choice([-1.0, 1.0], (2, 5, 3))  # times a power of two, exact
+    axes = (0, 1, 2) if axis is None else axis
+    mean, variance = (f(unit, axis=axes, keepdims=True) for f in (np.mean, np.var))
+    n = unit.size // mean.size
+    variance *= n / (n - correction)
+    slope = (unit - mean) / (np.sqrt(variance) * (n - correction))
+    eps, least = float(numbers.eps), float(numbers.smallest_subnormal)
+    for k in (
+        numbers.minexp + 6,
+        numbers.minexp // 2 - 2,
+        0,
+        numbers.maxexp // 2,
+        numbers.maxexp // 2 + 3,
+        numbers.maxexp - 7,
+    ):
+        size = 2.0**k
+        x = tg.Tensor((unit * size).astype(dtype), requires_grad=True)
+        with np.errstate(over="ignore"):
+            square = (variance * size * size).astype(dtype)
+        std, var = (f(x, axis, correction, keepdims) for f in (tg.std, tg.var))
+        for out, wanted in ((std, np.sqrt(variance) * size), (var, square)):
+            assert out.dtype == dtype
+            assert out.shape == (mean if keepdims else mean.squeeze(axes)).shape
+            np.testing.assert_allclose(out.numpy().reshape(mean.shape), wanted, rtol=8 * eps, atol=least)
+        (g,) = tg.grad(std.sum(), x)
+        np.testing.assert_allclose(g.numpy(), slope, rtol=0, atol=8 * eps)
+
+
+def test_one_group_whose_squares_leave_the_range_changes_no_bit_of_the_others():
+    x = np.random.default_rng(1).normal(size=(4, 300)).astype(np.float32)
+    for f in (tg.var, tg.std):
+        apart = f(x, 1)
+        for size in (1e-30, 1e25, np.inf, np.nan, 0.0):
+            mixed = x.copy()
+            mixed[2] *= np.float32(size)
+            out = f(mixed, 1)
+            assert np.array_equal(out[[0, 1, 3]], apart[[0, 1, 3]])
+            assert np.isnan(out[2]) or size < 1e26
+
+
+@pytest.mark.parametrize("size", [1e-153, 1e154])
+def test_the_second_derivative_of_std_scales_as_it_must(size):
+    numbers = np.array([0.3, -1.1, 0.7, 2.0])
+
+    def second(scale):
+        x = tg.Tensor(numbers * scale, requires_grad=True)
+        (g,) = tg.grad(x.std(), x, create_graph=True)
+        (h,) = tg.grad((g * tg.Tensor([1.0, -2.0, 0.5, 3.0], dtype="float64")).sum(), x)
+        return h.numpy()
+
+    np.testing.assert_allclose(second(size) * size, second(1.0), rtol=1e-12)
+
+
+def test_the_slope_of_std_is_right_where_n_times_it_leaves_the_range():
+    unit = np.random.default_rng(2).integers(-8, 9, 3000).astype(np.float64)
+    x = tg.Tensor((unit * 2.0**115).astype(np.float32), requires_grad=True)
+    (g,) = tg.grad(x.std(), x)
+    np.testing.assert_allclose(g.numpy(), (unit - unit.mean()) / (unit.std(ddof=1) * 2999), rtol=1e-4, atol=1e-8)

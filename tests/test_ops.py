@@ -188,6 +188,14 @@ class TestCheckOpNotices:
             check()
         assert "scaled(" in "".join([str(caught.value), *getattr(caught.value, "__notes__", [])])
 
+    def test_a_rule_that_gives_something_else_on_tensors(self, broken):
+        @op
+        def scaled(x, /):
+            return x * 2.0
+
+        scaled.vjp(x=lambda g: g * (2.0000002 if isinstance(g, Tensor) else 2.0))
+        self.fails(scaled, "the gradient with create_graph=True differs:\n")
+
     def test_a_wrong_factor(self, broken):
         @op
         def scaled(x, /):

@@ -170,6 +170,36 @@ def test_a_broadcast_view_that_rules_keep_counts_as_its_memory():
     assert row(p.rows, "mul", "backward").bytes == 16 + 4 + 16
 
 
+B = Tensor(np.ones((1000, 10), np.float32))  # 40 kB
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "read"),
+    [
+        (B, B[:1], 40_000),
+        (B[:500], B[500:], 40_000),
+        (B[:600], B[400:], 40_000),
+        (B[:300], B[500:800], 24_000),
+        (B[::2], B[1::2], 40_000),
+        (B[::2], B[::2], 20_000),
+        (B[:10], B[:10].T, 400),
+        (B[:1].expand(7, 10), B[3:10], 40 + 280),
+        (B[:0], B[:1], 40),
+    ],
+)
+def test_memory_that_two_inputs_share_is_counted_once_and_what_they_do_not_share_is(x, y, read):
+    for one, other in ((x, y), (y, x)):
+        with tg.profile() as p:
+            out = tg.add(one, other)
+        assert row(p.rows, "add").bytes == read + out.array.nbytes
+        one, other = (t.detach().requires_grad_() for t in (one, other))
+        product = one * other
+        g = tg.ones_like(product)
+        with tg.profile() as p:
+            tg.grad(product, (one, other), g)
+        assert row(p.rows, "mul", "backward").bytes == read + sum(t.array.nbytes for t in (one, other, product))
+
+
 def test_gradients_that_nobody_asked_for_are_not_counted():
     x, y = (Tensor(np.ones(3, np.float32), requires_grad=True) for _ in range(2))
     z = (x * y).sum()

@@ -163,6 +163,15 @@ def test_kept_bytes_are_those_of_the_graph(model, shape):
     assert ours == [by_op[0] - x.array.nbytes, *by_op[1:]]
 
 
+def test_what_is_kept_does_not_depend_on_the_order_of_ops_and_a_view_keeps_it_all():
+    def net(add):
+        return Net(lambda self, x: add(x * self.w * 2.0), w=Parameter(np.ones((1, 1000), np.float32)))
+
+    part, whole = (lambda y: (y[:, :1] * y[:, :1]).sum()), (lambda y: (y * y).sum())
+    for add in (lambda y: part(y) + whole(y), lambda y: whole(y) + part(y), part, whole):
+        assert summary(net(add), (4, 1000)).kept_bytes == 4 * 1000 * 4
+
+
 def test_a_branch_that_is_thrown_away_keeps_nothing():
     net = Net(lambda self, x: (self.b(x), self.a(x).exp())[0], a=Linear(3, 2), b=Linear(3, 2))
     found = rows(summary(net, (4, 3)))

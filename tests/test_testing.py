@@ -20,14 +20,17 @@ from tinygrad_cnn.shapes import broadcast_shape
 from tinygrad_cnn.testing import (
     Draw,
     GradientError,
+    adjoint_check,
     broadcastable_arrays,
     conv_problems,
+    exact_check,
     gradcheck,
     gradgradcheck,
     graphs,
     pool_problems,
 )
 from tinygrad_cnn.testing.gradients import EPS, STEP, TOLERANCE, direction
+from tinygrad_cnn.testing.properties import rule_error
 
 X = np.array([[0.3, -0.7, 1.1], [0.9, 0.1, -0.5]])
 
@@ -150,6 +153,80 @@ class TestRefusals:
         rng = np.random.default_rng(0)
         with pytest.raises(ValueError, match="another result for the same inputs; fix its random numbers"):
             check(lambda x: x * rng.normal(), X)
+
+
+@pytest.mark.parametrize("full", [False, True])
+@pytest.mark.parametrize("check", [gradcheck, gradgradcheck])
+def test_no_probe_would_pass_any_rule_and_is_refused(off_by, check, full):
+    wrong = off_by(1.0)
+    for probes in (0, -3, np.int64(0)):
+        with pytest.raises(ValueError, match=f"{check.__name__}: probes is {probes}; a whole number of at least 1 is"):
+            check(wrong, [X, X + 2], probes=probes, full=full)
+    for probes in (1.5, "2", None, True):
+        with pytest.raises(TypeError, match=f"{check.__name__}: probes is {probes!r}; a whole number of at least 1 is"):
+            check(wrong, [X, X + 2], probes=probes, full=full)
+    assert check(mul, [X, X + 2], probes=np.int8(1), full=full)
+
+
+@pytest.mark.parametrize(
+    ("name", "run"),
+    [
+        ("gradcheck", lambda seed: gradcheck(mul, [X, X], seed=seed)),
+        ("gradgradcheck", lambda seed: gradgradcheck(mul, [X, X], seed=seed)),
+        ("exact_check", lambda seed: exact_check(mul, [1, 2], [3, 4], seed=seed)),
+        ("adjoint_check", lambda seed: adjoint_check(mul, [1, 2], [3, 4], seed=seed)),
+        ("Draw.seeded", lambda seed: Draw.seeded(seed)),
+    ],
+)
+def test_seeds_are_whole_numbers_from_zero(name, run):
+    assert run(np.uint8(0))
+    with pytest.raises(ValueError, match=f"^{name}: seed is -1; a whole number of at least 0 is needed$"):
+        run(-1)
+    for seed in (1.5, "2", False):
+        with pytest.raises(TypeError, match=f"^{name}: seed is {seed!r}; a whole number of at least 0 is needed$"):
+            run(seed)
+
+
+@pytest.mark.parametrize(
+    ("name", "argument", "run"),
+    [
+        ("rule_error", "examples", lambda n: rule_error(mul, n)),
+        ("broadcastable_arrays", "k", broadcastable_arrays),
+        ("graphs", "max_steps", graphs),
+    ],
+)
+def test_counts_are_whole_numbers_from_one(name, argument, run):
+    assert run(1) is not None
+    for n, error in ((0, ValueError), (-2, ValueError), (1.5, TypeError), ("2", TypeError)):
+        with pytest.raises(error, match=f"^{name}: {argument} is {n!r}; a whole number of at least 1 is needed$"):
+            run(n)
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_another_result_on_tensors_than_on_arrays_is_not_taken_for_randomness(full):
+    registry.pop("same", None)
+
+    @op
+    def same(x, /):
+        return x * 1.0
+
+    same.vjp(x=lambda g: g * (1.0000001 if isinstance(g, Tensor) else 1.0))
+    try:
+        with pytest.raises(
+            GradientError,
+            match=r"gradgradcheck: the gradient with create_graph=True is another than without, apart by \d\.\d+e-07: "
+            "a rule, or f, computes something else on Tensors that require grad than on arrays",
+        ):
+            gradgradcheck(same, X, full=full)
+        with pytest.raises(
+            GradientError,
+            match=r"gradcheck: f gives another result while gradients are recorded than under no_grad, apart by 1.1;",
+        ):
+            gradcheck(lambda x: x * (2.0 if x.requires_grad else 1.0), X, full=full)
+        with pytest.raises(GradientError, match="than under no_grad, apart by inf;"):
+            gradcheck(lambda x: x if x.requires_grad else x[:1], X, full=full)
+    finally:
+        registry.pop("same", None)
 
 
 def test_the_inputs_of_gradcheck_keep_their_values_and_gradients():

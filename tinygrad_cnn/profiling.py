@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
+from numpy.lib.array_utils import byte_bounds
 
 from . import memory
 from .scopes import Scope
@@ -64,7 +65,8 @@ class Row:
     phase: "forward", "backward" (the gradient rules) or "update" (an optimizer's step). calls: of ops.
     seconds: of the ops' own functions, without other ops inside. flops: of the ops that declare them, None if none
     does; backward, of the ops that the rules call, not of arithmetic that they write with operators.
-    bytes: of the arrays read and written, each once a call; 0 where the output is a view of an input.
+    bytes: of the arrays read and written, memory that two of them share once a call; 0 where the output is a view of an
+    input.
     """
 
     name: str
@@ -251,20 +253,29 @@ def _chain(scope: Scope | None) -> Chain:
 
 def _moved(scope: Sequence[Any], out: Any) -> int:
     """Bytes of the arrays read and of the output; 0 if it is a view of one of them."""
-    owners = {id(memory.owner(a)): a.nbytes for a in scope if isinstance(a, np.ndarray)}
-    return 0 if id(memory.owner(out)) in owners else sum(owners.values()) + out.nbytes
+    arrays = [a for a in scope if isinstance(a, np.ndarray)]
+    owners = {id(memory.owner(a)) for a in arrays}
+    return 0 if id(memory.owner(out)) in owners else _bytes_of(arrays) + out.nbytes
 
 
 def _kept(saved: Sequence[Sequence[Any]]) -> int:
     """Bytes of the arrays that a Node keeps for its rules, each once."""
-    sizes = {}
-    for values in saved:
-        for value in values:
-            for array in value if isinstance(value, tuple) else (value,):
-                if isinstance(array, np.ndarray):
-                    owner = memory.owner(array)
-                    sizes[id(owner)] = min(array.nbytes, owner.nbytes)
-    return sum(sizes.values())
+    values = [value for kept in saved for value in kept]
+    parts = [part for value in values for part in (value if isinstance(value, tuple) else (value,))]
+    return _bytes_of(part for part in parts if isinstance(part, np.ndarray))
+
+
+def _bytes_of(arrays: Iterable[Any]) -> int:
+    """Bytes of the memory that arrays show, what two of them show once: of those whose addresses overlap the sum, but
+    no more than from the first address to the last.
+    """
+    distinct = {(byte_bounds(a), a.strides, a.shape, a.dtype): a.nbytes for a in arrays if a.size}
+    total = own = low = high = 0
+    for (first, last), nbytes in sorted((bounds, nbytes) for (bounds, *_), nbytes in distinct.items()):
+        if first >= high:
+            total, own, low = total + min(own, high - low), 0, first
+        own, high = own + min(nbytes, last - first), max(high, last)
+    return total + min(own, high - low)
 
 
 def _table(parts: Iterable[tuple[_Event, list[str]]]) -> Table:

@@ -32,7 +32,10 @@ MOST_CUTS = 16  # that a value without gradient remembers: a running mean is mad
 class Saved:
     """An array that a rule (its index in the plan) keeps under the name `want`; memory is the identity of its owner.
 
-    nbytes: of the array, or of its owner where that is smaller, as under a broadcast.
+    nbytes: what it keeps alive. A value that an op of the graph has made counts whole, whatever view of it is kept, as
+    the view keeps all its memory; what was there before, as a batch that is a view of a data set, by the bytes of the
+    array, or of its owner where that is smaller, as under a broadcast. Of several arrays with one owner the largest
+    counts, once.
     """
 
     rule: int
@@ -44,13 +47,30 @@ class Saved:
 def saved_of(node: Node) -> tuple[Saved, ...]:
     """What a Node keeps for its rules; nothing once a backward has freed it."""
     return tuple(
-        Saved(rule, want, min(array.nbytes, owner.nbytes), id(owner))
+        Saved(rule, want, owner.nbytes if _is_of_an_op(node, want, i) else min(array.nbytes, owner.nbytes), id(owner))
         for rule, (wants, values) in enumerate(zip(node.plan.wants, node.saved or (), strict=False))
         for want, value in zip(wants, values, strict=True)
-        for array in (value if isinstance(value, tuple) else (value,))
+        for i, array in enumerate(value if isinstance(value, tuple) else (value,))
         if isinstance(array, np.ndarray)
         for owner in (memory.owner(array),)
     )
+
+
+def _is_of_an_op(node: Node, want: str, i: int) -> bool:
+    """Whether an op of the graph has made the memory of what is kept as `want`, of a variadic op of its input i."""
+    op, source = node.plan.op, node
+    if want != "out":
+        if want not in op.inputs and want != op.variadic:
+            return False
+        place = i if op.variadic else op.inputs.index(want)
+        if place not in node.plan.indices:
+            return False
+        source = node.parents[node.plan.indices.index(place)]
+    while source.plan is not None and source.bytes < 0:
+        if source.plan.indices[0] != 0:
+            return False
+        source = source.parents[0]
+    return source.plan is not None
 
 
 class Record:

@@ -20,6 +20,7 @@ class Kept:
     """One array that an op keeps.
 
     what: its name in the op: an input, "out", a parameter or a residual. wanted: the inputs whose rule needs it.
+    bytes: what it keeps alive, as `records.Saved` says: a view of what an op has made keeps all of it.
     is_leaf: a parameter's memory, which is there anyway.
     first: the earlier op that keeps the same memory, which then counts there.
     """
@@ -57,22 +58,25 @@ def kept_memory(skeleton: Skeleton) -> Memory:
     """The Memory of a graph, before or after backward."""
     found = Memory()
     holder: dict[Any, Node] = {}  # of a piece of memory, the first op that keeps it: the last one to free it
-    size: dict[Any, int] = {}
+    size: dict[Any, int] = {}  # of that piece: the most that any op keeps of it
+    kept: dict[Node, dict[Any, Kept]] = {}
     for node in skeleton.ops:
-        items: dict[Any, Kept] = {}
+        items: dict[Any, Kept] = kept.setdefault(node, {})
         for what, wanted, key, nbytes, is_leaf in _saved(skeleton, node):
+            if not is_leaf:
+                size[key] = max(size.get(key, 0), nbytes)
             if key in items:
                 items[key].wanted += [name for name in wanted if name not in items[key].wanted]
                 continue
             items[key] = Kept(what, list(wanted), nbytes, is_leaf, holder.get(key))
             if key not in holder and not is_leaf:
                 holder[key] = node
-                size[key] = nbytes
-                found.total += size[key]
-        found.kept[node] = _merged(items.values())
     frees: dict[Node, int] = {}
     for key, node in holder.items():
+        kept[node][key].bytes = size[key]
         frees[node] = frees.get(node, 0) + size[key]
+    found.total = sum(frees.values())
+    found.kept = {node: _merged(items.values()) for node, items in kept.items()}
     _run_backward(skeleton, found, frees)
     return found
 
@@ -136,7 +140,9 @@ def _remembered(node: Node, want: str) -> Iterator[tuple[Any, int]]:
         if want in op.inputs:
             sources = [inputs[i] for i in inputs if op.inputs[i] == want]
         for source in sources:
-            yield _viewed(source), min(_bytes(source), _bytes(_viewed(source)))
+            owner = _viewed(source)
+            whole = isinstance(owner, Node) and owner.plan is not None
+            yield owner, _bytes(owner) if whole else min(_bytes(source), _bytes(owner))
     elif want == op.residual:
         if node.bytes > 0:
             yield (node, want), node.bytes

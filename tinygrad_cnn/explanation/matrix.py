@@ -31,7 +31,8 @@ class ConvMatrix:
 
     which: for each entry, the flat index of its weight: data = weight.ravel()[which]. Sorted by row, then by column.
     row_shape, col_shape: what a row and a column stand for, as (channel, row, column) of an image.
-    `M @ v` takes v of as many numbers as there are columns, in any shape, and gives a vector.
+    `M @ v` takes v of as many real numbers as there are columns, in any shape, and gives a vector: of floats summed in
+    float64, of integers exact as far as their dtype goes.
     """
 
     rows: Array
@@ -84,8 +85,14 @@ class ConvMatrix:
                 f"ConvMatrix @ v: v has {flat.size} numbers, the matrix has {self.shape[1]} columns, one for each of "
                 f"{self.col_name} {self.col_shape}"
             )
-        sums = np.bincount(self.rows, self.data * flat[self.cols], self.shape[0])
-        return sums.astype(np.result_type(self.data, flat), copy=False)
+        if flat.dtype.kind not in "biuf":
+            raise TypeError(f"ConvMatrix @ v: v is {flat.dtype}; real numbers are needed: floats, integers or booleans")
+        products = self.data * flat[self.cols]
+        if products.dtype.kind == "f" and products.dtype.itemsize <= 8:
+            return np.bincount(self.rows, products, self.shape[0]).astype(products.dtype, copy=False)
+        sums = np.zeros(self.shape[0], products.dtype)
+        np.add.at(sums, self.rows, products)
+        return sums
 
     def letters(self) -> list[str]:
         """What each weight is called in tables and pictures: a to z, or a number where there are more."""

@@ -192,11 +192,17 @@ class Ledger(Watcher):
         own = [*self.model.parameters(), *self.model.buffers()]
         counted = {id(memory.owner(t.array)) for t in own}
         counted |= {id(memory.owner(a)) for a in self._arrays}
-        found = {}
+        found: dict[int, int] = {}
+        first: dict[int, int] = {}
+        size: dict[int, int] = {}
         for node in sorted((node for node in alive if node.plan is not None), key=lambda node: node.order):
-            fresh = {saved.memory: saved.nbytes for saved in saved_of(node) if saved.memory not in counted}
-            counted |= fresh.keys()
-            found[id(node)] = sum(fresh.values())
+            found[id(node)] = 0
+            for saved in saved_of(node):
+                if saved.memory not in counted:
+                    first.setdefault(saved.memory, id(node))
+                    size[saved.memory] = max(size.get(saved.memory, 0), saved.nbytes)
+        for key, holder in first.items():
+            found[holder] += size[key]
         return found
 
 

@@ -12,7 +12,7 @@ from ..shapes import normalize_axes
 from .comparison import not_equal
 from .elementwise import abs, array_of, pow, select, sign, sqrt
 from .layout import cast, one_of
-from .reduce import amax, amin, count, mean, restored, sum, var
+from .reduce import amax, amin, count, mean, restored, scaled_variance, sum
 
 __all__ = ["norm", "std"]
 
@@ -26,16 +26,18 @@ def _divisor(x: Any) -> Any:
 def std(x: Any, /, axis: Any = None, correction: float = 1, keepdims: bool = False) -> Any:
     """The square root of `var` over `axis`: sqrt(sum (x - mean)^2 / (n - correction)); nan where n <= correction.
 
-    correction: 1 for PyTorch's default, 0 for NumPy's.
+    Right also where squares leave the range of the dtype. correction: 1 for PyTorch's default, 0 for NumPy's.
     """
     if x.dtype.kind in "biu":
         raise TypeError(f"std: the input is {x.dtype}; convert it first, as with .float()")
-    return np.sqrt(var.op.forward(widened(x), axis, correction, keepdims)).astype(x.dtype, copy=False)
+    variance, scale = scaled_variance(widened(x), normalize_axes(axis, x.ndim, "std"), correction, keepdims)
+    return (np.sqrt(variance) if scale is None else np.sqrt(variance) * scale).astype(x.dtype, copy=False)
 
 
 def _std_gradient(g: Any, x: Any, x_shape: tuple[int, ...], out: Any, axis: Any, correction: float) -> Any:
     """(x - mean) / ((n - correction) out) for every element."""
-    slope = g / (_divisor(out) * float(count(x_shape, axis) - correction))
+    # By out and by n apart: their product can overflow where out does not.
+    slope = g / _divisor(out) / float(count(x_shape, axis) - correction)
     return restored(slope, x_shape, axis) * (x - mean(x, axis, True))
 
 

@@ -24,6 +24,10 @@ def restored(g: Any, x_shape: tuple[int, ...], axis: Any) -> Any:
     return reshape(g, tuple(1 if i in axes else n for i, n in enumerate(x_shape)))
 
 
+# Below it, squares that have lost digits or vanished may count in a sum of squares.
+_LEAST_SQUARES = {np.dtype(kind).char: np.finfo(kind).tiny / np.finfo(kind).eps for kind in (np.float32, np.float64)}
+
+
 def _spread(g: Any, x_shape: tuple[int, ...], axis: Any) -> Any:
     """g copied to every element that was reduced into it."""
     return broadcast_to(restored(g, x_shape, axis), x_shape)
@@ -80,15 +84,39 @@ mean.sample(_axis_sample)
 def var(x: Any, /, axis: Any = None, correction: float = 1, keepdims: bool = False) -> Any:
     """The variance over `axis`: sum (x - mean)^2 / (n - correction), in two passes; nan where n <= correction.
 
+    Squares that leave the range of the dtype are taken of (x - mean) / 2^k, so that the result is right where the dtype
+    has it.
+
     correction: 1 for the unbiased estimate (PyTorch's default), 0 for NumPy's.
     """
     if x.dtype.kind in "biu":
         raise TypeError(f"var: the input is {x.dtype}; convert it first, as with .float()")
-    axes, n = normalize_axes(axis, x.ndim, "var"), count(x.shape, axis)
-    wide = widened(x)
-    centred = wide - sum_pairwise(wide, axes, True) / wide.dtype.type(n)
+    variance, scale = scaled_variance(widened(x), normalize_axes(axis, x.ndim, "var"), correction, keepdims)
+    return (variance if scale is None else variance * scale * scale).astype(x.dtype)
+
+
+def scaled_variance(x: Any, axes: tuple[int, ...], correction: float, keepdims: bool) -> tuple[Any, Any]:
+    """(variance / scale^2, scale) over the axes: scale is None unless squares of a float dtype leave its range.
+
+    Then it is an array of powers of two, of those near the largest |x - mean|, and 1 where all is in range.
+    """
+    n = prod(x.shape[i] for i in axes)
+    free = x.dtype.type(np.maximum(n - correction, 0))
+    centred = x - sum_pairwise(x, axes, True) / x.dtype.type(n)
     squares = sum_pairwise(centred * centred, axes, keepdims)
-    return (squares / wide.dtype.type(np.maximum(n - correction, 0))).astype(x.dtype)
+    if x.dtype.char not in _LEAST_SQUARES or not squares.size:
+        return squares / free, None
+    least, inf = _LEAST_SQUARES[x.dtype.char], np.inf
+    if least <= squares.min() and squares.max() < inf:
+        return squares / free, None
+    largest = np.max(np.abs(centred), axes, keepdims=True, initial=0)
+    leaves = ((squares < least) | (squares == inf)).reshape(largest.shape) & (largest > 0) & (largest < inf)
+    if not leaves.any():
+        return squares / free, None
+    scale = np.ldexp(np.ones_like(largest), np.where(leaves, np.frexp(largest)[1] - 1, 0))
+    scaled = centred / scale
+    squares = sum_pairwise(scaled * scaled, axes, keepdims)
+    return squares / free, scale.reshape(squares.shape)
 
 
 def _var_gradient(g: Any, x: Any, x_shape: tuple[int, ...], axis: Any, correction: float) -> Any:

@@ -18,7 +18,7 @@ from ..basics import sum_to
 from ..declaration import Op, Plan
 from ..graph import Tensor, wrap
 from .gradients import GradientError
-from .samples import declaration
+from .samples import declaration, seeded
 
 __all__ = ["adjoint_check", "exact_check"]
 
@@ -88,7 +88,7 @@ def exact_check(op: Any, *arrays: Any, seed: int = 0, **params: Any) -> bool:
         ...     print(str(error).partition("): ")[2])
         the rule gives 9 for x[0]; the derivative is 6, for the cotangent [3, -2]
     """
-    declared = declaration(op)
+    declared, rng = declaration(op), seeded(seed, "exact_check")
     xs: list[Any] = [
         None if a is None else _fractions(a) if _free(declared, i) else np.asarray(a) for i, a in enumerate(arrays)
     ]
@@ -97,7 +97,6 @@ def exact_check(op: Any, *arrays: Any, seed: int = 0, **params: Any) -> bool:
     given = {k: _fractions(v) if isinstance(v, np.ndarray) and v.dtype.kind == "f" else v for k, v in params.items()}
     call = _Call(declared, xs, {**declared.defaults, **given})
     out = call.forward(xs)
-    rng = np.random.default_rng(seed)
     c = _fractions(rng.integers(1, 4, out.shape) * rng.choice([-1, 1], out.shape))
     gradients = call.gradients(c)
     if not gradients:
@@ -255,14 +254,13 @@ def adjoint_check(op: Any, *arrays: Any, seed: int = 0, **params: Any) -> bool:
         >>> tg.testing.adjoint_check(tg.conv2d, image, kernel, stride=2)
         True
     """
-    declared = declaration(op)
+    declared, rng = declaration(op), seeded(seed, "adjoint_check")
     xs: list[Any] = [
         None if a is None else _integers(a, i) if _free(declared, i) else np.asarray(a) for i, a in enumerate(arrays)
     ]
     free = [i for i, x in enumerate(xs) if x is not None and _free(declared, i)]
     if not free or (declared.joint is None and not declared.rules):
         raise TypeError(f"adjoint_check: no input of {declared.name} has a gradient; there is nothing to prove")
-    rng = np.random.default_rng(seed)
 
     def value(i: int, y: Array) -> Array:
         with np.errstate(all="ignore"):

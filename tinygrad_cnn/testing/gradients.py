@@ -9,7 +9,7 @@ h = eps^(1/3), and a tolerance of 50 eps^(2/3) (1 + S).
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from ..graph import Tensor, wrap
 from ..modes import enable_grad, no_grad
 from .kinks import has_kink, outside_the_subdifferential
 from .mistakes import Evidence, Mistake, misplaced, mistakes
+from .samples import seeded, whole
 
 Array = NDArray[Any]
 Function = Callable[..., Any]
@@ -37,13 +38,14 @@ class GradientError(AssertionError):
 def gradcheck(f: Function, inputs: Any, *, probes: int = 2, full: bool = False, seed: int = 0) -> bool:
     """Check the gradient of `f`, a function of Tensors that returns a Tensor, at `inputs` (float64).
 
-    probes: how many random directions and cotangents; two evaluations of f each.
+    probes: how many random directions and cotangents, at least one; two evaluations of f each.
     full: every entry of the Jacobian instead, for small problems.
 
     True, or raises GradientError that says which input's gradient is wrong, where and by how much, and how, if it is
     one of the mistakes that rules are written with (mistakes.py); TypeError for inputs that are not float64 and
-    results that are not float Tensors. Where an input lies at a kink or within a step of one (6e-6), as the zero of
-    relu or a tie of max, any element of the subdifferential is right: relu'(0) = 0, 1/2 or 1, and any share of a tie,
+    results that are not float Tensors; ValueError for less than one probe, which would prove nothing, and for an f
+    that is random or not finite. Where an input lies at a kink or within a step of one (6e-6), as the zero of relu
+    or a tie of max, any element of the subdifferential is right: relu'(0) = 0, 1/2 or 1, and any share of a tie,
     but not both shares in full (kinks.py). At a jump nothing is.
 
         >>> import numpy as np
@@ -64,13 +66,14 @@ def gradcheck(f: Function, inputs: Any, *, probes: int = 2, full: bool = False, 
 
     Source: chainer.gradient_check, for the random direction over all inputs jointly.
     """
+    probes, rng = whole(probes, "gradcheck", "probes", 1), seeded(seed, "gradcheck")
     arrays = _float64_arrays(inputs, "gradcheck")
     names = [f"inputs[{i}]" for i in range(len(arrays))]
 
     def outputs(*xs: Tensor) -> list[Tensor]:
         return [_checked_output(f(*xs), "gradcheck")]
 
-    _check("gradcheck", outputs, arrays, names, probes, full, np.random.default_rng(seed))
+    _check("gradcheck", outputs, arrays, names, probes, full, rng)
     return True
 
 
@@ -84,8 +87,8 @@ def gradgradcheck(f: Function, inputs: Any, *, probes: int = 2, full: bool = Fal
         >>> tg.testing.gradgradcheck(lambda x: x.tanh() * x, np.array([0.5, -1.0]))
         True
     """
+    probes, rng = whole(probes, "gradgradcheck", "probes", 1), seeded(seed, "gradgradcheck")
     arrays = _float64_arrays(inputs, "gradgradcheck")
-    rng = np.random.default_rng(seed)
     with no_grad():
         out = _checked_output(f(*map(wrap, arrays)), "gradgradcheck")
     names = [*(f"inputs[{i}]" for i in range(len(arrays))), "the cotangent"]
@@ -149,6 +152,10 @@ def direction(rng: np.random.Generator, arrays: Sequence[Array], only: int | Non
     return [part / norm if norm else part for part in u]
 
 
+def _same(some: Sequence[Array], others: Sequence[Array]) -> bool:
+    return all(np.array_equal(a, b) for a, b in zip(some, others, strict=True))
+
+
 class Problem:
     """f at one point: its values, its gradients for a cotangent, its central differences along a direction."""
 
@@ -158,11 +165,26 @@ class Problem:
         self.values = [np.array(out.array) for out in self.outs]
         if not all(np.isfinite(value).all() for value in self.values):
             raise ValueError(f"{name}: f is not finite at the inputs, so it has no central differences there")
-        again = self.at(arrays)
-        if any(not np.array_equal(a, b) for a, b in zip(self.values, again, strict=True)):
+        if not _same(self.values, again := self.at(arrays)):
+            self._blame_randomness_or_recording(name, again)
+
+    def _blame_randomness_or_recording(self, name: str, again: list[Array]) -> NoReturn:
+        self.record()
+        if not _same(self.values, [out.array for out in self.outs]) or not _same(again, self.at(self.arrays)):
             raise ValueError(
                 f"{name}: f gives another result for the same inputs; fix its random numbers, as a dropout mask"
             )
+        pairs = zip(self.values, again, strict=True)
+        worst = max(float(np.max(np.abs(a - b), initial=0)) if a.shape == b.shape else np.inf for a, b in pairs)
+        if name == "gradgradcheck":
+            raise GradientError(
+                f"{name}: the gradient with create_graph=True is another than without, apart by {worst:.3g}: a rule, "
+                "or f, computes something else on Tensors that require grad than on arrays; both need the same formula"
+            )
+        raise GradientError(
+            f"{name}: f gives another result while gradients are recorded than under no_grad, apart by {worst:.3g}; "
+            "both need the same formula"
+        )
 
     def record(self) -> None:
         """Run f on fresh leaves."""

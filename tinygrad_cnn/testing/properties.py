@@ -15,7 +15,7 @@ from ..graph import Tensor, wrap
 from .cases import Case, function_of, grads_of
 from .formulas import Scene
 from .gradients import TOLERANCE, GradientError, Problem, direction, gradcheck, gradgradcheck, signed
-from .samples import Draw, unprovable
+from .samples import Draw, unprovable, whole
 from .smallest import agreed_mistakes, in_full, smallest_failure
 
 Array = NDArray[Any]
@@ -253,9 +253,9 @@ _SHOWN = 200  # entries of a call that is shown in full
 FORWARD = (nothing_is_written_to, arrays_and_tensors_agree, layout_does_not_matter)
 GRADIENT = (
     gradient_agrees_with_central_differences,
+    create_graph_changes_no_bit,  # before what takes both gradients for the same
     second_gradient_agrees_with_central_differences,
     formulas_agree_with_the_rules,
-    create_graph_changes_no_bit,
     each_gradient_stands_alone,
     gradients_have_the_inputs_shape_and_dtype,
     low_precision_is_near_float64,
@@ -316,8 +316,9 @@ def rule_error(op: Any, examples: int = 3) -> float | None:
     """How far the rules of an op are from central differences along a random direction, at most, on seeded examples.
 
     Relative to 1 + sum |c||f|, as `gradcheck` judges it: a right rule stays below TOLERANCE. None for an op without
-    the rules or the sample that a proof needs.
+    the rules or the sample that a proof needs. Raises ValueError for less than one example.
     """
+    examples = whole(examples, "rule_error", "examples", 1)
     if unprovable(op):
         return None
     worst = 0.0

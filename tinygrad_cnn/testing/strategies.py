@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from ..geometry import conv2d_geometry
 from .programs import Graph, graph
-from .samples import Draw
+from .samples import Draw, whole
 
 Array = NDArray[Any]
 T = TypeVar("T")
@@ -99,6 +99,7 @@ def pool_problems() -> "st.SearchStrategy[PoolProblem]":
 
 def broadcastable_arrays(k: int = 2) -> "st.SearchStrategy[tuple[Array, ...]]":
     """`k` float64 arrays whose shapes broadcast together, all values distinct and clear of zero."""
+    k = whole(k, "broadcastable_arrays", "k", 1)
     return st.composite(lambda draw: Draw.of(draw).broadcastable(k))()
 
 
@@ -107,6 +108,7 @@ def graphs(max_steps: int = 8) -> "st.SearchStrategy[Graph]":
 
     A graph is called with its inputs, `graph(*graph.inputs)`, arrays or Tensors; its repr is the program.
     """
+    max_steps = whole(max_steps, "graphs", "max_steps", 1)
     return st.composite(lambda draw: graph(Draw.of(draw), max_steps))()
 
 
