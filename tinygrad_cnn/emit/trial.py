@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..graph import Node, Outline, Tensor
+from ..nn.buffers import KeptBuffers
 from ..random import on_a_copy
 from .values import Seen, forward
 from .writer import recorded
@@ -16,9 +17,10 @@ def follows(function: Callable[[], Any], nodes: Sequence[Node], seen: Seen, inpu
     """Whether `function` records the same with other rows in the inputs: the same ops of the same numbers.
 
     nodes: of the first run, in the order of the computation. seen: what that run read. inputs: what it took the rows
-    from; they hold others while the function runs, and then theirs again. False also where the function raises.
+    from; they hold others while the function runs, and then theirs again, as buffers do. False also where the function
+    raises.
     """
-    with _other_rows(inputs, 2 * len(inputs[0].array) + 1) as made, on_a_copy():
+    with _other_rows(inputs, 2 * len(inputs[0].array) + 1) as made, on_a_copy(), KeptBuffers("to_numpy"):
         try:
             out, seen_then = forward(function)
         except Exception:  # as from a reshape to the recorded number of rows

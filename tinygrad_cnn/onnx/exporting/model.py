@@ -192,14 +192,14 @@ def _traced(model: Any, arrays: list[Any], dynamic_batch: bool) -> tuple[Graph, 
         follows, batches = [a.ndim > 0 and len(a) == batch for a in arrays], [batch, batch, batch + 1, batch + 2]
     rng = np.random.default_rng(0)
     runs, inputs, outputs, names = [], [], [], ["output"]
-    is_module, buffers = isinstance(model, Module), KeptBuffers("export")
-    with buffers, evaluating(model) if is_module else nullcontext(), enable_grad():
+    is_module = isinstance(model, Module)
+    with KeptBuffers("export"), evaluating(model) if is_module else nullcontext(), enable_grad():
         for turn, batch in enumerate(batches):
             used = [
                 a if not turn else _other(rng, a, (batch, *a.shape[1:]) if follow else a.shape, turn)
                 for a, follow in zip(arrays, follows, strict=True)
             ]
-            run, tensors = Run(buffers), [Tensor(a, requires_grad=a.dtype.kind == "f") for a in used]
+            run, tensors = Run(), [Tensor(a, requires_grad=a.dtype.kind == "f") for a in used]
             try:
                 with run:
                     found = model(*tensors)

@@ -13,8 +13,6 @@ import numpy as np
 from ... import memory
 from ...declaration import Op
 from ...graph import Tensor
-from ...nn.buffers import KeptBuffers
-from ...scopes import Scope
 from ...scopes import current as current_scope
 from ...watching import Watcher
 from ..errors import OnnxError
@@ -38,19 +36,14 @@ def place_of(array: Any) -> Any:
 
 
 class Run(Watcher):
-    """The steps of one run; `buffers` gets those of every module before it runs."""
+    """The steps of one run."""
 
     running: ClassVar[ContextVar[tuple[Any, ...]]] = ContextVar("exporting", default=())
 
-    def __init__(self, buffers: KeptBuffers) -> None:
-        self.buffers = buffers
+    def __init__(self) -> None:
         self.steps: list[Step] = []
         self.alive: list[Any] = []
         self._began: dict[Any, int] = {}  # place -> when its array was first seen
-
-    def saw_module(self, scope: Scope) -> None:
-        """Keep the buffers of a module that is about to run."""
-        self.buffers.add(scope.module)
 
     def saw_op(
         self, op: Any, args: Sequence[Any], scope: Sequence[Any], params: Any, result: Any, began: float, seconds: float
