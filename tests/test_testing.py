@@ -160,10 +160,10 @@ class TestRefusals:
 def test_no_probe_would_pass_any_rule_and_is_refused(off_by, check, full):
     wrong = off_by(1.0)
     for probes in (0, -3, np.int64(0)):
-        with pytest.raises(ValueError, match=f"{check.__name__}: probes is {probes}; a whole number of at least 1 is"):
+        with pytest.raises(ValueError, match=f"{check.__name__}: probes={probes}; a whole number >= 1 is"):
             check(wrong, [X, X + 2], probes=probes, full=full)
     for probes in (1.5, "2", None, True):
-        with pytest.raises(TypeError, match=f"{check.__name__}: probes is {probes!r}; a whole number of at least 1 is"):
+        with pytest.raises(TypeError, match=f"{check.__name__}: probes={probes!r}; a whole number >= 1 is"):
             check(wrong, [X, X + 2], probes=probes, full=full)
     assert check(mul, [X, X + 2], probes=np.int8(1), full=full)
 
@@ -180,10 +180,10 @@ def test_no_probe_would_pass_any_rule_and_is_refused(off_by, check, full):
 )
 def test_seeds_are_whole_numbers_from_zero(name, run):
     assert run(np.uint8(0))
-    with pytest.raises(ValueError, match=f"^{name}: seed is -1; a whole number of at least 0 is needed$"):
+    with pytest.raises(ValueError, match=f"^{name}: seed=-1; a whole number >= 0 is needed$"):
         run(-1)
     for seed in (1.5, "2", False):
-        with pytest.raises(TypeError, match=f"^{name}: seed is {seed!r}; a whole number of at least 0 is needed$"):
+        with pytest.raises(TypeError, match=f"^{name}: seed={seed!r}; a whole number >= 0 is needed$"):
             run(seed)
 
 
@@ -198,7 +198,7 @@ def test_seeds_are_whole_numbers_from_zero(name, run):
 def test_counts_are_whole_numbers_from_one(name, argument, run):
     assert run(1) is not None
     for n, error in ((0, ValueError), (-2, ValueError), (1.5, TypeError), ("2", TypeError)):
-        with pytest.raises(error, match=f"^{name}: {argument} is {n!r}; a whole number of at least 1 is needed$"):
+        with pytest.raises(error, match=f"^{name}: {argument}={n!r}; a whole number >= 1 is needed$"):
             run(n)
 
 

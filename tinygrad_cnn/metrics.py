@@ -7,13 +7,13 @@ and arrays are taken alike. Of equal scores the one of the first class counts as
 from __future__ import annotations
 
 import math
-import operator
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .graph import Array, Tensor
+from .shapes import whole
 
 __all__ = [
     "Accuracy",
@@ -62,7 +62,7 @@ def confusion_matrix(
     Labels that are ignore_index do not count. Raises ValueError for classes out of range or shapes that differ.
     """
     name = "confusion_matrix"
-    c = _whole(name, "num_classes", num_classes, 1)
+    c = whole(name, "num_classes", num_classes, 1)
     truth = _classes(name, "labels", labels)
     guesses = _classes(name, "predictions", predictions)
     if guesses.shape != truth.shape:
@@ -154,7 +154,7 @@ class Accuracy:
     """`accuracy`, or with k > 1 `top_k_accuracy`, of all labels of all batches: update(logits, labels), compute()."""
 
     def __init__(self, k: int = 1, ignore_index: int | None = None) -> None:
-        self.k, self.ignore_index = _whole("Accuracy", "k", k, 1), ignore_index
+        self.k, self.ignore_index = whole("Accuracy", "k", k, 1), ignore_index
         self.reset()
 
     def reset(self) -> None:
@@ -188,7 +188,7 @@ class ConfusionMatrix:
     """
 
     def __init__(self, num_classes: int, ignore_index: int | None = None) -> None:
-        self.num_classes = _whole(type(self).__name__, "num_classes", num_classes, 1)
+        self.num_classes = whole(type(self).__name__, "num_classes", num_classes, 1)
         self.ignore_index = ignore_index
         self.reset()
 
@@ -255,7 +255,7 @@ def _hits(name: str, logits: Any, labels: Any, k: int, ignore_index: int | None)
     truth = _classes(name, "labels", labels)
     scores = _scores(name, _array(logits), truth)
     c = scores.shape[1]
-    if _whole(name, "k", k, 1) > c:
+    if whole(name, "k", k, 1) > c:
         raise ValueError(f"{name}: k={k} of {c} classes; a number from 1 to {c} is needed")
     scores, truth = np.moveaxis(scores, 1, -1).reshape(-1, c), truth.reshape(-1)
     if ignore_index is not None:
@@ -328,11 +328,3 @@ def _mean(values: Array, weights: Array) -> float:
     known = ~np.isnan(values)
     total = weights[known].sum()
     return float((values[known] * weights[known]).sum() / total) if total else math.nan
-
-
-def _whole(name: str, option: str, value: Any, least: int) -> int:
-    if isinstance(value, (bool, np.bool_)) or not hasattr(value, "__index__"):
-        raise TypeError(f"{name}: {option}={value!r}; a whole number >= {least} is needed")
-    if (number := operator.index(value)) < least:
-        raise ValueError(f"{name}: {option}={value!r}; a whole number >= {least} is needed")
-    return number

@@ -6,6 +6,7 @@ An error says what is there, what is needed, and the edits that would fix it.
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
@@ -57,6 +58,15 @@ class AxisError(ShapeError, np.exceptions.AxisError):
 def is_int(value: object) -> bool:
     """Whether value is an integer, Python's or NumPy's, and not a bool."""
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
+
+def whole(name: str, argument: str, value: Any, least: int) -> int:
+    """`value` as an int. Raises TypeError for what is no whole number, ValueError for one below `least`."""
+    if isinstance(value, (bool, np.bool_)) or not hasattr(value, "__index__"):
+        raise TypeError(f"{name}: {argument}={value!r}; a whole number >= {least} is needed")
+    if (number := operator.index(value)) < least:
+        raise ValueError(f"{name}: {argument}={number}; a whole number >= {least} is needed")
+    return number
 
 
 def wrong_kind(op: str, name: str, value: object, wanted: str) -> TypeError:

@@ -61,7 +61,7 @@ def kept_memory(skeleton: Skeleton) -> Memory:
     size: dict[Any, int] = {}  # of that piece: the most that any op keeps of it
     kept: dict[Node, dict[Any, Kept]] = {}
     for node in skeleton.ops:
-        items: dict[Any, Kept] = kept.setdefault(node, {})
+        items = kept[node] = {}
         for what, wanted, key, nbytes, is_leaf in _saved(skeleton, node):
             if not is_leaf:
                 size[key] = max(size.get(key, 0), nbytes)

@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from ..backprop import grad
 from ..graph import Tensor, wrap
 from ..modes import enable_grad, no_grad
+from ..shapes import whole
 from .kinks import has_kink, outside_the_subdifferential
 from .mistakes import Evidence, Mistake, misplaced, mistakes
-from .samples import seeded, whole
+from .samples import seeded
 
 Array = NDArray[Any]
 Function = Callable[..., Any]
@@ -66,7 +67,7 @@ def gradcheck(f: Function, inputs: Any, *, probes: int = 2, full: bool = False, 
 
     Source: chainer.gradient_check, for the random direction over all inputs jointly.
     """
-    probes, rng = whole(probes, "gradcheck", "probes", 1), seeded(seed, "gradcheck")
+    probes, rng = whole("gradcheck", "probes", probes, 1), seeded(seed, "gradcheck")
     arrays = _float64_arrays(inputs, "gradcheck")
     names = [f"inputs[{i}]" for i in range(len(arrays))]
 
@@ -87,7 +88,7 @@ def gradgradcheck(f: Function, inputs: Any, *, probes: int = 2, full: bool = Fal
         >>> tg.testing.gradgradcheck(lambda x: x.tanh() * x, np.array([0.5, -1.0]))
         True
     """
-    probes, rng = whole(probes, "gradgradcheck", "probes", 1), seeded(seed, "gradgradcheck")
+    probes, rng = whole("gradgradcheck", "probes", probes, 1), seeded(seed, "gradgradcheck")
     arrays = _float64_arrays(inputs, "gradgradcheck")
     with no_grad():
         out = _checked_output(f(*map(wrap, arrays)), "gradgradcheck")

@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..graph import Tensor, wrap
+from ..shapes import whole
 from .cases import Case, function_of, grads_of
 from .formulas import Scene
 from .gradients import TOLERANCE, GradientError, Problem, direction, gradcheck, gradgradcheck, signed
-from .samples import Draw, unprovable, whole
+from .samples import Draw, unprovable
 from .smallest import agreed_mistakes, in_full, smallest_failure
 
 Array = NDArray[Any]
@@ -318,7 +319,7 @@ def rule_error(op: Any, examples: int = 3) -> float | None:
     Relative to 1 + sum |c||f|, as `gradcheck` judges it: a right rule stays below TOLERANCE. None for an op without
     the rules or the sample that a proof needs. Raises ValueError for less than one example.
     """
-    examples = whole(examples, "rule_error", "examples", 1)
+    examples = whole("rule_error", "examples", examples, 1)
     if unprovable(op):
         return None
     worst = 0.0

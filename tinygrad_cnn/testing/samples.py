@@ -5,7 +5,6 @@ values are a shuffle of (k + 1/2) * 0.2, far from zero and from each other compa
 also between the arrays of one sample.
 """
 
-import operator
 from collections.abc import Callable, Sequence
 from typing import Any, Self, TypeVar
 
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..declaration import Op
+from ..shapes import whole
 
 Array = NDArray[Any]
 T = TypeVar("T")
@@ -108,18 +108,9 @@ class Draw:
         return np.asarray(self.rng().uniform(-5.0, 5.0, shape))
 
 
-def whole(value: Any, name: str, argument: str, least: int) -> int:
-    """`value` as an int. Raises TypeError for what is no whole number, ValueError for one below `least`."""
-    if isinstance(value, (bool, np.bool_)) or not hasattr(value, "__index__"):
-        raise TypeError(f"{name}: {argument} is {value!r}; a whole number of at least {least} is needed")
-    if (found := operator.index(value)) < least:
-        raise ValueError(f"{name}: {argument} is {found}; a whole number of at least {least} is needed")
-    return found
-
-
 def seeded(seed: Any, name: str) -> np.random.Generator:
     """A generator for a seed. Raises TypeError and ValueError for what is no whole number >= 0."""
-    return np.random.default_rng(whole(seed, name, "seed", 0))
+    return np.random.default_rng(whole(name, "seed", seed, 0))
 
 
 def declaration(op: Any) -> Op:

@@ -20,8 +20,9 @@ except ImportError:
 from numpy.typing import NDArray
 
 from ..geometry import conv2d_geometry
+from ..shapes import whole
 from .programs import Graph, graph
-from .samples import Draw, whole
+from .samples import Draw
 
 Array = NDArray[Any]
 T = TypeVar("T")
@@ -99,7 +100,7 @@ def pool_problems() -> "st.SearchStrategy[PoolProblem]":
 
 def broadcastable_arrays(k: int = 2) -> "st.SearchStrategy[tuple[Array, ...]]":
     """`k` float64 arrays whose shapes broadcast together, all values distinct and clear of zero."""
-    k = whole(k, "broadcastable_arrays", "k", 1)
+    k = whole("broadcastable_arrays", "k", k, 1)
     return st.composite(lambda draw: Draw.of(draw).broadcastable(k))()
 
 
@@ -108,7 +109,7 @@ def graphs(max_steps: int = 8) -> "st.SearchStrategy[Graph]":
 
     A graph is called with its inputs, `graph(*graph.inputs)`, arrays or Tensors; its repr is the program.
     """
-    max_steps = whole(max_steps, "graphs", "max_steps", 1)
+    max_steps = whole("graphs", "max_steps", max_steps, 1)
     return st.composite(lambda draw: graph(Draw.of(draw), max_steps))()
 
 

@@ -6,10 +6,10 @@ from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ...shapes import is_int
+from ...shapes import is_int, whole
 from ..optimizer import Optimizer
 from .plateau import ReduceLROnPlateau
-from .schedule import LRScheduler, rate_of, whole
+from .schedule import LRScheduler, rate_of
 
 __all__ = ["ChainedScheduler", "SequentialLR"]
 

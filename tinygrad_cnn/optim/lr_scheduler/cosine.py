@@ -6,9 +6,10 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
+from ...shapes import whole
 from ..optimizer import Optimizer
 from .kinds import is_number
-from .schedule import LRScheduler, between, per_group, whole
+from .schedule import LRScheduler, between, per_group
 
 __all__ = ["CosineAnnealingLR", "CosineAnnealingWarmRestarts", "OneCycleLR"]
 

@@ -13,8 +13,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from ...shapes import whole
 from ..optimizer import Optimizer
-from .schedule import LRScheduler, between, per_group, rate_of, whole
+from .schedule import LRScheduler, between, per_group, rate_of
 
 __all__ = [
     "ConstantLR",

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from ...ops.elementwise import array_of
+from ...shapes import whole
 from ..optimizer import Optimizer
-from .schedule import LRScheduler, between, per_group, rate_of, whole
+from .schedule import LRScheduler, between, per_group, rate_of
 
 __all__ = ["ReduceLROnPlateau"]
 

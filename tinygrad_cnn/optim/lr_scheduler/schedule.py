@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import copy
 import math
-import operator
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ...ops.elementwise import array_of
+from ...shapes import whole
 from ..optimizer import Group, Optimizer
 from .kinds import wrong_kinds
 
@@ -192,15 +192,6 @@ def per_group(name: str, option: str, given: Any, optimizer: Optimizer) -> list[
             "give one for each, or a single one for all"
         )
     return list(given)
-
-
-def whole(name: str, option: str, value: Any, least: int) -> int:
-    """A whole number that is not below `least`."""
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
-        raise TypeError(f"{name}: {option}={value!r}; a whole number >= {least} is needed")
-    if (number := operator.index(value)) < least:
-        raise ValueError(f"{name}: {option}={value!r}; a whole number >= {least} is needed")
-    return number
 
 
 def between(name: str, option: str, value: Any, low: float, high: float = math.inf, *, open_low: bool = False) -> float:
