@@ -555,21 +555,24 @@ def test_a_number_that_changes_without_a_change_of_the_result_is_refused():
     [
         ({"clip_at_bounds": 0.5}, lambda x: (x.clip(0, 1) * 2).exp()),
         ({"abs_at_zero": 1.0}, lambda x: x.abs() * 1.0),
-        ({"max_ties": "first"}, lambda x: x.max() * x),
+        ({"max_ties": "first"}, lambda x: x.max() * 2.0),
         ({"norm_at_zero": np.nan}, lambda x: x.norm() * 3),
     ],
 )
 def test_conventions_are_those_of_the_first_time(chosen, f):
-    gradients = []
-    for called in (f, lambda x: checkpoint(f, x)):
-        x = Tensor(np.zeros(2), requires_grad=True)
+    def gradient(called, chosen):
+        x = Tensor(np.zeros((2, 3)), requires_grad=True)
         with tg.conventions(**chosen):
             out = called(x)
+        c = np.random.default_rng(0).normal(size=out.shape)
         with tg.conventions("tinygrad_cnn"):  # of the backward alone
-            out.sum().backward(retain_graph=True)
-        out.sum().backward()
-        gradients.append(x.grad.numpy())
-    np.testing.assert_array_equal(*gradients)
+            out.backward(c, retain_graph=True)
+        out.backward(c)
+        return x.grad.numpy()
+
+    plain = gradient(f, chosen)
+    assert not np.array_equal(plain, gradient(f, {}), equal_nan=True)
+    np.testing.assert_array_equal(gradient(lambda x: checkpoint(f, x), chosen), plain)
 
 
 def test_other_values_pass_when_asked_to():
